@@ -1,0 +1,144 @@
+//! The only room that opens a NATS connection: calls, the typed store and artifacts. The same API exists in memory,
+//! for tests that need no server.
+//!
+//! ```
+//! # use lattice::bus::{Bus, Table};
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let bus = Bus::memory("default".parse().unwrap());
+//! let words: Table<String> = bus.store().table("words");
+//! let revision = words.create("greeting", &"hello".to_owned()).await.unwrap();
+//! assert!(words.update("greeting", &"good day".to_owned(), revision).await.is_ok());
+//! assert!(words.update("greeting", &"too late".to_owned(), revision).await.is_err());
+//! # });
+//! ```
+
+mod artifacts;
+mod connect;
+mod memory;
+mod nats_store;
+mod rpc;
+mod store;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+pub use self::{
+    artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
+    connect::{ConnectError, NatsOptions},
+    rpc::{CallHandler, Pace, Serving},
+    store::{Expect, Store, StoreError, WatchEvent},
+    table::{Entry, Table, View},
+};
+use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served};
+
+/// A cheap handle to one lattice.
+#[derive(Clone)]
+pub struct Bus {
+    lattice: LatticeName,
+    road: Road,
+    store: Store,
+    artifacts: Artifacts,
+    connected: watch::Receiver<bool>,
+}
+
+/// What carries the messages.
+#[derive(Clone)]
+enum Road {
+    Nats(async_nats::Client),
+    Memory(Arc<memory::Switchboard>),
+}
+
+impl Bus {
+    /// Connects to NATS and makes sure that the lattice's buckets exist.
+    pub async fn connect(options: &NatsOptions, lattice: LatticeName, name: &str) -> Result<Self, ConnectError> {
+        let (client, connected) = connect::connect(options, name).await?;
+        let (store, artifacts) = nats_store::open(&client, &lattice).await?;
+        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, connected })
+    }
+
+    /// Connects to NATS for calls alone: what a provider process needs and may be permitted.
+    pub async fn connect_for_calls(
+        options: &NatsOptions,
+        lattice: LatticeName,
+        name: &str,
+    ) -> Result<Self, ConnectError> {
+        let (client, connected) = connect::connect(options, name).await?;
+        let away = Bus::memory(lattice.clone());
+        Ok(Self { lattice, road: Road::Nats(client), store: away.store, artifacts: away.artifacts, connected })
+    }
+
+    /// A lattice inside this process.
+    pub fn memory(lattice: LatticeName) -> Self {
+        let (_, connected) = watch::channel(true);
+        let (store, artifacts) = memory::open();
+        Self { lattice, road: Road::Memory(Arc::default()), store, artifacts, connected }
+    }
+
+    pub fn lattice(&self) -> &LatticeName {
+        &self.lattice
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+
+    /// Whether NATS answers now; changes wake the receiver.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// The connection, for a backend that stores its data in NATS itself.
+    pub fn nats(&self) -> Option<&async_nats::Client> {
+        match &self.road {
+            Road::Nats(client) => Some(client),
+            Road::Memory(_) => None,
+        }
+    }
+
+    /// The largest payload of a message, in bytes, with room left for headers.
+    pub fn max_payload(&self) -> usize {
+        match &self.road {
+            Road::Nats(client) => client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
+            Road::Memory(_) => usize::MAX,
+        }
+    }
+
+    /// One call: returns the reply's payload, or an error within `head.deadline`.
+    pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        match &self.road {
+            Road::Nats(client) => rpc::call(client, subject, head, payload).await,
+            Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
+        }
+    }
+
+    /// Answers calls to one instance until the returned handle is drained or dropped. When this returns, the server
+    /// knows of the subscription.
+    pub async fn serve(
+        &self,
+        served: &Served,
+        handler: Arc<dyn CallHandler>,
+        pace: Pace,
+    ) -> Result<Serving, CallError> {
+        match &self.road {
+            Road::Nats(client) => rpc::serve(client.clone(), served, handler, pace).await,
+            Road::Memory(switchboard) => Ok(switchboard.serve(served, handler)),
+        }
+    }
+
+    /// Sends what is buffered.
+    pub async fn flush(&self) {
+        if let Road::Nats(client) = &self.road
+            && let Err(error) = client.flush().await
+        {
+            tracing::debug!(%error, "flush failed");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Typed values in the store, and live views of them.
+
+use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
+
+use super::store::{Bucket, Expect, Store, StoreError, WatchEvent};
+
+/// A value and the revision at which it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<T> {
+    pub value: T,
+    pub revision: u64,
+}
+
+/// A live copy of a table: the newest state after each change. `None` until the first whole state is there.
+pub type View<T> = watch::Receiver<Option<BTreeMap<String, Entry<T>>>>;
+
+/// The values of one type under one prefix, as JSON.
+#[derive(Clone)]
+pub struct Table<T> {
+    store: Store,
+    bucket: Bucket,
+    prefix: &'static str,
+    value: PhantomData<fn() -> T>,
+}
+
+/// How long a view waits before it begins again after its watch broke.
+const RETRY: Duration = Duration::from_millis(250);
+
+impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Table<T> {
+    pub(super) fn new(store: Store, bucket: Bucket, prefix: &'static str) -> Self {
+        Self { store, bucket, prefix, value: PhantomData }
+    }
+
+    fn path(&self, key: &str) -> String {
+        format!("{}.{key}", self.prefix)
+    }
+
+    fn encode(&self, key: &str, value: &T) -> Result<Bytes, StoreError> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|e| StoreError::Unreadable { key: self.path(key), reason: e.to_string() })?;
+        Ok(bytes.into())
+    }
+
+    fn decode(&self, path: &str, bytes: &[u8]) -> Result<T, StoreError> {
+        serde_json::from_slice(bytes)
+            .map_err(|e| StoreError::Unreadable { key: path.to_owned(), reason: e.to_string() })
+    }
+
+    pub async fn get(&self, key: &str) -> Result<Option<Entry<T>>, StoreError> {
+        let path = self.path(key);
+        let found = self.store.0.get(self.bucket, &path).await?;
+        found.map(|(bytes, revision)| Ok(Entry { value: self.decode(&path, &bytes)?, revision })).transpose()
+    }
+
+    /// Writes whatever was there; returns the new revision.
+    pub async fn put(&self, key: &str, value: &T) -> Result<u64, StoreError> {
+        self.store.0.put(self.bucket, &self.path(key), self.encode(key, value)?, Expect::Any).await
+    }
+
+    /// Writes only if the key is not there.
+    pub async fn create(&self, key: &str, value: &T) -> Result<u64, StoreError> {
+        self.store.0.put(self.bucket, &self.path(key), self.encode(key, value)?, Expect::Absent).await
+    }
+
+    /// Writes only over `revision`.
+    pub async fn update(&self, key: &str, value: &T, revision: u64) -> Result<u64, StoreError> {
+        self.store.0.put(self.bucket, &self.path(key), self.encode(key, value)?, Expect::Revision(revision)).await
+    }
+
+    pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store.0.delete(self.bucket, &self.path(key), Expect::Any).await
+    }
+
+    /// Deletes only what was written at `revision`.
+    pub async fn delete_at(&self, key: &str, revision: u64) -> Result<(), StoreError> {
+        self.store.0.delete(self.bucket, &self.path(key), Expect::Revision(revision)).await
+    }
+
+    /// Everything in the table now. A value that cannot be read is left out, with a warning that names it.
+    pub async fn list(&self) -> Result<BTreeMap<String, Entry<T>>, StoreError> {
+        let mut events = self.store.0.watch(self.bucket, self.prefix).await?;
+        let mut map = BTreeMap::new();
+        while let Some(event) = events.recv().await {
+            if event == WatchEvent::Synced {
+                return Ok(map);
+            }
+            self.apply(&mut map, event);
+        }
+        Err(StoreError::Unavailable("the connection was lost while reading".to_owned()))
+    }
+
+    /// A live view. It survives reconnects: whenever it may have missed something it reads everything again.
+    /// It ends when the last receiver is dropped.
+    pub fn follow(&self) -> View<T> {
+        let (sender, receiver) = watch::channel(None);
+        tokio::spawn(self.clone().keep(sender));
+        receiver
+    }
+
+    async fn keep(self, view: watch::Sender<Option<BTreeMap<String, Entry<T>>>>) {
+        loop {
+            let watched = tokio::select! {
+                watched = self.keep_once(&view) => watched,
+                () = view.closed() => return,
+            };
+            if let Err(error) = watched {
+                tracing::debug!(table = self.prefix, %error, "cannot watch; trying again");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn keep_once(&self, view: &watch::Sender<Option<BTreeMap<String, Entry<T>>>>) -> Result<(), StoreError> {
+        let mut events = self.store.0.watch(self.bucket, self.prefix).await?;
+        let mut first = Some(BTreeMap::new());
+        while let Some(event) = events.recv().await {
+            match (&mut first, event) {
+                (Some(_), WatchEvent::Synced) => drop(view.send_replace(first.take())),
+                (Some(map), event) => self.apply(map, event),
+                (None, WatchEvent::Synced) => {}
+                (None, event) => view.send_modify(|map| self.apply(map.get_or_insert_default(), event)),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, map: &mut BTreeMap<String, Entry<T>>, event: WatchEvent) {
+        let strip = |path: &str| {
+            path.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(path).to_owned()
+        };
+        match event {
+            WatchEvent::Put { key, value, revision } => match self.decode(&key, &value) {
+                Ok(value) => drop(map.insert(strip(&key), Entry { value, revision })),
+                Err(error) => {
+                    tracing::warn!(%error, "left out a value of the lattice's store");
+                    map.remove(&strip(&key));
+                }
+            },
+            WatchEvent::Delete { key } => drop(map.remove(&strip(&key))),
+            WatchEvent::Synced => {}
+        }
+    }
+}

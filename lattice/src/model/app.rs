@@ -1,0 +1,216 @@
+//! The desired state of one app: a checked manifest, with names resolved and defaults filled in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
+
+/// The value of `apps.<app>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRecord {
+    /// Version of this structure.
+    pub version: u32,
+    pub name: AppName,
+    /// Grows by one with each change.
+    pub revision: u64,
+    /// The manifest as it was written.
+    pub manifest: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    pub units: BTreeMap<UnitName, UnitRecord>,
+}
+
+/// A unit, and since when it is what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    /// The app's revision in which this unit last changed.
+    pub revision: u64,
+    pub spec: UnitSpec,
+}
+
+/// What a unit is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitSpec {
+    Component(ComponentSpec),
+    Provider(ProviderSpec),
+}
+
+/// A Wasm component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentSpec {
+    /// As the user wrote it, for people to read.
+    pub image: String,
+    pub digest: Digest,
+    pub imports: Vec<Interface>,
+    pub exports: Vec<Interface>,
+    pub scale: Scale,
+    #[serde(default)]
+    pub placement: Placement,
+    pub limits: Limits,
+    /// Calls that one instance may serve before it is thrown away.
+    pub reuse: u32,
+    pub env: BTreeMap<String, String>,
+    pub links: Vec<LinkSpec>,
+}
+
+/// A capability provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderSpec {
+    /// Its name in the catalog.
+    pub kind: String,
+    pub config: serde_json::Map<String, serde_json::Value>,
+    pub isolate: Isolation,
+    pub scale: Scale,
+    #[serde(default)]
+    pub placement: Placement,
+    pub routes: Vec<RouteSpec>,
+}
+
+/// How many copies of a unit there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    Replicas(u32),
+    PerHost,
+}
+
+/// Which hosts may run a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placement {
+    /// For each label the values that a host may have.
+    #[serde(default)]
+    pub require: BTreeMap<String, Vec<String>>,
+}
+
+/// What one component may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Linear memory of one instance, in bytes.
+    pub memory_bytes: u64,
+    /// How long one call may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// Calls at a time in one host; one more is refused at once.
+    pub concurrency: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 128 << 20, timeout_ms: DEFAULT_DEADLINE.as_millis() as u64, concurrency: 256 }
+    }
+}
+
+/// Where a provider runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    #[default]
+    Host,
+    Process,
+}
+
+/// How a link's calls travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Local where the target runs on the same host, else over the lattice.
+    #[default]
+    Auto,
+    /// Only inside the host.
+    Local,
+    /// Always over NATS.
+    Lattice,
+}
+
+/// One import of a component, and who satisfies it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// `ns:pkg` or `ns:pkg/interface`, with or without a version.
+    pub interface: String,
+    pub to: UnitId,
+    pub transport: Transport,
+    pub deadline_ms: Option<u64>,
+}
+
+/// One route of an HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteSpec {
+    pub pattern: super::routes::Pattern,
+    pub to: UnitId,
+}
+
+impl UnitSpec {
+    pub fn scale(&self) -> Scale {
+        match self {
+            Self::Component(c) => c.scale,
+            Self::Provider(p) => p.scale,
+        }
+    }
+
+    pub fn placement(&self) -> &Placement {
+        match self {
+            Self::Component(c) => &c.placement,
+            Self::Provider(p) => &p.placement,
+        }
+    }
+
+    /// `component` or `provider`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Component(_) => "component",
+            Self::Provider(_) => "provider",
+        }
+    }
+
+    /// What it runs: the digest of a component, the name of a provider.
+    pub fn what(&self) -> &str {
+        match self {
+            Self::Component(c) => c.digest.as_str(),
+            Self::Provider(p) => &p.kind,
+        }
+    }
+
+    /// The address that the unit listens on, when it does.
+    pub fn listens_on(&self) -> Option<&str> {
+        match self {
+            Self::Provider(p) if p.kind == super::catalog::HTTP_SERVER => {
+                p.config.get("address").and_then(|a| a.as_str())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl AppRecord {
+    pub const VERSION: u32 = 1;
+
+    /// The record that follows `previous` when the app shall be `units`; `None` when nothing changes.
+    pub fn next(
+        name: AppName,
+        previous: Option<&AppRecord>,
+        manifest: String,
+        labels: BTreeMap<String, String>,
+        units: BTreeMap<UnitName, UnitSpec>,
+    ) -> Option<AppRecord> {
+        let revision = previous.map_or(1, |p| p.revision + 1);
+        let units: BTreeMap<_, _> = units
+            .into_iter()
+            .map(|(name, spec)| {
+                let same = previous.and_then(|p| p.units.get(&name)).filter(|old| old.spec == spec);
+                let revision = same.map_or(revision, |old| old.revision);
+                (name, UnitRecord { revision, spec })
+            })
+            .collect();
+        match previous {
+            Some(previous) if previous.units == units && previous.labels == labels => None,
+            _ => Some(AppRecord { version: Self::VERSION, name, revision, manifest, labels, units }),
+        }
+    }
+
+    /// The full ids of the app's units with their records.
+    pub fn unit_ids(&self) -> impl Iterator<Item = (UnitId, &UnitRecord)> {
+        self.units.iter().map(|(unit, record)| (UnitId::new(self.name.clone(), unit.clone()), record))
+    }
+}

@@ -1,0 +1,417 @@
+//! From a manifest to the desired state, or to everything that is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_saphyr::Spanned;
+
+use super::{
+    app::{AppRecord, ComponentSpec, Isolation, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
+    catalog::{self, ProviderKind},
+    manifest::{Component, Link, Manifest, Provider, resolve_duration},
+    problem::{Problem, suggest},
+    routes::{Pattern, PatternError},
+};
+use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
+
+/// What a component's binary says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentFacts {
+    pub digest: Digest,
+    pub imports: Vec<Interface>,
+    pub exports: Vec<Interface>,
+}
+
+/// A manifest that holds together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedApp {
+    pub name: AppName,
+    pub labels: BTreeMap<String, String>,
+    pub units: BTreeMap<UnitName, UnitSpec>,
+}
+
+/// The interface that a route's target must export.
+const HTTP_HANDLER: &str = "wasi:http/incoming-handler";
+
+/// Checks a manifest. `facts` are those of its components by unit name; a component whose file could not be read is
+/// not among them, and its problem has been told. `others` are the apps that the lattice has already.
+pub fn check<'a>(
+    manifest: &Manifest,
+    facts: &BTreeMap<String, ComponentFacts>,
+    others: impl IntoIterator<Item = &'a AppRecord>,
+) -> Result<CheckedApp, Vec<Problem>> {
+    let mut checker = Checker { manifest, facts, problems: Vec::new() };
+    let name = checker.name::<AppName>(&manifest.metadata.name);
+    let units = checker.units(name.as_ref());
+    checker.routes(&units, name.as_ref(), others);
+    match name {
+        Some(name) if checker.problems.is_empty() => {
+            Ok(CheckedApp { name, labels: manifest.metadata.labels.clone(), units })
+        }
+        _ => {
+            checker.problems.sort_by_key(|p| p.place.map(|place| place.offset));
+            Err(checker.problems)
+        }
+    }
+}
+
+struct Checker<'m> {
+    manifest: &'m Manifest,
+    facts: &'m BTreeMap<String, ComponentFacts>,
+    problems: Vec<Problem>,
+}
+
+impl<'m> Checker<'m> {
+    fn name<T: std::str::FromStr<Err = crate::wire::IdError>>(&mut self, text: &Spanned<String>) -> Option<T> {
+        text.value
+            .parse()
+            .map_err(|error: crate::wire::IdError| self.problems.push(Problem::at(text, error.to_string())))
+            .ok()
+    }
+
+    /// Every unit that can be understood. Without the app's own name ids cannot be made; a stand-in serves, since the
+    /// problem is told already.
+    fn units(&mut self, app: Option<&AppName>) -> BTreeMap<UnitName, UnitSpec> {
+        let mut units = BTreeMap::new();
+        let Some(stand_in) = "unnamed".parse().ok() else { return units };
+        let app = app.unwrap_or(&stand_in);
+        let mut seen = BTreeSet::new();
+        let manifest = self.manifest;
+        if manifest.spec.components.0.is_empty() && manifest.spec.providers.0.is_empty() {
+            self.problems.push(
+                Problem::at(&manifest.metadata.name, "the app has no components and no providers")
+                    .help("add them under `spec:`"),
+            );
+        }
+        for (key, component) in &manifest.spec.components.0 {
+            let spec = self.component(app, key, component);
+            if let (Some(name), true) = (self.unit_name(key, &mut seen), spec.is_some()) {
+                units.extend(spec.map(|spec| (name, UnitSpec::Component(spec))));
+            }
+        }
+        for (key, provider) in &manifest.spec.providers.0 {
+            let spec = self.provider(app, provider);
+            if let (Some(name), true) = (self.unit_name(key, &mut seen), spec.is_some()) {
+                units.extend(spec.map(|spec| (name, UnitSpec::Provider(spec))));
+            }
+        }
+        units
+    }
+
+    fn unit_name(&mut self, key: &'m Spanned<String>, seen: &mut BTreeSet<&'m str>) -> Option<UnitName> {
+        if !seen.insert(&key.value) {
+            self.problems.push(
+                Problem::at(key, format!("`{}` is a component and a provider", key.value))
+                    .help("give one of them another name"),
+            );
+        }
+        self.name(key)
+    }
+
+    fn scale(&mut self, replicas: Option<&Spanned<u32>>, per_host: Option<&Spanned<u32>>) -> Scale {
+        match (replicas, per_host) {
+            (Some(replicas), Some(_)) => {
+                self.problems.push(
+                    Problem::at(replicas, "`replicas` and `perHost` exclude each other").help("keep one of them"),
+                );
+                Scale::PerHost
+            }
+            (None, Some(one)) => {
+                if one.value != 1 {
+                    self.problems.push(
+                        Problem::at(one, format!("perHost is {}", one.value))
+                            .help("write `perHost: 1`: one instance serves many calls at a time"),
+                    );
+                }
+                Scale::PerHost
+            }
+            (Some(replicas), None) => {
+                if replicas.value > 10_000 {
+                    self.problems
+                        .push(Problem::at(replicas, format!("{} replicas", replicas.value)).help("10000 is the most"));
+                }
+                Scale::Replicas(replicas.value)
+            }
+            (None, None) => Scale::Replicas(1),
+        }
+    }
+
+    fn component(&mut self, app: &AppName, key: &Spanned<String>, component: &Component) -> Option<ComponentSpec> {
+        let limits = component.limits.resolve(&mut self.problems);
+        let scale = self.scale(component.replicas.as_ref(), component.per_host.as_ref());
+        let reuse = component.reuse.as_ref().map_or(1, |r| r.value);
+        if let (0, Some(at)) = (reuse, &component.reuse) {
+            self.problems.push(
+                Problem::at(at, "reuse 0 would serve no call").help("write 1 for a fresh instance a call, or more"),
+            );
+        }
+        let facts = self.facts.get(&key.value);
+        let links: Vec<_> =
+            component.links.0.iter().filter_map(|(interface, link)| self.link(app, interface, link, facts)).collect();
+        let facts = facts?;
+        self.unlinked(key, component, facts);
+        Some(ComponentSpec {
+            image: component.image.value.clone(),
+            digest: facts.digest.clone(),
+            imports: facts.imports.clone(),
+            exports: facts.exports.clone(),
+            scale,
+            placement: component.placement.clone(),
+            limits,
+            reuse,
+            env: component.env.clone(),
+            links,
+        })
+    }
+
+    fn link(
+        &mut self,
+        app: &AppName,
+        interface: &Spanned<String>,
+        link: &Link,
+        facts: Option<&ComponentFacts>,
+    ) -> Option<LinkSpec> {
+        let deadline_ms = link.deadline.as_ref().and_then(|d| resolve_duration(d, &mut self.problems));
+        if let Some(facts) = facts
+            && !facts.imports.iter().any(|i| i.matches(&interface.value))
+        {
+            let linkable: BTreeSet<_> =
+                facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())).map(|i| i.package()).collect();
+            let problem = Problem::at(interface, format!("the component does not import `{}`", interface.value));
+            self.problems.push(problem.help(suggest(&interface.value, linkable)));
+        }
+        let to = self.target(app, &link.to)?;
+        match self.provider_kind(&link.to.value) {
+            Some(kind) if facts.is_some_and(|f| !serves_all(kind, &interface.value, f)) => {
+                let problem = Problem::at(
+                    &link.to,
+                    format!("`{}` is a {}, which does not serve `{}`", link.to.value, kind.name, interface.value),
+                );
+                let could = could_serve(&interface.value, facts);
+                self.problems.push(problem.help(could));
+                None
+            }
+            Some(_) => {
+                Some(LinkSpec { interface: interface.value.clone(), to, transport: link.transport, deadline_ms })
+            }
+            // A provider of an unknown kind has its own problem.
+            None if self.manifest.spec.providers.0.iter().any(|(k, _)| k.value == link.to.value) => None,
+            None => {
+                let problem = Problem::at(
+                    &link.to,
+                    format!("`{}` is a component; this version links components only to providers", link.to.value),
+                );
+                self.problems.push(problem.help(could_serve(&interface.value, facts)));
+                None
+            }
+        }
+    }
+
+    /// The unit of this app that `name` means.
+    fn target(&mut self, app: &AppName, name: &Spanned<String>) -> Option<UnitId> {
+        let spec = &self.manifest.spec;
+        let known: Vec<&str> = spec
+            .components
+            .0
+            .iter()
+            .map(|(k, _)| k)
+            .chain(spec.providers.0.iter().map(|(k, _)| k))
+            .map(|k| k.value.as_str())
+            .collect();
+        if known.contains(&name.value.as_str()) {
+            return name.value.parse().ok().map(|unit| UnitId::new(app.clone(), unit));
+        }
+        self.problems
+            .push(Problem::at(name, format!("there is no unit `{}`", name.value)).help(suggest(&name.value, known)));
+        None
+    }
+
+    fn provider_kind(&self, unit: &str) -> Option<&'static ProviderKind> {
+        let (_, provider) = self.manifest.spec.providers.0.iter().find(|(k, _)| k.value == unit)?;
+        catalog::find(&provider.kind.value)
+    }
+
+    /// Imports that nothing would satisfy.
+    fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
+        let linked = |import: &Interface| component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value));
+        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
+            if linked(import) {
+                continue;
+            }
+            let could = catalog::serving(import.unversioned());
+            let help = if could.is_empty() {
+                format!(
+                    "no provider that this lattice knows serves {}; the component cannot run here",
+                    import.unversioned()
+                )
+            } else {
+                format!(
+                    "add `links: {{ {}: NAME }}`, where NAME is a provider with `use:` one of {}",
+                    import.package(),
+                    could.join(", ")
+                )
+            };
+            self.problems.push(
+                Problem::at(key, format!("`{}` imports {import}, and no link satisfies it", key.value)).help(help),
+            );
+        }
+    }
+
+    fn provider(&mut self, app: &AppName, provider: &Provider) -> Option<ProviderSpec> {
+        let scale = self.scale(provider.replicas.as_ref(), provider.per_host.as_ref());
+        let Some(kind) = catalog::find(&provider.kind.value) else {
+            let known = catalog::PROVIDERS.iter().map(|p| p.name);
+            self.problems.push(
+                Problem::at(&provider.kind, format!("there is no provider `{}`", provider.kind.value))
+                    .help(suggest(&provider.kind.value, known)),
+            );
+            return None;
+        };
+        let isolate = match &provider.isolate {
+            None => Isolation::Host,
+            Some(word) => match word.value.as_str() {
+                "host" => Isolation::Host,
+                "process" if kind.can_isolate => Isolation::Process,
+                "process" => {
+                    self.problems.push(
+                        Problem::at(word, format!("{} runs only inside the host", kind.name))
+                            .help("remove `isolate: process`"),
+                    );
+                    Isolation::Host
+                }
+                other => {
+                    self.problems
+                        .push(Problem::at(word, format!("unknown value `{other}`")).help("write `host` or `process`"));
+                    Isolation::Host
+                }
+            },
+        };
+        let config = self.config(kind, provider);
+        let routes =
+            provider.routes.0.iter().filter_map(|(pattern, to)| self.route(app, pattern, to)).collect::<Vec<_>>();
+        if let (false, Some((first, _))) = (kind.has_routes, provider.routes.0.first()) {
+            self.problems.push(
+                Problem::at(first, format!("{} has no routes", kind.name)).help("only http-server has `routes:`"),
+            );
+        }
+        Some(ProviderSpec {
+            kind: kind.name.to_owned(),
+            config,
+            isolate,
+            scale,
+            placement: provider.placement.clone(),
+            routes,
+        })
+    }
+
+    fn config(&mut self, kind: &ProviderKind, provider: &Provider) -> serde_json::Map<String, serde_json::Value> {
+        let mut config = serde_json::Map::new();
+        for (key, value) in &provider.config.0 {
+            if !kind.config.iter().any(|k| k.name == key.value) {
+                let known: Vec<_> = kind.config.iter().map(|k| k.name).collect();
+                self.problems.push(
+                    Problem::at(key, format!("{} has no setting `{}`", kind.name, key.value))
+                        .help(suggest(&key.value, known)),
+                );
+            }
+            config.insert(key.value.clone(), value.value.clone());
+        }
+        for missing in kind.config.iter().filter(|k| k.required && !config.contains_key(k.name)) {
+            let problem = Problem::at(&provider.kind, format!("{} needs the setting `{}`", kind.name, missing.name));
+            self.problems.push(problem.help(format!("add `config: {{ {}: ... }}`: {}", missing.name, missing.about)));
+        }
+        if let (catalog::HTTP_SERVER, Some((_, address))) =
+            (kind.name, provider.config.0.iter().find(|(k, _)| k.value == "address"))
+        {
+            let text = address.value.as_str().unwrap_or_default();
+            if text.parse::<std::net::SocketAddr>().is_err() {
+                let problem = Problem::at(
+                    address,
+                    format!(
+                        "`{}` is not an address to listen on",
+                        address.value.as_str().map_or_else(|| address.value.to_string(), str::to_owned)
+                    ),
+                );
+                self.problems
+                    .push(problem.help("write an IP address and a port, such as 127.0.0.1:8080 or 0.0.0.0:80"));
+            }
+        }
+        config
+    }
+
+    fn route(&mut self, app: &AppName, pattern: &Spanned<String>, to: &Spanned<String>) -> Option<RouteSpec> {
+        let parsed: Option<Pattern> = pattern
+            .value
+            .parse()
+            .map_err(|e: PatternError| self.problems.push(Problem::at(pattern, e.to_string()).help(PatternError::HELP)))
+            .ok();
+        let target = self.target(app, to)?;
+        if let Some(kind) = self.provider_kind(&to.value) {
+            self.problems.push(
+                Problem::at(to, format!("`{}` is a {}, which answers no HTTP requests", to.value, kind.name))
+                    .help("route to a component"),
+            );
+        } else if let Some(facts) = self.facts.get(&to.value)
+            && !facts.exports.iter().any(|e| e.unversioned() == HTTP_HANDLER)
+        {
+            self.problems.push(Problem::at(
+                to,
+                format!("`{}` does not export {HTTP_HANDLER}, so it cannot answer HTTP requests", to.value),
+            ));
+        }
+        Some(RouteSpec { pattern: parsed?, to: target })
+    }
+
+    /// Two routes of one address must differ, also across apps.
+    fn routes<'a>(
+        &mut self,
+        units: &BTreeMap<UnitName, UnitSpec>,
+        app: Option<&AppName>,
+        others: impl IntoIterator<Item = &'a AppRecord>,
+    ) {
+        let mut taken: BTreeMap<(String, Pattern), String> = BTreeMap::new();
+        for other in others.into_iter().filter(|o| Some(&o.name) != app) {
+            for (unit, record) in other.unit_ids() {
+                for (address, pattern) in listens(&record.spec) {
+                    taken.insert((address, pattern), format!("app {} ({unit})", other.name));
+                }
+            }
+        }
+        for (key, provider) in &self.manifest.spec.providers.0 {
+            let Some(spec) = key.value.parse::<UnitName>().ok().and_then(|name| units.get(&name)) else { continue };
+            for ((address, pattern), (at, _)) in listens(spec).into_iter().zip(&provider.routes.0) {
+                if let Some(owner) = taken.insert((address.clone(), pattern.clone()), format!("provider {}", key.value))
+                {
+                    let problem = Problem::at(at, format!("the route `{pattern}` on {address} is taken by {owner}"));
+                    self.problems.push(problem.help("use another path, host name or address"));
+                }
+            }
+        }
+    }
+}
+
+fn listens(spec: &UnitSpec) -> Vec<(String, Pattern)> {
+    match (spec, spec.listens_on()) {
+        (UnitSpec::Provider(provider), Some(address)) => {
+            provider.routes.iter().map(|r| (address.to_owned(), r.pattern.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether `kind` serves every import of the component that the link names.
+fn serves_all(kind: &ProviderKind, pattern: &str, facts: &ComponentFacts) -> bool {
+    facts.imports.iter().filter(|i| i.matches(pattern)).all(|i| kind.serves.contains(&i.unversioned()))
+}
+
+fn could_serve(pattern: &str, facts: Option<&ComponentFacts>) -> String {
+    let imports = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(pattern));
+    let could: BTreeSet<_> = imports.flat_map(|i| catalog::serving(i.unversioned())).collect();
+    if could.is_empty() {
+        format!("no provider that this lattice knows serves `{pattern}`")
+    } else {
+        format!("link it to a provider with `use:` one of {}", could.into_iter().collect::<Vec<_>>().join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! The manifest, as the user writes it. Every value that a later check may complain about remembers where it stands.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
+use serde_saphyr::{Error, Spanned};
+
+use super::{
+    app::{Limits, Placement, Transport},
+    problem::{Problem, suggest},
+};
+
+/// A whole manifest.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    pub api_version: Spanned<String>,
+    pub kind: Spanned<String>,
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    pub name: Spanned<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    #[serde(default)]
+    pub components: Entries<Component>,
+    #[serde(default)]
+    pub providers: Entries<Provider>,
+}
+
+/// A mapping in the order of the file, with the place of each key.
+#[derive(Debug)]
+pub struct Entries<T>(pub Vec<(Spanned<String>, T)>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
+            type Value = Entries<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Component {
+    /// A file, relative to the manifest; or `sha256:...` of an artifact that the lattice has.
+    pub image: Spanned<String>,
+    /// How many copies, spread over hosts. One when neither this nor `perHost` is there.
+    pub replicas: Option<Spanned<u32>>,
+    /// `1`: one copy on every host that the placement allows.
+    pub per_host: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub placement: Placement,
+    #[serde(default)]
+    pub limits: ManifestLimits,
+    /// How many calls an instance may serve before it is thrown away; 1 (a fresh instance a call) when absent.
+    pub reuse: Option<Spanned<u32>>,
+    /// Environment variables that the component may see. It sees no others.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub links: Entries<Link>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManifestLimits {
+    pub memory: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub concurrency: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Provider {
+    /// The name of a provider that the host knows.
+    #[serde(rename = "use")]
+    pub kind: Spanned<String>,
+    #[serde(default)]
+    pub config: Entries<Spanned<serde_json::Value>>,
+    /// `process`: as a process of its own, supervised by the host. `host` (the default): inside the host.
+    pub isolate: Option<Spanned<String>>,
+    pub replicas: Option<Spanned<u32>>,
+    pub per_host: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub placement: Placement,
+    /// For an HTTP server: `[host]/path` to the component that answers.
+    #[serde(default)]
+    pub routes: Entries<Spanned<String>>,
+}
+
+/// A link's target: a unit's name, or a mapping with options.
+#[derive(Debug)]
+pub struct Link {
+    pub to: Spanned<String>,
+    pub transport: Transport,
+    pub deadline: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for Link {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Options {
+            to: Spanned<String>,
+            #[serde(default)]
+            transport: Transport,
+            deadline: Option<Spanned<String>>,
+        }
+        struct LinkVisitor;
+        impl<'de> Visitor<'de> for LinkVisitor {
+            type Value = (Option<String>, Option<Options>);
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a unit, or a mapping with `to`")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok((Some(name.to_owned()), None))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Options::deserialize(de::value::MapAccessDeserializer::new(map)).map(|options| (None, Some(options)))
+            }
+        }
+        struct Either((Option<String>, Option<Options>));
+        impl<'de> Deserialize<'de> for Either {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(LinkVisitor).map(Either)
+            }
+        }
+        let Spanned { value: Either(either), referenced, defined } = Spanned::<Either>::deserialize(deserializer)?;
+        match either {
+            (_, Some(Options { to, transport, deadline })) => Ok(Self { to, transport, deadline }),
+            (name, None) => Ok(Self {
+                to: Spanned::new(name.unwrap_or_default(), referenced, defined),
+                transport: Transport::Auto,
+                deadline: None,
+            }),
+        }
+    }
+}
+
+/// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.
+pub fn parse(source: &str) -> Result<Manifest, Problem> {
+    let manifest: Manifest = serde_saphyr::from_str(source).map_err(|error| problem(source, &error))?;
+    if manifest.api_version.value != "lattice/v1" {
+        let found = &manifest.api_version.value;
+        return Err(Problem::at(&manifest.api_version, format!("apiVersion is `{found}`"))
+            .help("write `apiVersion: lattice/v1`"));
+    }
+    if manifest.kind.value != "App" {
+        return Err(Problem::at(&manifest.kind, format!("kind is `{}`", manifest.kind.value)).help("write `kind: App`"));
+    }
+    Ok(manifest)
+}
+
+fn problem(source: &str, error: &Error) -> Problem {
+    let error = error.without_snippet();
+    let problem = match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            Problem::new(format!("unknown key `{field}`")).help(suggest(field, expected.iter().copied()))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            Problem::new(format!("unknown value `{variant}`")).help(suggest(variant, expected.iter().copied()))
+        }
+        Error::SerdeMissingField { field, .. } => {
+            Problem::new(format!("`{field}` is missing")).help(format!("add `{field}:` here"))
+        }
+        Error::SerdeInvalidType { unexpected, expected, .. } => {
+            Problem::new(format!("expected {expected}, found {unexpected}"))
+        }
+        Error::DuplicateMappingKey { key, .. } => {
+            Problem::new(format!("the key `{}` stands here twice", key.as_deref().unwrap_or("?")))
+                .help("remove one of the two")
+        }
+        _ if source.trim().is_empty() => {
+            Problem::new("the manifest is empty").help("begin with `apiVersion: lattice/v1`")
+        }
+        other => Problem::new(first_line(&other.to_string())),
+    };
+    match error.location() {
+        Some(location) => problem.located(location),
+        None => problem,
+    }
+}
+
+/// The library's own texts repeat the place and a drawing after the first line.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or(text).to_owned()
+}
+
+impl ManifestLimits {
+    /// The limits with the defaults filled in, or what is wrong with them.
+    pub(super) fn resolve(&self, problems: &mut Vec<Problem>) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(memory) = &self.memory {
+            match parse_size(&memory.value) {
+                Some(bytes) if bytes >= 64 * 1024 => limits.memory_bytes = bytes,
+                Some(_) => problems.push(
+                    Problem::at(memory, format!("memory limit `{}` is below one page", memory.value))
+                        .help("64KiB is the least"),
+                ),
+                None => problems.push(
+                    Problem::at(memory, format!("`{}` is not a size", memory.value))
+                        .help("write a number with KiB, MiB or GiB, as in `64MiB`"),
+                ),
+            }
+        }
+        if let Some(timeout) = &self.timeout
+            && let Some(duration) = resolve_duration(timeout, problems)
+        {
+            limits.timeout_ms = duration;
+        }
+        match &self.concurrency {
+            Some(concurrency) if concurrency.value == 0 => {
+                problems.push(Problem::at(concurrency, "concurrency 0 would answer no call").help("write at least 1"))
+            }
+            Some(concurrency) => limits.concurrency = concurrency.value,
+            None => {}
+        }
+        limits
+    }
+}
+
+/// Milliseconds from `5s`, `200ms` or `2m`; a problem when it is something else, or zero.
+pub(super) fn resolve_duration(text: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<u64> {
+    match parse_duration(&text.value) {
+        Some(duration) if !duration.is_zero() => u64::try_from(duration.as_millis()).ok(),
+        _ => {
+            problems.push(
+                Problem::at(text, format!("`{}` is not a time", text.value))
+                    .help("write a number above 0 with ms, s or m, as in `200ms` or `5s`"),
+            );
+            None
+        }
+    }
+}
+
+/// A duration such as `200ms`, `5s`, `2m` or `1h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..split].parse().ok()?;
+    let millis = match &text[split..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// A size in bytes such as `64MiB`.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..split].parse().ok()?;
+    let unit = match text[split..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!(parse_size("64MiB"), Some(64 << 20));
+        assert_eq!(parse_size("100"), Some(100));
+        assert_eq!(parse_size("64MB"), None);
+        assert_eq!(parse_size("99999999999GiB"), None);
+        assert_eq!(parse_duration("200ms"), Some(Duration::from_millis(200)));
+        assert_eq!(parse_duration("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_duration("5"), None);
+        assert_eq!(parse_duration("s"), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! What the user wants, what each host must run, what it does run, and what that amounts to. All pure.
+//!
+//! The way of a manifest: [`manifest::parse`] -> [`check::check`] -> [`app::AppRecord`] (`apps.<app>`) -> a controller
+//! -> [`assignment::Assignment`] (`assignments.<host>`) -> a host -> [`inventory::HostRecord`] (`hosts.<host>`) ->
+//! [`status::app_status`].
+
+pub mod app;
+pub mod assignment;
+pub mod catalog;
+pub mod check;
+pub mod inventory;
+pub mod manifest;
+pub mod problem;
+pub mod routes;
+pub mod status;

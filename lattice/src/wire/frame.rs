@@ -1,0 +1,210 @@
+//! What stands in the headers of a call and of its reply, so that `nats sub` shows a readable call.
+
+use std::time::Duration;
+
+use super::{
+    codec::ContentType,
+    error::{CallError, ErrorCode},
+    id::{Interface, UnitId},
+    limits::{MAX_DEADLINE, MAX_FUNCTION},
+};
+
+/// The version of this protocol. A receiver refuses another one by name.
+pub const PROTOCOL: &str = "1";
+
+/// Names of the headers.
+pub mod header {
+    /// Protocol version, on every call.
+    pub const PROTOCOL: &str = "lattice-protocol";
+    /// `namespace:package/interface[@version]#function`.
+    pub const FUNCTION: &str = "lattice-function";
+    /// Milliseconds that the caller will still wait.
+    pub const DEADLINE: &str = "lattice-deadline";
+    /// `app/unit` of the caller.
+    pub const CALLER: &str = "lattice-caller";
+    /// `ok`, or the code of an error whose text is the payload.
+    pub const STATUS: &str = "lattice-status";
+    /// `application/postcard` or `application/json`.
+    pub const CONTENT_TYPE: &str = "content-type";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+}
+
+/// Header pairs, as they are handed to and taken from a transport.
+pub trait Headers {
+    fn get(&self, name: &'static str) -> Option<&str>;
+}
+
+/// Everything about a call except its arguments and its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallHead {
+    pub interface: Interface,
+    pub function: String,
+    /// How long the caller will wait from now on.
+    pub deadline: Duration,
+    pub caller: Option<UnitId>,
+    pub content_type: ContentType,
+    pub traceparent: Option<String>,
+}
+
+/// Why headers are not those of a call or a reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("header {0} is missing")]
+    Missing(&'static str),
+    #[error("header {name} is \"{value}\", which is not {expected}")]
+    Bad { name: &'static str, value: String, expected: &'static str },
+    #[error("the message is of protocol version {found}; this process speaks version {PROTOCOL}")]
+    Version { found: String },
+}
+
+fn bad(name: &'static str, value: &str, expected: &'static str) -> FrameError {
+    FrameError::Bad { name, value: value.chars().take(128).collect(), expected }
+}
+
+impl CallHead {
+    /// Hands each header to `put`.
+    pub fn write(&self, mut put: impl FnMut(&'static str, String)) {
+        put(header::PROTOCOL, PROTOCOL.to_owned());
+        put(header::FUNCTION, format!("{}#{}", self.interface, self.function));
+        put(header::DEADLINE, self.deadline.as_millis().to_string());
+        put(header::CONTENT_TYPE, self.content_type.to_string());
+        if let Some(caller) = &self.caller {
+            put(header::CALLER, caller.to_string());
+        }
+        if let Some(traceparent) = &self.traceparent {
+            put(header::TRACEPARENT, traceparent.clone());
+        }
+    }
+
+    /// Reads the headers of a call.
+    pub fn read(headers: &impl Headers) -> Result<Self, FrameError> {
+        let need = |name| headers.get(name).ok_or(FrameError::Missing(name));
+        let version = need(header::PROTOCOL)?;
+        if version != PROTOCOL {
+            return Err(FrameError::Version { found: version.chars().take(16).collect() });
+        }
+        let text = need(header::FUNCTION)?;
+        let wrong = || bad(header::FUNCTION, text, "namespace:package/interface[@version]#function");
+        let (interface, function) = text.split_once('#').ok_or_else(wrong)?;
+        if function.is_empty() || function.len() > MAX_FUNCTION {
+            return Err(wrong());
+        }
+        let millis = need(header::DEADLINE)?;
+        let deadline = millis
+            .parse()
+            .map(Duration::from_millis)
+            .map_err(|_| bad(header::DEADLINE, millis, "a number of milliseconds"))?;
+        let content_type = match headers.get(header::CONTENT_TYPE) {
+            None => ContentType::default(),
+            Some(text) => {
+                text.parse().map_err(|_| bad(header::CONTENT_TYPE, text, "application/postcard or application/json"))?
+            }
+        };
+        let caller = match headers.get(header::CALLER) {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| bad(header::CALLER, text, "app/unit"))?),
+        };
+        Ok(Self {
+            interface: interface.parse().map_err(|_| wrong())?,
+            function: function.to_owned(),
+            deadline: deadline.min(MAX_DEADLINE),
+            caller,
+            content_type,
+            // Anything that is not a trace context of the usual length is dropped rather than carried on.
+            traceparent: headers.get(header::TRACEPARENT).filter(|t| t.len() == 55 && t.is_ascii()).map(str::to_owned),
+        })
+    }
+}
+
+/// The outcome that the headers of a reply tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyStatus {
+    Ok,
+    /// The payload is the error's text.
+    Error(ErrorCode),
+}
+
+impl ReplyStatus {
+    /// The value of the status header.
+    pub fn header_value(&self) -> String {
+        match self {
+            Self::Ok => "ok".to_owned(),
+            Self::Error(code) => code.to_string(),
+        }
+    }
+
+    /// Reads the headers of a reply.
+    pub fn read(headers: &impl Headers) -> Result<Self, FrameError> {
+        match headers.get(header::STATUS) {
+            None => Err(FrameError::Missing(header::STATUS)),
+            Some("ok") => Ok(Self::Ok),
+            Some(code) => {
+                code.parse().map(Self::Error).map_err(|()| bad(header::STATUS, code, "ok or a known error code"))
+            }
+        }
+    }
+}
+
+impl From<FrameError> for CallError {
+    fn from(error: FrameError) -> Self {
+        Self::BadMessage(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Headers for HashMap<&'static str, String> {
+        fn get(&self, name: &'static str) -> Option<&str> {
+            HashMap::get(self, name).map(String::as_str)
+        }
+    }
+
+    fn head() -> CallHead {
+        CallHead {
+            interface: "lattice:keyvalue/store@0.1.0".parse().unwrap(),
+            function: "get".into(),
+            deadline: Duration::from_millis(1500),
+            caller: Some("shop/cart".parse().unwrap()),
+            content_type: ContentType::Json,
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        }
+    }
+
+    fn headers(head: &CallHead) -> HashMap<&'static str, String> {
+        let mut map = HashMap::new();
+        head.write(|name, value| {
+            map.insert(name, value);
+        });
+        map
+    }
+
+    #[test]
+    fn a_head_comes_back() {
+        assert_eq!(CallHead::read(&headers(&head())).unwrap(), head());
+    }
+
+    #[test]
+    fn another_protocol_version_is_named() {
+        let mut map = headers(&head());
+        map.insert(header::PROTOCOL, "2".into());
+        let error = CallHead::read(&map).unwrap_err().to_string();
+        assert_eq!(error, "the message is of protocol version 2; this process speaks version 1");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_in_a_header_is_an_error_and_never_a_panic(which in 0usize..5, text in "\\PC{0,80}") {
+            let name = [header::PROTOCOL, header::FUNCTION, header::DEADLINE, header::CALLER, header::CONTENT_TYPE][which];
+            let mut map = headers(&head());
+            map.insert(name, text);
+            let _ = CallHead::read(&map);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The words that processes exchange. Nothing here does I/O or reads a clock, and no decoder allocates from a length
+//! that came over the wire.
+
+mod codec;
+mod error;
+mod frame;
+mod http;
+mod id;
+mod limits;
+mod subject;
+
+pub use codec::{CodecError, ContentType, decode, encode};
+pub use error::{CallError, ErrorCode};
+pub use frame::{CallHead, FrameError, Headers, PROTOCOL, ReplyStatus, header};
+pub use http::{HttpFrameError, RequestHead, ResponseHead, decode_http, encode_http};
+pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, UnitId, UnitName};
+pub use limits::*;
+pub use subject::{CallSubject, Served, SubjectError};

@@ -1,0 +1,191 @@
+//! Key-value: `wasi:keyvalue@0.2.0-draft` without its resource. A bucket is a name that goes with each call, so any
+//! instance of any backend can answer any call.
+
+use std::borrow::Cow;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lattice::wire::{CallError, MAX_BUCKET, MAX_KEY, MAX_VALUE};
+use serde::{Deserialize, Serialize};
+
+/// The errors of `wasi:keyvalue/store`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyValueError {
+    #[error("no such store")]
+    NoSuchStore,
+    #[error("access denied")]
+    AccessDenied,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<CallError> for KeyValueError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Denied(_) => Self::AccessDenied,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl KeyValueError {
+    /// An error of a backend, in words.
+    pub fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
+    /// What `increment` says of a value that is no number, on every backend.
+    pub fn not_a_number(key: &str) -> Self {
+        Self::Other(format!("the value of {key:?} is not a whole number"))
+    }
+
+    /// What `increment` says when the sum does not fit, on every backend.
+    pub fn overflow(key: &str) -> Self {
+        Self::Other(format!("incrementing {key:?} would exceed {}", i64::MAX))
+    }
+}
+
+/// A page of keys, and where the next one begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPage {
+    pub keys: Vec<String>,
+    /// `None` after the last page.
+    pub cursor: Option<u64>,
+}
+
+/// How many keys a page has at the most.
+pub const PAGE: usize = 1000;
+
+capability! {
+    /// A store of values by key, in buckets. Every key that is there from the first to the last page of a listing is
+    /// listed at least once. Numbers are stored as decimal text.
+    trait KeyValue, handler KeyValueHandler, remote KeyValueRemote, interface "lattice:keyvalue/store@0.1.0", error KeyValueError {
+        "get" fn get(bucket: String, key: String) -> Option<Bytes>;
+        "set" fn set(bucket: String, key: String, value: Bytes) -> ();
+        /// Deleting a key that is not there is no error.
+        "delete" fn delete(bucket: String, key: String) -> ();
+        "exists" fn exists(bucket: String, key: String) -> bool;
+        "list-keys" fn list_keys(bucket: String, cursor: Option<u64>) -> KeyPage;
+        /// Adds to the number under `key` (0 when absent) in one step, and returns the sum.
+        "increment" fn increment(bucket: String, key: String, delta: u64) -> u64;
+        /// The values in the order of `keys`.
+        "get-many" fn get_many(bucket: String, keys: Vec<String>) -> Vec<Option<Bytes>>;
+        /// Not in one step: an error may leave some of them set.
+        "set-many" fn set_many(bucket: String, pairs: Vec<(String, Bytes)>) -> ();
+        /// Not in one step: an error may leave some of them deleted.
+        "delete-many" fn delete_many(bucket: String, keys: Vec<String>) -> ();
+    }
+}
+
+/// A number as every backend stores it.
+pub fn add(key: &str, current: Option<&[u8]>, delta: u64) -> Result<u64, KeyValueError> {
+    let current = match current {
+        None => 0,
+        Some(bytes) => std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|t| t.parse::<i64>().ok())
+            .ok_or_else(|| KeyValueError::not_a_number(key))?,
+    };
+    let delta = i64::try_from(delta).map_err(|_| KeyValueError::overflow(key))?;
+    let sum = current.checked_add(delta).ok_or_else(|| KeyValueError::overflow(key))?;
+    u64::try_from(sum).map_err(|_| KeyValueError::Other(format!("the value of {key:?} is below zero")))
+}
+
+/// The position of a key in listings that have no order of their own: a cursor is the position after the last key
+/// listed, and stays right while keys come and go. FNV-1a, so that it is the same in every process and release.
+pub fn position(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Puts the limits of `lattice::wire` in front of a backend, so that a key or value that one backend takes every
+/// other takes as well.
+pub struct Limited<K>(pub K);
+
+fn bucket_ok(bucket: &str) -> Result<(), KeyValueError> {
+    if bucket.len() > MAX_BUCKET || bucket.chars().any(char::is_control) {
+        Err(KeyValueError::NoSuchStore)
+    } else {
+        Ok(())
+    }
+}
+
+fn key_ok(key: &str) -> Result<(), KeyValueError> {
+    if key.len() <= MAX_KEY {
+        return Ok(());
+    }
+    Err(KeyValueError::Other(format!("a key of {} bytes is over the limit of {MAX_KEY} bytes", key.len())))
+}
+
+fn value_ok(value: &[u8]) -> Result<(), KeyValueError> {
+    if value.len() <= MAX_VALUE {
+        return Ok(());
+    }
+    Err(KeyValueError::Other(format!("a value of {} bytes is over the limit of {MAX_VALUE} bytes", value.len())))
+}
+
+fn all_ok<'k>(bucket: &str, keys: impl IntoIterator<Item = Cow<'k, str>>) -> Result<(), KeyValueError> {
+    bucket_ok(bucket)?;
+    keys.into_iter().try_for_each(|key| key_ok(&key))
+}
+
+#[async_trait]
+impl<K: KeyValue> KeyValue for Limited<K> {
+    async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
+        all_ok(&bucket, [Cow::from(&key)])?;
+        self.0.get(bucket, key).await
+    }
+    async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
+        all_ok(&bucket, [Cow::from(&key)])?;
+        value_ok(&value)?;
+        self.0.set(bucket, key, value).await
+    }
+    async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
+        all_ok(&bucket, [Cow::from(&key)])?;
+        self.0.delete(bucket, key).await
+    }
+    async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
+        all_ok(&bucket, [Cow::from(&key)])?;
+        self.0.exists(bucket, key).await
+    }
+    async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
+        bucket_ok(&bucket)?;
+        self.0.list_keys(bucket, cursor).await
+    }
+    async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
+        all_ok(&bucket, [Cow::from(&key)])?;
+        self.0.increment(bucket, key, delta).await
+    }
+    async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
+        all_ok(&bucket, keys.iter().map(Cow::from))?;
+        self.0.get_many(bucket, keys).await
+    }
+    async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
+        all_ok(&bucket, pairs.iter().map(|(key, _)| Cow::from(key)))?;
+        pairs.iter().try_for_each(|(_, value)| value_ok(value))?;
+        self.0.set_many(bucket, pairs).await
+    }
+    async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
+        all_ok(&bucket, keys.iter().map(Cow::from))?;
+        self.0.delete_many(bucket, keys).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_is_one() {
+        assert_eq!(interface().package(), "lattice:keyvalue");
+    }
+
+    #[test]
+    fn numbers_add_up_or_say_why_not() {
+        assert_eq!(add("k", None, 3).unwrap(), 3);
+        assert_eq!(add("k", Some(b"41"), 1).unwrap(), 42);
+        assert_eq!(add("k", Some(b"x"), 1).unwrap_err(), KeyValueError::not_a_number("k"));
+        assert_eq!(add("k", Some(i64::MAX.to_string().as_bytes()), 1).unwrap_err(), KeyValueError::overflow("k"));
+        assert_eq!(add("k", None, u64::MAX).unwrap_err(), KeyValueError::overflow("k"));
+    }
+}

@@ -1,0 +1,135 @@
+//! A provider as a process of its own: the host writes [`Order`]s to its standard input, a JSON object a line, and
+//! reads [`Report`]s from its standard output. When its standard input ends, its host is gone, and it ends as well.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use lattice::{
+    bus::{Bus, NatsOptions, Pace, Serving},
+    wire::{InstanceId, LatticeName, Served, UnitId},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin},
+    sync::watch,
+};
+
+use crate::{Health, HealthReporter, Provider, StartContext, parse_config};
+
+/// What the host tells a provider process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    Start(Box<Launch>),
+    /// Take no more calls, finish those under way, and exit.
+    Drain,
+}
+
+/// Everything that a provider process needs to know.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    pub lattice: LatticeName,
+    pub unit: UnitId,
+    pub instance: InstanceId,
+    pub nats: NatsOptions,
+    pub data_dir: PathBuf,
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a provider process tells its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    Health(Health),
+    /// It could not start, and exits.
+    Failed(String),
+}
+
+/// How long calls may go on after a drain was ordered.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The `main` of a provider's executable.
+pub fn main<P: Provider>() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{}: cannot start: {error}", P::KIND);
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        match run::<P>().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                report(&Report::Failed(reason)).await;
+                ExitCode::FAILURE
+            }
+        }
+    });
+    // A read of standard input cannot be cancelled; the process does not wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run<P: Provider>() -> Result<(), String> {
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    let launch = match next_order(&mut orders).await? {
+        Some(Order::Start(launch)) => *launch,
+        Some(Order::Drain) | None => {
+            return Err(format!("{} is started by a lattice host, which tells it what to do", P::KIND));
+        }
+    };
+    let config = parse_config::<P>(&launch.config).map_err(|e| e.to_string())?;
+    let name = format!("{} {}", P::KIND, launch.unit);
+    let bus = Bus::connect_for_calls(&launch.nats, launch.lattice.clone(), &name).await.map_err(|e| e.to_string())?;
+    let (health, mut healths) = HealthReporter::new();
+    let context = StartContext { unit: launch.unit.clone(), data_dir: launch.data_dir, bus: bus.clone(), health };
+    let capability = P::start(context, config).await.map_err(|e| e.to_string())?;
+    let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };
+    let serving = bus.serve(&served, capability.handler(), Pace::Light).await.map_err(|e| e.to_string())?;
+    follow(&mut orders, &mut healths, serving).await?;
+    bus.flush().await;
+    Ok(())
+}
+
+/// Tells the host each change of health, until the host ends it.
+async fn follow(
+    orders: &mut Lines<BufReader<Stdin>>,
+    healths: &mut watch::Receiver<Health>,
+    serving: Serving,
+) -> Result<(), String> {
+    let mut more = true;
+    loop {
+        let health = healths.borrow_and_update().clone();
+        report(&Report::Health(health)).await;
+        // Cancel-safe: `next_line` keeps what it has read, `changed` only waits.
+        tokio::select! {
+            order = next_order(orders) => match order? {
+                Some(Order::Start(_)) => tracing::warn!("started twice; ignored"),
+                Some(Order::Drain) => {
+                    serving.drain(DRAIN).await;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            },
+            changed = healths.changed(), if more => more = changed.is_ok(),
+        }
+    }
+}
+
+async fn next_order(orders: &mut Lines<BufReader<Stdin>>) -> Result<Option<Order>, String> {
+    match orders.next_line().await.map_err(|e| format!("cannot read standard input: {e}"))? {
+        Some(line) => serde_json::from_str(&line).map(Some).map_err(|e| format!("an order that cannot be read: {e}")),
+        None => Ok(None),
+    }
+}
+
+async fn report(report: &Report) {
+    let Ok(mut line) = serde_json::to_vec(report) else { return };
+    line.push(b'\n');
+    let mut out = tokio::io::stdout();
+    // When the host no longer reads, it is gone, and standard input will say so.
+    let _ = out.write_all(&line).await;
+    let _ = out.flush().await;
+}

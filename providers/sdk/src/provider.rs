@@ -1,0 +1,77 @@
+//! What a backend is made of.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use lattice::{bus::Bus, wire::UnitId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
+
+use crate::Capability;
+
+/// A backend of a capability.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// Its name in manifests, as in the catalog.
+    const KIND: &'static str;
+    /// Its settings. Unknown keys should be errors: `#[serde(deny_unknown_fields, rename_all = "camelCase")]`.
+    type Config: DeserializeOwned + Send;
+
+    /// Connects to the backend. An error means "not ready yet, and this is why": the host tries again.
+    async fn start(context: StartContext, config: Self::Config) -> Result<Capability, StartError>;
+}
+
+/// What a backend gets from its surroundings.
+pub struct StartContext {
+    pub unit: UnitId,
+    /// A folder on this machine that stays, for backends that keep files.
+    pub data_dir: PathBuf,
+    pub bus: Bus,
+    pub health: HealthReporter,
+}
+
+/// Why a backend did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Trying again will not help.
+    #[error("bad configuration: {0}")]
+    Config(String),
+    /// The backend does not answer, or refuses.
+    #[error("{0}")]
+    Backend(String),
+}
+
+/// How a backend that has started is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    Ready,
+    /// The backend is away, and why.
+    Degraded(String),
+}
+
+/// Tells how a backend is. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HealthReporter(watch::Sender<Health>);
+
+impl HealthReporter {
+    pub fn new() -> (Self, watch::Receiver<Health>) {
+        let (sender, receiver) = watch::channel(Health::Ready);
+        (Self(sender), receiver)
+    }
+
+    /// Tells the newest state; the same again is no news.
+    pub fn report(&self, health: Health) {
+        self.0.send_if_modified(|current| {
+            let news = *current != health;
+            *current = health;
+            news
+        });
+    }
+}
+
+/// The typed settings in `config`, or what is wrong with them.
+pub fn parse_config<P: Provider>(config: &serde_json::Map<String, serde_json::Value>) -> Result<P::Config, StartError> {
+    serde_json::from_value(serde_json::Value::Object(config.clone()))
+        .map_err(|e| StartError::Config(format!("{}: {e}", P::KIND)))
+}
