@@ -1,1 +1,44 @@
-//! placeholder
+//! The controller: turns what users want into what each host must run.
+//!
+//! Every host runs [`run`]; the one that holds the lease plans. The tasks, and what travels between them:
+//!
+//! ```text
+//!  store: leases/controller           store: apps, hosts, beats, assignments, plans
+//!      | changes   ^ create/update by revision      | live views
+//!      v           |                                v
+//!  +--------- keeper --------+   Holding      +--------------- leader -----------------+
+//!  | lease::Candidate (pure) | -- watch ----> | mirror    the views, and our own       |
+//!  | renews, takes over,     |                |           writes ahead of them         |
+//!  | lets go at the end      |                | liveness  who beats, by our own clock  |
+//!  +-------------------------+                | plan      pure: World -> Plan          |
+//!                                             +----------------------------------------+
+//!  bus: connected or not --------- watch ------^         | create/update by revision
+//!                                                        v
+//!                                        store: assignments/<host>, plans/<app>
+//! ```
+//!
+//! - `keeper` receives the lease's changes, publishes [`Holding`](lease::Holding): the term, and until when it is
+//!   certain that nobody else took over. It is a task of its own, so that a long plan does not cost the lease.
+//! - `leader` exists while the lease is held. Changes and a tick wake it; each time it looks at everything, plans
+//!   everything, and writes what differs, after a look at the clock and the lease. It never acts on an event itself.
+//! - Decisions ([`lease`], [`liveness`], [`plan`], [`placement`]) do no I/O and read no clock.
+//!
+//! Absent here: wasmtime, NATS, and any message to a host. Hosts read their assignment.
+
+mod keeper;
+pub mod lease;
+mod liveness;
+mod mirror;
+mod placement;
+pub mod plan;
+mod reconcile;
+mod timing;
+
+#[cfg(test)]
+mod simulation;
+
+pub use self::{
+    plan::{Plan, World, plan},
+    reconcile::run,
+    timing::*,
+};

@@ -1,1 +1,169 @@
-//! placeholder
+//! The host: runs components, supervises providers and follows its assignment.
+//!
+//! Tasks, what each receives and what it publishes:
+//!
+//! ```text
+//! agent        assignments, inventories and beats of all hosts;  -> router table, own inventory,
+//!              news of the tasks that it starts                     start and stop of instances
+//! publish      own inventory                                     -> hosts.<host> in the store
+//! beat         a clock                                           -> beats.<host> in the store
+//! controller   apps, inventories, beats, the lease               -> assignments.<host>, plans.<app>
+//! per instance its service: calls from NATS                      -> answers
+//! per listener connections, each with a task                     -> responses
+//! per process  a provider's reports                              -> news for the agent
+//! epoch        a clock, as a thread                              -> ends overdue guests
+//! ```
+//!
+//! [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent
+//! decides what runs. A call never waits for the agent: it reads tables that are replaced as a whole.
+//!
+//! Shutting down: the agent tells the lattice that its instances drain, they finish their calls, then the other tasks
+//! end, the host's records are removed and the connection is flushed.
+
+mod agent;
+pub mod config;
+pub mod identity;
+pub mod links;
+pub mod runtime;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use lattice::{
+    bus::{Bus, ConnectError},
+    model::inventory::HostRecord,
+    wire::HostId,
+};
+use lattice_provider_http_server::HttpServers;
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    agent::{Agent, Surroundings},
+    config::Options,
+    identity::IdentityError,
+    links::Router,
+    runtime::{ArtifactCache, EngineError, Runtime},
+};
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot use the data folder {}: {source}; choose another one with --data", path.display())]
+    Data { path: PathBuf, source: std::io::Error },
+    #[error("another lattice-host runs in the data folder {}; give each host its own with --data", path.display())]
+    Twice { path: PathBuf },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// How long instances may take to finish their calls when the host shuts down.
+const WIND_UP: Duration = Duration::from_secs(20);
+/// Between attempts to reach NATS for the first time.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A host that is part of its lattice.
+pub struct Host {
+    pub id: HostId,
+    bus: Bus,
+    tasks: TaskTracker,
+    agent: tokio::task::JoinHandle<()>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    /// Held while the host lives, so that no other one uses its data folder.
+    _lock: std::fs::File,
+}
+
+impl Host {
+    /// Starts a host and joins the lattice. While NATS cannot be reached it waits, and says so in the log; credentials
+    /// that are refused are an error at once.
+    pub async fn start(options: Options) -> Result<Self, HostError> {
+        let id = identity::load(&options.data)?;
+        let lock = lock(&options.data)?;
+        let runtime = Runtime::new()?;
+        let data = |source| HostError::Data { path: options.data.clone(), source };
+        let cache = ArtifactCache::open(&options.data, runtime.engine()).map_err(data)?;
+        std::fs::create_dir_all(options.data.join("providers")).map_err(data)?;
+        let bus = join(&options, &id).await?;
+        let router = Arc::new(Router::default());
+        let surroundings = Arc::new(Surroundings {
+            host: id.clone(),
+            bus: bus.clone(),
+            nats: options.nats.clone(),
+            data: options.data.clone(),
+            providers: options.providers(),
+            runtime,
+            cache,
+            router: router.clone(),
+            servers: HttpServers::default(),
+        });
+        let record = HostRecord {
+            version: HostRecord::VERSION,
+            host: id.clone(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: options.labels(),
+            started_ms: agent::started(),
+            generation: 0,
+            instances: Vec::new(),
+        };
+        let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let (record, published) = watch::channel(record);
+        let (news, inbox) = mpsc::channel(256);
+        tasks.spawn(agent::publish(bus.clone(), published, stop.clone()));
+        tasks.spawn(agent::beat(bus.clone(), id.clone(), stop.clone()));
+        if !options.no_control {
+            tasks.spawn(lattice_control::run(bus.clone(), id.clone(), lattice_control::Timing::default(), drain.clone()));
+        }
+        let agent = Agent::new(surroundings, router, record, news);
+        let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
+        tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
+        Ok(Self { id, bus, tasks, agent, drain, stop, _lock: lock })
+    }
+
+    /// Leaves the lattice: finishes the calls under way, then ends.
+    pub async fn shut_down(self) {
+        self.drain.cancel();
+        if let Err(error) = self.agent.await {
+            tracing::error!(%error, "the agent failed");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        agent::leave(&self.bus, &self.id).await;
+        self.bus.flush().await;
+    }
+
+    /// Resolves when the host can no longer do its work.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.agent).await {
+            Ok(()) => "the agent ended".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+fn lock(data: &std::path::Path) -> Result<std::fs::File, HostError> {
+    let path = data.join("lock");
+    let file = std::fs::File::create(path).map_err(|source| HostError::Data { path: data.to_owned(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(HostError::Twice { path: data.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(HostError::Data { path: data.to_owned(), source }),
+    }
+}
+
+async fn join(options: &Options, id: &HostId) -> Result<Bus, ConnectError> {
+    let name = format!("lattice-host {}", id.short());
+    loop {
+        match Bus::connect(&options.nats, options.lattice.clone(), &name).await {
+            Err(error @ ConnectError::Unreachable { .. }) => {
+                tracing::warn!("{error}; trying again");
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}

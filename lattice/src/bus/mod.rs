@@ -20,6 +20,7 @@ mod nats_store;
 mod rpc;
 mod store;
 mod table;
+mod trace;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub use self::{
     rpc::{CallHandler, Pace, Serving},
     store::{Expect, Store, StoreError, WatchEvent},
     table::{Entry, Table, View},
+    trace::traced,
 };
 use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served};
 

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::trace;
 use crate::wire::{CallError, CallHead, CallSubject, Headers, ReplyStatus, Served, header};
 
 /// What answers the calls of an instance.
@@ -89,6 +90,9 @@ pub(super) async fn call(
     }
     let mut headers = HeaderMap::new();
     head.write(|name, value| headers.insert(HeaderName::from_static(name), HeaderValue::from(value)));
+    if let (None, Some(traceparent)) = (&head.traceparent, trace::current()) {
+        headers.insert(HeaderName::from_static(header::TRACEPARENT), HeaderValue::from(traceparent));
+    }
     let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(head.deadline + GRACE));
     let reply = client.send_request(subject.to_string(), request).await.map_err(|error| match error.kind() {
         RequestErrorKind::TimedOut => CallError::Deadline(head.deadline),
@@ -173,10 +177,13 @@ impl Server {
         let (client, handler) = (self.client.clone(), self.handler.clone());
         let call = async move {
             let deadline = head.deadline;
-            let outcome = match within(deadline, handler.call(head, message.payload)).await {
-                Some(outcome) => outcome,
-                None => Err(CallError::Deadline(deadline)),
+            let traceparent = head.traceparent.clone();
+            let work = handler.call(head, message.payload);
+            let outcome = match traceparent {
+                Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
+                None => within(deadline, work).await,
             };
+            let outcome = outcome.unwrap_or(Err(CallError::Deadline(deadline)));
             answer(&client, reply, outcome).await;
         };
         let mut call: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(call);

@@ -139,6 +139,8 @@ pub struct LinkSpec {
 pub struct RouteSpec {
     pub pattern: super::routes::Pattern,
     pub to: UnitId,
+    /// How long the component may take, in milliseconds: its own limit.
+    pub timeout_ms: u64,
 }
 
 impl UnitSpec {

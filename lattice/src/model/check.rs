@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{AppRecord, ComponentSpec, Isolation, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
+    app::{AppRecord, ComponentSpec, Limits, Isolation, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
     catalog::{self, ProviderKind},
     manifest::{Component, Link, Manifest, Provider, resolve_duration},
     problem::{Problem, suggest},
@@ -41,7 +41,8 @@ pub fn check<'a>(
 ) -> Result<CheckedApp, Vec<Problem>> {
     let mut checker = Checker { manifest, facts, problems: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
-    let units = checker.units(name.as_ref());
+    let mut units = checker.units(name.as_ref());
+    hand_timeouts_to_routes(&mut units);
     checker.routes(&units, name.as_ref(), others);
     match name {
         Some(name) if checker.problems.is_empty() => {
@@ -358,7 +359,8 @@ impl<'m> Checker<'m> {
                 format!("`{}` does not export {HTTP_HANDLER}, so it cannot answer HTTP requests", to.value),
             ));
         }
-        Some(RouteSpec { pattern: parsed?, to: target })
+        let timeout_ms = Limits::default().timeout_ms;
+        Some(RouteSpec { pattern: parsed?, to: target, timeout_ms })
     }
 
     /// Two routes of one address must differ, also across apps.
@@ -385,6 +387,21 @@ impl<'m> Checker<'m> {
                     self.problems.push(problem.help("use another path, host name or address"));
                 }
             }
+        }
+    }
+}
+
+/// A route waits as long as its component may take.
+fn hand_timeouts_to_routes(units: &mut BTreeMap<UnitName, UnitSpec>) {
+    let timeout = |spec: &UnitSpec| match spec {
+        UnitSpec::Component(component) => Some(component.limits.timeout_ms),
+        UnitSpec::Provider(_) => None,
+    };
+    let timeouts: BTreeMap<_, _> = units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
+    for spec in units.values_mut() {
+        let UnitSpec::Provider(provider) = spec else { continue };
+        for route in &mut provider.routes {
+            route.timeout_ms = timeouts.get(&route.to.unit).copied().unwrap_or(route.timeout_ms);
         }
     }
 }

@@ -1,1 +1,251 @@
-//! placeholder
+//! Key-value in a JetStream key-value bucket of the lattice's own NATS: replicated, and nothing else to run.
+
+mod key;
+mod listing;
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    future::IntoFuture,
+    time::{Duration, SystemTime},
+};
+
+use async_nats::jetstream::{
+    self,
+    kv::{self, Operation, UpdateErrorKind},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use lattice_provider::{
+    Capability, Health, HealthReporter, Provider, StartContext, StartError,
+    keyvalue::{KeyPage, KeyValue, KeyValueError, add, position},
+};
+use serde::Deserialize;
+use tokio::sync::{Mutex, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Which bucket it is, and how it is made when it is not there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// `<lattice>-<app>-<unit>` when absent.
+    pub bucket: Option<String>,
+    /// Copies in the NATS cluster; 1 when absent.
+    pub replicas: Option<usize>,
+}
+
+/// A request that takes longer counts as failed.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests of one batch that are under way at the same time.
+const CONCURRENT: usize = 64;
+/// How often an increment is tried when other processes increment the same key.
+const TRIES: u32 = 200;
+/// Keys that can be incremented at the same time; two that share a stripe take turns.
+const STRIPES: usize = 64;
+/// What NATS allows: a stream's name has at most 255 characters, of which `KV_` takes three.
+const MAX_BUCKET_NAME: usize = 252;
+
+/// The backend.
+pub struct Nats {
+    bucket: Bucket,
+    /// Locks that are held across requests, so tokio's: without them, tasks of this process would compete for a key,
+    /// and all but one of them would make their request in vain. Each remembers the last key it was held for.
+    stripes: [Mutex<Option<Seen>>; STRIPES],
+    /// Stops when this is dropped.
+    _health: AbortOnDropHandle<()>,
+}
+
+/// A number as it was after our last increment of it.
+struct Seen {
+    name: String,
+    revision: u64,
+    value: Bytes,
+}
+
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    pub(crate) store: kv::Store,
+    client: async_nats::Client,
+    connected: watch::Receiver<bool>,
+}
+
+impl Bucket {
+    async fn open(context: &StartContext, config: Config) -> Result<Self, StartError> {
+        let unit = &context.unit;
+        let name = config.bucket.unwrap_or_else(|| format!("{}-{}-{}", context.bus.lattice(), unit.app, unit.unit));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > MAX_BUCKET_NAME || !name.chars().all(allowed) {
+            return Err(StartError::Config(format!("bucket: {name:?} is not made of letters, digits, '-' and '_'")));
+        }
+        let client = context.bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(TIMEOUT);
+        let store = match jetstream.get_key_value(&name).await {
+            Ok(store) => store,
+            // Whether it is not there or JetStream does not answer: creating it tells.
+            Err(_) => {
+                let description = format!("Key-value of {unit} in lattice {}", context.bus.lattice());
+                let num_replicas = config.replicas.unwrap_or(1);
+                let made =
+                    kv::Config { bucket: name.clone(), description, history: 1, num_replicas, ..Default::default() };
+                jetstream.create_key_value(made).await.map_err(|error| {
+                    StartError::Backend(format!("cannot make key-value bucket {name} in NATS: {}", reason(&error)))
+                })?
+            }
+        };
+        Ok(Self { store, client, connected: context.bus.connected() })
+    }
+
+    /// Waits for NATS, but not for long, and not at all while there is no connection: requests made then would wait
+    /// for one, and be carried out long after the caller was told that they had failed.
+    pub(crate) async fn ask<T, E: Display>(
+        &self,
+        request: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<Result<T, E>, KeyValueError> {
+        if !*self.connected.borrow() {
+            return Err(KeyValueError::Other("there is no connection to NATS".into()));
+        }
+        let answer = tokio::time::timeout(TIMEOUT, request.into_future()).await;
+        answer.map_err(|_| KeyValueError::Other(format!("no answer from NATS within {} s", TIMEOUT.as_secs())))
+    }
+
+    /// The newest value and its revision; revision 0 when there was never one.
+    async fn entry(&self, name: String) -> Result<(Option<Bytes>, u64), KeyValueError> {
+        let entry = self.ask(self.store.entry(name)).await?.map_err(|e| failed(&e))?;
+        Ok(entry.map_or((None, 0), |e| ((e.operation == Operation::Put).then_some(e.value), e.revision)))
+    }
+
+    async fn set(&self, name: String, value: Bytes) -> Result<(), KeyValueError> {
+        self.ask(self.store.put(name, value)).await?.map(drop).map_err(|e| failed(&e))
+    }
+
+    /// Purges the key. A delete marker instead would stay in the bucket for ever, for each key that there ever was.
+    async fn delete(&self, name: String) -> Result<(), KeyValueError> {
+        let purge = self.store.stream.purge().filter(format!("{}{name}", self.store.prefix));
+        self.ask(purge).await?.map(drop).map_err(|e| failed(&e))
+    }
+
+    async fn report_health(self, health: HealthReporter) {
+        let mut connected = self.connected.clone();
+        loop {
+            health.report(match self.ask(self.store.stream.get_info()).await {
+                Ok(Ok(_)) => Health::Ready,
+                Ok(Err(error)) => Health::Degraded(failed(&error).to_string()),
+                Err(error) => Health::Degraded(error.to_string()),
+            });
+            // Cancel-safe: both only wait.
+            tokio::select! {
+                // Its sender lives as long as the connection, which this task holds.
+                _ = connected.changed() => {}
+                () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+            }
+        }
+    }
+}
+
+/// An error with its cause, which async-nats leaves out of the text.
+fn reason(error: &dyn std::error::Error) -> String {
+    match error.source().map(ToString::to_string) {
+        Some(source) if !error.to_string().contains(&source) => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> KeyValueError {
+    KeyValueError::Other(format!("NATS key-value: {}", reason(error)))
+}
+
+/// A short time that is another one for each process.
+fn jitter() -> Duration {
+    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos());
+    Duration::from_micros(100 + u64::from(nanos / 100 % 900))
+}
+
+#[async_trait]
+impl Provider for Nats {
+    const KIND: &'static str = "keyvalue-nats";
+    type Config = Config;
+
+    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+        let bucket = Bucket::open(&context, config).await?;
+        let health = AbortOnDropHandle::new(tokio::spawn(bucket.clone().report_health(context.health)));
+        let stripes = std::array::from_fn(|_| Mutex::new(None));
+        Ok(Capability::key_value(Self { bucket, stripes, _health: health }))
+    }
+}
+
+#[async_trait]
+impl KeyValue for Nats {
+    async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
+        Ok(self.bucket.entry(key::name(&bucket, &key)).await?.0)
+    }
+
+    async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
+        self.bucket.set(key::name(&bucket, &key), value).await
+    }
+
+    async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
+        self.bucket.delete(key::name(&bucket, &key)).await
+    }
+
+    async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
+        Ok(self.get(bucket, key).await?.is_some())
+    }
+
+    async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
+        listing::page(&self.bucket, &bucket, cursor.unwrap_or(0)).await
+    }
+
+    async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
+        let name = key::name(&bucket, &key);
+        let mut stripe = self.stripes[position(&name) as usize % STRIPES].lock().await;
+        for _ in 0..TRIES {
+            let seen = stripe.take().filter(|seen| seen.name == name);
+            let fresh = seen.is_none();
+            let (current, revision) = match seen {
+                Some(seen) => (Some(seen.value), seen.revision),
+                None => self.bucket.entry(name.clone()).await?,
+            };
+            let sum = match add(&key, current.as_deref(), delta) {
+                Ok(sum) => sum,
+                Err(error) if fresh => return Err(error),
+                // What we remember may no longer be what is there.
+                Err(_) => continue,
+            };
+            let value = Bytes::from(sum.to_string());
+            match self.bucket.ask(self.bucket.store.update(&name, value.clone(), revision)).await? {
+                Ok(revision) => {
+                    *stripe = Some(Seen { name, revision, value });
+                    return Ok(sum);
+                }
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    if fresh {
+                        tokio::time::sleep(jitter()).await;
+                    }
+                }
+                // Whether it was carried out is not known, so it is not tried again.
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Err(KeyValueError::Other(format!("others changed {key:?} each of {TRIES} times that we tried")))
+    }
+
+    async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
+        let gets = keys.into_iter().map(|key| self.bucket.entry(key::name(&bucket, &key)));
+        stream::iter(gets).buffered(CONCURRENT).map_ok(|(value, _)| value).try_collect().await
+    }
+
+    async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
+        // They are under way at the same time: of a key that is there twice, only the last pair counts.
+        let pairs: HashMap<_, _> = pairs.into_iter().collect();
+        let sets = pairs.into_iter().map(|(key, value)| self.bucket.set(key::name(&bucket, &key), value));
+        stream::iter(sets).buffer_unordered(CONCURRENT).try_collect().await
+    }
+
+    async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
+        let deletes = keys.into_iter().map(|key| self.bucket.delete(key::name(&bucket, &key)));
+        stream::iter(deletes).buffer_unordered(CONCURRENT).try_collect().await
+    }
+}

@@ -1,1 +1,186 @@
-//! placeholder
+//! Key-value in a file of the host: durable, and it needs nobody else.
+//!
+//! Reads are transactions of their own. Writes go to one thread, [`writer`], which makes one transaction of all that
+//! wait: a commit waits for the disk, and so they wait for it together.
+
+mod writer;
+
+use std::{
+    io::ErrorKind,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lattice_provider::{
+    Capability, HealthReporter, Provider, StartContext, StartError,
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, position},
+};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+
+use self::writer::{Change, Write};
+
+/// Which file it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// A name in the host's data folder; `<app>-<unit>.redb` when absent.
+    pub file: Option<String>,
+}
+
+/// Values by bucket, position and key: a listing walks them in order.
+const VALUES: TableDefinition<'static, (&str, u64, &str), &[u8]> = TableDefinition::new("values");
+/// Pages of the file kept in memory, in bytes. The system's cache has the others.
+const CACHE: usize = 32 * 1024 * 1024;
+/// Writes that may wait for the thread that does them.
+const QUEUE: usize = 1024;
+
+/// The backend. When it is dropped, the thread that writes finishes what waits, and then closes the file.
+pub struct Redb {
+    database: Arc<Database>,
+    writes: mpsc::Sender<Write>,
+}
+
+fn place(context: &StartContext, config: Config) -> Result<PathBuf, StartError> {
+    let name = config.file.unwrap_or_else(|| format!("{}-{}.redb", context.unit.app, context.unit.unit));
+    let mut components = Path::new(&name).components();
+    // A manifest's author does not choose where on the host files are.
+    let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    if is_name && !name.contains(['/', '\0']) {
+        Ok(context.data_dir.join(name))
+    } else {
+        Err(StartError::Config(format!("file: {name:?} is not the name of a file in the host's data folder")))
+    }
+}
+
+fn open(path: &Path) -> Result<Database, StartError> {
+    let cannot = |reason: String| StartError::Backend(format!("cannot open {}: {reason}", path.display()));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| cannot(e.to_string()))?;
+    }
+    let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            StartError::Busy(format!("cannot open {}: another instance has it open", path.display()))
+        }
+        // Of a file that is too short, redb says that it cannot read enough of it.
+        DatabaseError::Storage(redb::StorageError::Io(error))
+            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            cannot(error.to_string())
+        }
+        other => cannot(format!("it is no redb database, or damaged: {other}")),
+    })?;
+    let damaged = |error: redb::Error| cannot(format!("it is damaged: {error}"));
+    let transaction = database.begin_write().map_err(|e| damaged(e.into()))?;
+    transaction.open_table(VALUES).map_err(|e| damaged(e.into()))?;
+    transaction.commit().map_err(|e| damaged(e.into()))?;
+    Ok(database)
+}
+
+#[async_trait]
+impl Provider for Redb {
+    const KIND: &'static str = "keyvalue-redb";
+    type Config = Config;
+
+    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+        let path = place(&context, config)?;
+        let shown = path.display().to_string();
+        let opened = tokio::task::spawn_blocking(move || open(&path)).await;
+        // A file that makes redb panic hurts nobody else.
+        let database = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
+        Self::new(database, context.health)
+            .map(Capability::key_value)
+            .map_err(|error| StartError::Backend(format!("cannot start a thread: {error}")))
+    }
+}
+
+impl Redb {
+    fn new(database: Database, health: HealthReporter) -> std::io::Result<Self> {
+        let database = Arc::new(database);
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let writer = writer::Writer { database: database.clone(), health };
+        std::thread::Builder::new().name("redb-writer".into()).spawn(move || writer.run(queue))?;
+        Ok(Self { database, writes })
+    }
+
+    /// Reads in one transaction, on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(ReadOnlyTable<(&'static str, u64, &'static str), &'static [u8]>) -> Result<T, redb::Error>
+        + Send
+        + 'static,
+    ) -> Result<T, KeyValueError> {
+        let database = self.database.clone();
+        let done = tokio::task::spawn_blocking(move || read(database.begin_read()?.open_table(VALUES)?)).await;
+        done.map_err(KeyValueError::other)?.map_err(KeyValueError::other)
+    }
+
+    /// Returns when the change is on the disk.
+    async fn write(&self, bucket: String, change: Change) -> Result<u64, KeyValueError> {
+        let closed = || KeyValueError::Other("the database is closed".into());
+        let (done, outcome) = oneshot::channel();
+        self.writes.send(Write { bucket, change, done }).await.map_err(|_| closed())?;
+        outcome.await.map_err(|_| closed())?
+    }
+}
+
+#[async_trait]
+impl KeyValue for Redb {
+    async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
+        self.read(move |values| {
+            let value = values.get((bucket.as_str(), position(&key), key.as_str()))?;
+            Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+        })
+        .await
+    }
+
+    async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
+        self.set_many(bucket, vec![(key, value)]).await
+    }
+
+    async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
+        self.delete_many(bucket, vec![key]).await
+    }
+
+    async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
+        self.read(move |values| Ok(values.get((bucket.as_str(), position(&key), key.as_str()))?.is_some())).await
+    }
+
+    async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
+        self.read(move |values| {
+            let mut page = PageBuilder::default();
+            for entry in values.range((bucket.as_str(), cursor.unwrap_or(0), "")..)? {
+                let (place, _) = entry?;
+                let (of, position, key) = place.value();
+                if of != bucket || !page.push(position, key) {
+                    break;
+                }
+            }
+            Ok(page.finish())
+        })
+        .await
+    }
+
+    async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
+        self.write(bucket, Change::Increment(key, delta)).await
+    }
+
+    async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
+        self.read(move |values| {
+            let get = |key: &String| values.get((bucket.as_str(), position(key), key.as_str()));
+            keys.iter().map(|key| Ok(get(key)?.map(|value| Bytes::copy_from_slice(value.value())))).collect()
+        })
+        .await
+    }
+
+    async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
+        self.write(bucket, Change::Set(pairs)).await.map(drop)
+    }
+
+    async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
+        self.write(bucket, Change::Delete(keys)).await.map(drop)
+    }
+}

@@ -1,1 +1,247 @@
-//! placeholder
+//! Key-value in Redis. A key is stored as `<prefix><bucket>:<key>`, so that other programs find it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lattice_provider::{
+    Capability, Health, HealthReporter, Provider, StartContext, StartError,
+    keyvalue::{KeyPage, KeyValue, KeyValueError},
+};
+use redis::{
+    Client, Cmd, FromRedisValue, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use serde::Deserialize;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Where Redis is, and which part of it is ours.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Such as `redis://127.0.0.1:6379`.
+    pub url: String,
+    /// What each key in Redis begins with; `<app>:` when absent.
+    pub prefix: Option<String>,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A command that waits for a new connection first would otherwise take both of the times above.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(2500);
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// Commands that may wait for the connection at the same time.
+const QUEUE: usize = 1024;
+/// Keys that one SCAN returns, more or less: a page of the longest keys fits a message of a stock NATS server.
+const SCAN_COUNT: usize = 900;
+/// SCANs that find nothing before an empty page is returned: a small bucket in a large Redis stays within a deadline.
+const SCANS: usize = 200;
+
+/// The backend.
+pub struct Redis {
+    server: Server,
+    prefix: String,
+    /// Stops when this is dropped.
+    _health: AbortOnDropHandle<()>,
+}
+
+/// A connection that finds its way back. A command is never sent twice: what became of an increment that was cut off
+/// is not known, and the caller is told so.
+#[derive(Clone)]
+struct Server {
+    connection: ConnectionManager,
+    /// Without user and password.
+    address: String,
+}
+
+impl Server {
+    async fn connect(url: &str) -> Result<Self, StartError> {
+        let client = Client::open(url).map_err(|error| {
+            let category = error.category();
+            StartError::Config(format!("url: {category}; expected such as redis://127.0.0.1:6379"))
+        })?;
+        let address = format!("redis://{}", client.get_connection_info().addr());
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            // A call fails at once while Redis is away; the next call or ping tries again.
+            .set_number_of_retries(0)
+            .set_pipeline_buffer_size(QUEUE);
+        let unreachable = |reason: String| StartError::Backend(format!("cannot reach Redis at {address}: {reason}"));
+        let connection = tokio::time::timeout(COMMAND_TIMEOUT, ConnectionManager::new_with_config(client, config));
+        let connection = match connection.await {
+            Ok(connection) => connection.map_err(|error| unreachable(reason(&error)))?,
+            Err(_) => return Err(unreachable("no answer".into())),
+        };
+        Ok(Self { connection, address })
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let mut connection = self.connection.clone();
+        match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    fn error(&self, error: &RedisError) -> KeyValueError {
+        if error.is_io_error() {
+            KeyValueError::Other(format!("cannot reach Redis at {}: {}", self.address, reason(error)))
+        } else {
+            KeyValueError::Other(format!("Redis at {}: {}", self.address, reason(error)))
+        }
+    }
+
+    async fn report_health(self, health: HealthReporter) {
+        let mut ticks = tokio::time::interval(PING_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let ping = redis::cmd("PING");
+        loop {
+            ticks.tick().await;
+            match self.ask::<String>(&ping).await {
+                Ok(_) => health.report(Health::Ready),
+                Err(error) => health.report(Health::Degraded(self.error(&error).to_string())),
+            }
+        }
+    }
+}
+
+/// What went wrong, in the words of the system or of Redis.
+fn reason(error: &RedisError) -> String {
+    let text = error.to_string();
+    // "Connection refused (os error 111)": the number helps nobody.
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[async_trait]
+impl Provider for Redis {
+    const KIND: &'static str = "keyvalue-redis";
+    type Config = Config;
+
+    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+        let server = Server::connect(&config.url).await?;
+        let prefix = config.prefix.unwrap_or_else(|| format!("{}:", context.unit.app));
+        let health = AbortOnDropHandle::new(tokio::spawn(server.clone().report_health(context.health)));
+        Ok(Capability::key_value(Self { server, prefix, _health: health }))
+    }
+}
+
+/// A `:` in a bucket's name would make it the beginning of another bucket's keys.
+fn escape_bucket(bucket: &str) -> String {
+    bucket.replace('%', "%25").replace(':', "%3A")
+}
+
+/// A pattern that matches what begins with `prefix`.
+fn pattern(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('*');
+    pattern
+}
+
+impl Redis {
+    fn prefix(&self, bucket: &str) -> String {
+        format!("{}{}:", self.prefix, escape_bucket(bucket))
+    }
+
+    fn key(&self, bucket: &str, key: &str) -> String {
+        let mut prefix = self.prefix(bucket);
+        prefix.push_str(key);
+        prefix
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyValueError> {
+        self.server.ask(command).await.map_err(|error| self.server.error(&error))
+    }
+}
+
+#[async_trait]
+impl KeyValue for Redis {
+    async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
+        self.ask(redis::cmd("GET").arg(self.key(&bucket, &key))).await
+    }
+
+    async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
+        self.ask(redis::cmd("SET").arg(self.key(&bucket, &key)).arg(&value[..])).await
+    }
+
+    async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
+        self.ask(redis::cmd("DEL").arg(self.key(&bucket, &key))).await
+    }
+
+    async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
+        self.ask(redis::cmd("EXISTS").arg(self.key(&bucket, &key))).await
+    }
+
+    async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
+        let prefix = self.prefix(&bucket);
+        let pattern = pattern(&prefix);
+        let mut cursor = cursor.unwrap_or(0);
+        for _ in 0..SCANS {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_COUNT);
+            let (next, found): (u64, Vec<Vec<u8>>) = self.ask(&scan).await?;
+            cursor = next;
+            // What is no text was put there by others: no caller could ask for it.
+            let keys: Vec<String> = found
+                .into_iter()
+                .filter_map(|key| Some(String::from_utf8(key).ok()?.strip_prefix(&prefix)?.to_owned()))
+                .collect();
+            if cursor == 0 || !keys.is_empty() {
+                return Ok(KeyPage { keys, cursor: (cursor != 0).then_some(cursor) });
+            }
+        }
+        Ok(KeyPage { keys: Vec::new(), cursor: Some(cursor) })
+    }
+
+    async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
+        let delta = i64::try_from(delta).map_err(|_| KeyValueError::overflow(&key))?;
+        let mut command = redis::cmd("INCRBY");
+        command.arg(self.key(&bucket, &key)).arg(delta);
+        let sum: i64 = self.server.ask(&command).await.map_err(|error| match error.detail() {
+            // The words of Redis since its first release; it has no code for either.
+            Some(text) if text.contains("would overflow") => KeyValueError::overflow(&key),
+            Some(text) if text.contains("not an integer") => KeyValueError::not_a_number(&key),
+            _ => self.server.error(&error),
+        })?;
+        u64::try_from(sum).map_err(|_| KeyValueError::below_zero(&key))
+    }
+
+    async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        for key in &keys {
+            command.arg(self.key(&bucket, key));
+        }
+        self.ask(&command).await
+    }
+
+    async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("MSET");
+        for (key, value) in &pairs {
+            command.arg(self.key(&bucket, key)).arg(&value[..]);
+        }
+        self.ask(&command).await
+    }
+
+    async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("DEL");
+        for key in &keys {
+            command.arg(self.key(&bucket, key));
+        }
+        self.ask(&command).await
+    }
+}

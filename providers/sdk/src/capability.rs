@@ -63,7 +63,6 @@ macro_rules! capability {
         /// The interface as it is called over the lattice.
         pub fn interface() -> lattice::wire::Interface {
             static INTERFACE: std::sync::LazyLock<lattice::wire::Interface> = std::sync::LazyLock::new(|| {
-                #[expect(clippy::expect_used, reason = "a literal in this file, parsed by a test")]
                 $interface.parse().expect("a literal interface")
             });
             INTERFACE.clone()

@@ -44,6 +44,11 @@ impl KeyValueError {
     pub fn overflow(key: &str) -> Self {
         Self::Other(format!("incrementing {key:?} would exceed {}", i64::MAX))
     }
+
+    /// What `increment` says of a sum that is negative: somebody has set the value to a negative number.
+    pub fn below_zero(key: &str) -> Self {
+        Self::Other(format!("the value of {key:?} is below zero"))
+    }
 }
 
 /// A page of keys, and where the next one begins.
@@ -54,8 +59,40 @@ pub struct KeyPage {
     pub cursor: Option<u64>,
 }
 
-/// How many keys a page has at the most.
+/// How many keys a page has, or a few more.
 pub const PAGE: usize = 1000;
+/// How many bytes the keys of a page have, or a few more: a page of long keys fits a message of a stock NATS server.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// Makes a page out of keys that come in the order of [`position`], from the cursor on.
+#[derive(Debug, Default)]
+pub struct PageBuilder {
+    page: KeyPage,
+    last: u64,
+    bytes: usize,
+}
+
+impl PageBuilder {
+    /// Takes the next key, or returns `false`: the page is full, and the key is the first of the next one. Keys of
+    /// the same position stay together, because a cursor cannot point between them.
+    pub fn push(&mut self, position: u64, key: impl Into<String>) -> bool {
+        let full = self.page.keys.len() >= PAGE || self.bytes >= PAGE_BYTES;
+        if full && position != self.last {
+            self.page.cursor = Some(self.last + 1);
+            return false;
+        }
+        let key = key.into();
+        self.last = position;
+        self.bytes += key.len();
+        self.page.keys.push(key);
+        true
+    }
+
+    /// The page; its cursor is there when a key had no room.
+    pub fn finish(self) -> KeyPage {
+        self.page
+    }
+}
 
 capability! {
     /// A store of values by key, in buckets. Every key that is there from the first to the last page of a listing is
@@ -84,12 +121,13 @@ pub fn add(key: &str, current: Option<&[u8]>, delta: u64) -> Result<u64, KeyValu
         None => 0,
         Some(bytes) => std::str::from_utf8(bytes)
             .ok()
-            .and_then(|t| t.parse::<i64>().ok())
+            // Only as it would be written here: what Redis takes for a number, and nothing else.
+            .and_then(|t| t.parse::<i64>().ok().filter(|number| number.to_string() == t))
             .ok_or_else(|| KeyValueError::not_a_number(key))?,
     };
     let delta = i64::try_from(delta).map_err(|_| KeyValueError::overflow(key))?;
     let sum = current.checked_add(delta).ok_or_else(|| KeyValueError::overflow(key))?;
-    u64::try_from(sum).map_err(|_| KeyValueError::Other(format!("the value of {key:?} is below zero")))
+    u64::try_from(sum).map_err(|_| KeyValueError::below_zero(key))
 }
 
 /// The position of a key in listings that have no order of their own: a cursor is the position after the last key
@@ -184,8 +222,25 @@ mod tests {
     fn numbers_add_up_or_say_why_not() {
         assert_eq!(add("k", None, 3).unwrap(), 3);
         assert_eq!(add("k", Some(b"41"), 1).unwrap(), 42);
-        assert_eq!(add("k", Some(b"x"), 1).unwrap_err(), KeyValueError::not_a_number("k"));
+        for other in ["x", "", " 1", "+1", "01", "-0", "1.0"] {
+            assert_eq!(add("k", Some(other.as_bytes()), 1).unwrap_err(), KeyValueError::not_a_number("k"), "{other}");
+        }
+        assert_eq!(add("k", Some(b"-5"), 1).unwrap_err(), KeyValueError::below_zero("k"));
         assert_eq!(add("k", Some(i64::MAX.to_string().as_bytes()), 1).unwrap_err(), KeyValueError::overflow("k"));
         assert_eq!(add("k", None, u64::MAX).unwrap_err(), KeyValueError::overflow("k"));
+    }
+
+    #[test]
+    fn a_page_ends_when_it_is_full_and_never_inside_a_position() {
+        let mut builder = PageBuilder::default();
+        let taken = (0..).take_while(|n| builder.push(n / 7, n.to_string())).count();
+        assert_eq!(taken, PAGE.next_multiple_of(7));
+        assert_eq!(builder.finish().cursor, Some(taken as u64 / 7));
+        let mut builder = PageBuilder::default();
+        let taken = (0..).take_while(|n| builder.push(*n, "k".repeat(MAX_KEY))).count();
+        assert_eq!(taken, PAGE_BYTES / MAX_KEY);
+        let mut builder = PageBuilder::default();
+        assert!(builder.push(u64::MAX, "last"));
+        assert_eq!(builder.finish(), KeyPage { keys: vec!["last".into()], cursor: None });
     }
 }

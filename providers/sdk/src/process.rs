@@ -4,8 +4,8 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use lattice::{
-    bus::{Bus, NatsOptions, Pace, Serving},
-    wire::{InstanceId, LatticeName, Served, UnitId},
+    bus::{Bus, ConnectError, NatsOptions, Pace, Serving},
+    wire::{CallError, InstanceId, LatticeName, Served, UnitId},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{Health, HealthReporter, Provider, StartContext, parse_config};
+use crate::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
 
 /// What the host tells a provider process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +41,11 @@ pub struct Launch {
 pub enum Report {
     Health(Health),
     /// It could not start, and exits.
-    Failed(String),
+    Failed {
+        reason: String,
+        /// What it needs is held by another.
+        busy: bool,
+    },
 }
 
 /// How long calls may go on after a drain was ordered.
@@ -61,8 +65,9 @@ pub fn main<P: Provider>() -> ExitCode {
     let code = runtime.block_on(async {
         match run::<P>().await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => {
-                report(&Report::Failed(reason)).await;
+            Err(failure) => {
+                let busy = matches!(failure, Failure::Start(StartError::Busy(_)));
+                report(&Report::Failed { reason: failure.to_string(), busy }).await;
                 ExitCode::FAILURE
             }
         }
@@ -72,22 +77,35 @@ pub fn main<P: Provider>() -> ExitCode {
     code
 }
 
-async fn run<P: Provider>() -> Result<(), String> {
+/// Why the process ends otherwise than its host told it to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Order(String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Serve(#[from] CallError),
+}
+
+async fn run<P: Provider>() -> Result<(), Failure> {
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     let launch = match next_order(&mut orders).await? {
         Some(Order::Start(launch)) => *launch,
         Some(Order::Drain) | None => {
-            return Err(format!("{} is started by a lattice host, which tells it what to do", P::KIND));
+            return Err(Failure::Order(format!("{} is started by a lattice host, which tells it what to do", P::KIND)));
         }
     };
-    let config = parse_config::<P>(&launch.config).map_err(|e| e.to_string())?;
+    let config = parse_config::<P>(&launch.config)?;
     let name = format!("{} {}", P::KIND, launch.unit);
-    let bus = Bus::connect_for_calls(&launch.nats, launch.lattice.clone(), &name).await.map_err(|e| e.to_string())?;
+    let bus = Bus::connect_for_calls(&launch.nats, launch.lattice.clone(), &name).await?;
     let (health, mut healths) = HealthReporter::new();
     let context = StartContext { unit: launch.unit.clone(), data_dir: launch.data_dir, bus: bus.clone(), health };
-    let capability = P::start(context, config).await.map_err(|e| e.to_string())?;
+    let capability = P::start(context, config).await?;
     let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };
-    let serving = bus.serve(&served, capability.handler(), Pace::Light).await.map_err(|e| e.to_string())?;
+    let serving = bus.serve(&served, capability.handler(), Pace::Light).await?;
     follow(&mut orders, &mut healths, serving).await?;
     bus.flush().await;
     Ok(())
@@ -98,7 +116,7 @@ async fn follow(
     orders: &mut Lines<BufReader<Stdin>>,
     healths: &mut watch::Receiver<Health>,
     serving: Serving,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let mut more = true;
     loop {
         let health = healths.borrow_and_update().clone();
@@ -118,9 +136,9 @@ async fn follow(
     }
 }
 
-async fn next_order(orders: &mut Lines<BufReader<Stdin>>) -> Result<Option<Order>, String> {
-    match orders.next_line().await.map_err(|e| format!("cannot read standard input: {e}"))? {
-        Some(line) => serde_json::from_str(&line).map(Some).map_err(|e| format!("an order that cannot be read: {e}")),
+async fn next_order(orders: &mut Lines<BufReader<Stdin>>) -> Result<Option<Order>, Failure> {
+    match orders.next_line().await.map_err(|e| Failure::Order(format!("cannot read standard input: {e}")))? {
+        Some(line) => serde_json::from_str(&line).map(Some).map_err(|e| Failure::Order(format!("an order that cannot be read: {e}"))),
         None => Ok(None),
     }
 }

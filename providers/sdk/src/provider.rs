@@ -36,6 +36,10 @@ pub enum StartError {
     /// Trying again will not help.
     #[error("bad configuration: {0}")]
     Config(String),
+    /// Something that only one can hold is held, perhaps by the instance that this one is to replace: the host then
+    /// ends that one first.
+    #[error("{0}")]
+    Busy(String),
     /// The backend does not answer, or refuses.
     #[error("{0}")]
     Backend(String),

@@ -23,7 +23,9 @@ impl Guest for Echo {
         let (path, query) = target(&request);
         match path.as_str() {
             "/headers" => respond(out, 200, headers(&request)),
-            "/env" => respond(out, 200, std::env::vars().map(|(key, value)| format!("{key}={value}\n")).collect::<String>()),
+            "/env" => {
+                respond(out, 200, std::env::vars().map(|(key, value)| format!("{key}={value}\n")).collect::<String>())
+            }
             "/file" => respond(out, 200, format!("{}\n", reach::file("/etc/passwd"))),
             "/connect" => respond(out, 200, format!("{}\n", reach::connect((127, 0, 0, 1), 1))),
             "/fetch" => {

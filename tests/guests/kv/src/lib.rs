@@ -51,7 +51,11 @@ fn serve(bucket: &Bucket, path: &str, query: &str, request: &IncomingRequest) ->
         "get-many" => batch::get_many(bucket, &lines(&body()?)).map(|pairs| text(&show(pairs))),
         "delete-many" => batch::delete_many(bucket, &lines(&body()?)).map(|()| done()),
         "set-many" => {
-            let pairs: Vec<_> = lines(&body()?).iter().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).collect();
+            let pairs: Vec<_> = lines(&body()?)
+                .iter()
+                .filter_map(|line| line.split_once('='))
+                .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
+                .collect();
             batch::set_many(bucket, &pairs).map(|()| done())
         }
         _ => Ok((400, b"no such operation\n".to_vec())),
@@ -92,7 +96,8 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escape =
+            text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
         out.push(escape.unwrap_or(bytes[at]));
         at += if escape.is_some() { 3 } else { 1 };
     }

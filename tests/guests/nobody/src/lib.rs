@@ -1,6 +1,9 @@
 //! Imports an interface that nobody serves.
 
-use guest_http::{Guest, respond, wasi::http::types::{IncomingRequest, ResponseOutparam}};
+use guest_http::{
+    Guest, respond,
+    wasi::http::types::{IncomingRequest, ResponseOutparam},
+};
 
 wit_bindgen::generate!({
     inline: r#"

@@ -1,6 +1,9 @@
 //! Misbehaves on request, each way that a host must survive.
 
-use guest_http::{Guest, respond, target, wasi::http::types::{IncomingRequest, ResponseOutparam}};
+use guest_http::{
+    Guest, respond, target,
+    wasi::http::types::{IncomingRequest, ResponseOutparam},
+};
 
 struct Trap;
 

@@ -1,0 +1,172 @@
+//! Who is alive, by signs of life and our own clock.
+//!
+//! A host's beat is a number that grows. What counts is when *we* saw it change: no clocks are compared. Silence
+//! means something only while we listened all along, so it is counted from the moment since when we surely did.
+//!
+//! Mass silence is not mass death: when most hosts fall quiet at once, it is far more likely that something between
+//! them and us broke. Then nobody is declared lost for a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use lattice::wire::HostId;
+
+use crate::Timing;
+
+/// What is known of the hosts. All of them, by name; `burdened` are those that have units assigned: whoever planned
+/// before us had not given them up.
+#[derive(Debug, Default)]
+pub(crate) struct Roll {
+    pub(crate) known: BTreeSet<HostId>,
+    pub(crate) burdened: BTreeSet<HostId>,
+}
+
+/// Hosts of the roll that are in neither set are lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) alive: BTreeSet<HostId>,
+    /// Not known to be alive, and not given up.
+    pub(crate) silent: BTreeSet<HostId>,
+}
+
+pub(crate) struct Liveness {
+    timing: Timing,
+    /// Since when we listen without a gap.
+    since: Duration,
+    lives: BTreeMap<HostId, Life>,
+    /// Since when each is lost. Here are only those that were alive before.
+    lost: BTreeMap<HostId, Duration>,
+    /// Since when we hold still.
+    hold: Option<Duration>,
+    synced: bool,
+}
+
+#[derive(Default)]
+struct Life {
+    count: Option<u64>,
+    changed: Option<Duration>,
+}
+
+impl Liveness {
+    pub(crate) fn new(now: Duration, timing: Timing) -> Self {
+        Self { timing, since: now, lives: BTreeMap::new(), lost: BTreeMap::new(), hold: None, synced: false }
+    }
+
+    /// We heard nothing for a while, for reasons of our own: nobody's silence counts before `now`.
+    pub(crate) fn listen_anew(&mut self, now: Duration) {
+        self.since = now;
+    }
+
+    /// The beats as they are now.
+    pub(crate) fn observe(&mut self, now: Duration, beats: &BTreeMap<HostId, u64>) {
+        for (host, life) in &mut self.lives {
+            // Expired, or taken back. When it is there again, that is a change.
+            if !beats.contains_key(host) {
+                life.count = None;
+            }
+        }
+        for (host, count) in beats {
+            let life = self.lives.entry(host.clone()).or_default();
+            // The first state may hold what a dead host left; what comes after it was written while we listened.
+            if self.synced && life.count != Some(*count) {
+                life.changed = Some(now);
+                if self.lost.remove(host).is_some() {
+                    tracing::info!(%host, "host is back");
+                }
+            }
+            life.count = Some(*count);
+        }
+        self.synced = true;
+    }
+
+    /// Whether enough is known to place something new. When we just began to listen, the first host that beats would
+    /// get it all.
+    pub(crate) fn is_settled(&self, now: Duration) -> bool {
+        let mut beating = self.lives.values().filter(|life| life.count.is_some()).peekable();
+        let heard = |life: &Life| life.changed.is_some_and(|changed| changed >= self.since);
+        (beating.peek().is_some() && beating.all(heard)) || now >= self.since + self.timing.quiet_after()
+    }
+
+    fn changed(&self, host: &HostId) -> Option<Duration> {
+        self.lives.get(host).and_then(|life| life.changed)
+    }
+
+    /// How long `host` has been silent while we listened.
+    fn silence(&self, now: Duration, host: &HostId) -> Duration {
+        now.saturating_sub(self.changed(host).unwrap_or(self.since).max(self.since))
+    }
+
+    /// The hosts that can be missed: they were there, as far as we or whoever planned before us knew.
+    fn counted<'r>(&self, roll: &'r Roll) -> Vec<&'r HostId> {
+        let was_there = |host: &&HostId| roll.burdened.contains(*host) || self.changed(host).is_some();
+        roll.known.iter().filter(|host| !self.lost.contains_key(*host)).filter(was_there).collect()
+    }
+
+    /// Judges every host on the roll.
+    pub(crate) fn judge(&mut self, now: Duration, roll: &Roll) -> Verdict {
+        let window = self.timing.host_lost_after;
+        self.lost.retain(|host, _| roll.known.contains(host));
+        self.lives.retain(|host, life| roll.known.contains(host) || life.count.is_some());
+        let counted = self.counted(roll);
+        let missed: Vec<_> = counted.iter().filter(|host| self.silence(now, host) >= window).collect();
+        if missed.is_empty() {
+            if self.hold.take().is_some() {
+                tracing::info!("the silent hosts are heard again");
+            }
+        } else if !self.must_hold(now, &counted) {
+            for host in missed {
+                tracing::warn!(%host, silent_for = ?self.silence(now, host), "host is lost; its units move");
+                self.lost.insert((*host).clone(), now);
+            }
+        }
+        let mut verdict = Verdict::default();
+        for host in self.counted(roll) {
+            let fresh = self.changed(host).is_some_and(|changed| now.saturating_sub(changed) < window);
+            let set = if fresh { &mut verdict.alive } else { &mut verdict.silent };
+            set.insert(host.clone());
+        }
+        verdict
+    }
+
+    /// Whether so many are quiet that nobody must be declared lost now.
+    fn must_hold(&mut self, now: Duration, counted: &[&HostId]) -> bool {
+        let recent =
+            self.lost.values().filter(|since| now.saturating_sub(**since) < self.timing.host_lost_after).count();
+        // Beats are not in step. When the first host has been silent for the whole window, others that fell silent
+        // with it have missed a beat as well, and so much must do.
+        let is_quiet = |host: &&&HostId| self.silence(now, host) >= self.timing.quiet_after();
+        let quiet = counted.iter().filter(is_quiet).count() + recent;
+        let all = counted.len() + recent;
+        if quiet < 2 || quiet * 2 <= all {
+            self.hold = None;
+            return false;
+        }
+        let hold = self.timing.mass_silence_hold;
+        if self.hold.is_none() {
+            tracing::warn!(quiet, of = all, ?hold, "most hosts fell silent at once: holding still, nothing moves");
+        }
+        let over = now >= *self.hold.get_or_insert(now) + hold;
+        if over {
+            tracing::warn!(quiet, of = all, "most hosts are still silent: giving them up");
+        }
+        !over
+    }
+
+    /// When the next judgement may differ from the one of `now` though nothing is heard.
+    pub(crate) fn next_change(&self, now: Duration, roll: &Roll) -> Option<Duration> {
+        let ends = roll
+            .known
+            .iter()
+            .filter(|host| !self.lost.contains_key(*host))
+            .map(|host| self.changed(host).unwrap_or(self.since).max(self.since) + self.timing.host_lost_after);
+        let hold = self.hold.map(|since| since + self.timing.mass_silence_hold);
+        let settled = self.since + self.timing.quiet_after();
+        ends.chain(hold).chain([settled]).filter(|end| *end > now).min()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

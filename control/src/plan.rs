@@ -1,0 +1,240 @@
+//! The plan: which host runs which units. Pure: the same world gives the same plan, whoever makes it and whenever.
+//!
+//! - `Replicas(n)`: one copy on each of n hosts that the placement allows. Where there are fewer hosts, one copy on
+//!   each of them is all that is wanted: an instance serves many calls at a time, so that a second one on the same
+//!   host would add nothing. It is a problem only when no host is allowed.
+//! - `PerHost`: one copy on every allowed host.
+//! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
+//! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
+//! - A silent host (see [`World::silent`]) keeps what it has, and gets nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lattice::{
+    model::{
+        app::{AppRecord, Placement, Scale, UnitRecord},
+        assignment::{PlanReport, PlannedUnit},
+        inventory::{HostRecord, InstanceState},
+    },
+    wire::{AppName, HostId, UnitId},
+};
+
+use crate::placement::{Field, allows, rank};
+
+/// The units of each host.
+pub type Assigned = BTreeMap<HostId, BTreeMap<UnitId, UnitRecord>>;
+
+/// All that a plan depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct World {
+    /// What shall run.
+    pub apps: BTreeMap<AppName, AppRecord>,
+    /// Apps that are there and cannot be read now (a newer version wrote them). They go on as they were assigned.
+    pub unreadable: BTreeSet<AppName>,
+    /// The hosts that are alive.
+    pub hosts: BTreeMap<HostId, HostRecord>,
+    /// Hosts of which it is not known whether they are alive. A host that is neither here nor in `hosts` is lost.
+    pub silent: BTreeSet<HostId>,
+    /// The plan before.
+    pub assigned: Assigned,
+}
+
+/// What each host shall run, and what there is to say about each app.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Every host that the world mentions is here; a lost one with nothing to run.
+    pub units: Assigned,
+    pub reports: BTreeMap<AppName, PlanReport>,
+}
+
+/// Plans `world`.
+pub fn plan(world: &World) -> Plan {
+    let units = units(world);
+    let facts = Facts::of(world);
+    let mut field = Field::new(&world.hosts);
+    let mut homes: BTreeMap<&UnitId, BTreeSet<HostId>> = BTreeMap::new();
+    // All that stays is known before anything is placed: new copies go where the load is least in the end.
+    for (unit, record) in &units {
+        let kept = facts.keep(unit, record);
+        kept.iter().for_each(|host| field.take(host, &record.spec));
+        homes.insert(unit, kept);
+    }
+    let mut plan = Plan::default();
+    for host in world.hosts.keys().chain(&world.silent).chain(world.assigned.keys()) {
+        plan.units.entry(host.clone()).or_default();
+    }
+    for (unit, record) in &units {
+        let mut home = homes.remove(unit).unwrap_or_default();
+        let short = copies(record.spec.scale()).saturating_sub(home.len());
+        for host in field.choose(unit, &record.spec, &home, short) {
+            field.take(&host, &record.spec);
+            home.insert(host);
+        }
+        let leaving = facts.leaving(unit, record, &home);
+        if let Some(app) = world.apps.get(&unit.app) {
+            let planned = describe(world, record, &home, &leaving);
+            let report = plan.reports.entry(unit.app.clone()).or_insert_with(|| empty_report(app));
+            report.units.insert(unit.unit.clone(), planned);
+        }
+        let stays = leaving.into_iter().map(|(host, old)| (host.clone(), old.clone()));
+        for (host, record) in home.into_iter().map(|host| (host, (*record).clone())).chain(stays) {
+            plan.units.entry(host).or_default().insert(unit.clone(), record);
+        }
+    }
+    for (name, app) in &world.apps {
+        plan.reports.entry(name.clone()).or_insert_with(|| empty_report(app));
+    }
+    plan
+}
+
+/// All units that shall run. Those of unreadable apps are taken from the assignments, which hold whole records.
+fn units(world: &World) -> BTreeMap<UnitId, &UnitRecord> {
+    let mut units: BTreeMap<_, _> = world.apps.values().flat_map(AppRecord::unit_ids).collect();
+    for (unit, record) in world.assigned.values().flatten() {
+        if world.unreadable.contains(&unit.app) && !world.apps.contains_key(&unit.app) {
+            let newest = units.entry(unit.clone()).or_insert(record);
+            if newest.revision < record.revision {
+                *newest = record;
+            }
+        }
+    }
+    units
+}
+
+fn copies(scale: Scale) -> usize {
+    match scale {
+        Scale::Replicas(n) => n as usize,
+        Scale::PerHost => usize::MAX,
+    }
+}
+
+/// The world, ordered by what a plan asks of it.
+struct Facts<'w> {
+    world: &'w World,
+    /// Where each unit was assigned, hosts that are lost left out.
+    before: BTreeMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
+    states: BTreeMap<(&'w UnitId, &'w HostId, u64), InstanceState>,
+}
+
+impl<'w> Facts<'w> {
+    fn of(world: &'w World) -> Self {
+        let mut before: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (host, units) in &world.assigned {
+            if world.hosts.contains_key(host) || world.silent.contains(host) {
+                units.iter().for_each(|(unit, record)| before.entry(unit).or_default().push((host, record)));
+            }
+        }
+        let states = world.hosts.iter().flat_map(|(id, host)| {
+            host.instances.iter().map(move |report| ((&report.unit, id, report.revision), report.state))
+        });
+        Self { world, before, states: states.collect() }
+    }
+
+    fn before(&self, unit: &UnitId) -> &[(&'w HostId, &'w UnitRecord)] {
+        self.before.get(unit).map_or(&[], Vec::as_slice)
+    }
+
+    fn state(&self, unit: &UnitId, host: &HostId, revision: u64) -> Option<InstanceState> {
+        self.states.get(&(unit, host, revision)).copied()
+    }
+
+    fn serves(&self, unit: &UnitId, host: &HostId, revision: u64) -> bool {
+        self.state(unit, host, revision).is_some_and(InstanceState::takes_calls)
+    }
+
+    fn silent(&self, host: &HostId) -> bool {
+        !self.world.hosts.contains_key(host)
+    }
+
+    /// The hosts on which the unit stays. When there are too many, live ones that serve go before others.
+    fn keep(&self, unit: &UnitId, record: &UnitRecord) -> BTreeSet<HostId> {
+        let may_stay = |host: &HostId| match self.world.hosts.get(host) {
+            Some(live) => allows(record.spec.placement(), &live.labels),
+            // Its labels may be out of date or unknown; it is judged when it speaks again.
+            None => true,
+        };
+        let mut hosts: Vec<_> = self.before(unit).iter().map(|(host, _)| *host).filter(|h| may_stay(h)).collect();
+        let most = copies(record.spec.scale());
+        if hosts.len() > most {
+            hosts.sort_by_cached_key(|host| {
+                (self.silent(host), !self.serves(unit, host, record.revision), rank(unit, host))
+            });
+            hosts.truncate(most);
+        }
+        hosts.into_iter().cloned().collect()
+    }
+
+    /// The copies that are not in `home` and stay until those in `home` take their place.
+    fn leaving(
+        &self,
+        unit: &UnitId,
+        record: &UnitRecord,
+        home: &BTreeSet<HostId>,
+    ) -> Vec<(&'w HostId, &'w UnitRecord)> {
+        let mut old: Vec<_> = self.before(unit).iter().filter(|(host, _)| !home.contains(*host)).copied().collect();
+        if old.is_empty() || copies(record.spec.scale()) == 0 {
+            return Vec::new();
+        }
+        // A listener that cannot start may be kept from it by its own predecessor, on the same machine. That one
+        // has to let go, or neither would ever end.
+        let stuck = |host| self.state(unit, host, record.revision) == Some(InstanceState::Failed);
+        if record.spec.listens_on().is_some() && home.iter().any(stuck) {
+            return Vec::new();
+        }
+        // With no host to go to, what runs goes on.
+        let goal = if home.is_empty() { copies(record.spec.scale()) } else { home.len() };
+        let ready = home.iter().filter(|host| self.serves(unit, host, record.revision)).count();
+        old.sort_by_cached_key(|(host, old)| (!self.serves(unit, host, old.revision), rank(unit, host)));
+        old.truncate(goal.saturating_sub(ready));
+        old
+    }
+}
+
+fn empty_report(app: &AppRecord) -> PlanReport {
+    PlanReport { version: 1, revision: app.revision, units: BTreeMap::new() }
+}
+
+fn describe(
+    world: &World,
+    record: &UnitRecord,
+    home: &BTreeSet<HostId>,
+    leaving: &[(&HostId, &UnitRecord)],
+) -> PlannedUnit {
+    let hosts: Vec<_> = home.iter().cloned().collect();
+    let placed = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let wanted = match record.spec.scale() {
+        Scale::Replicas(n) if placed == 0 => n,
+        Scale::PerHost if placed == 0 => 1,
+        _ => placed,
+    };
+    let problem = (wanted > placed).then(|| {
+        let mut problem = nowhere(world, record.spec.placement());
+        if !leaving.is_empty() {
+            let on: Vec<_> = leaving.iter().map(|(host, _)| host.short()).collect();
+            problem += &format!("; until one has, it stays on {}", on.join(", "));
+        }
+        problem
+    });
+    PlannedUnit { wanted, hosts, problem }
+}
+
+/// Hosts whose labels are told when none fits: enough to see the mistake.
+const SHOWN_HOSTS: usize = 8;
+
+fn nowhere(world: &World, placement: &Placement) -> String {
+    if world.hosts.is_empty() {
+        return "no host is alive".to_owned();
+    }
+    let asked: Vec<_> =
+        placement.require.iter().map(|(label, values)| format!("{label}={}", values.join(" or "))).collect();
+    let have = world.hosts.values().take(SHOWN_HOSTS).map(|host| {
+        let labels: Vec<_> = host.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(" ") };
+        format!("{} {labels}", host.host.short())
+    });
+    let mut have = have.collect::<Vec<_>>().join(", ");
+    if let Some(more) = world.hosts.len().checked_sub(SHOWN_HOSTS).filter(|more| *more > 0) {
+        have += &format!(" and {more} hosts more");
+    }
+    format!("no live host has {}; labels of hosts are: {have}", asked.join(" and "))
+}

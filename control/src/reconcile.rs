@@ -1,0 +1,352 @@
+//! The reconcile loop: while this host holds the lease it looks at everything, plans, and writes what differs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use lattice::{
+    bus::{Bus, Entry, StoreError, View},
+    model::{
+        app::{AppRecord, UnitRecord},
+        assignment::{Assignment, PlanReport},
+        inventory::{Beat, HostRecord},
+    },
+    wire::{AppName, HostId, UnitId},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    Timing,
+    keeper::{self, within},
+    lease::Holding,
+    liveness::{Liveness, Roll, Verdict},
+    mirror::Mirror,
+    plan::{Plan, World, plan},
+};
+
+/// Takes part in controlling the lattice until `shutdown`; then gives the lease back, if it was ours. No error ends it.
+pub async fn run(bus: Bus, me: HostId, timing: Timing, shutdown: CancellationToken) {
+    let connected = bus.connected();
+    run_while(bus, me, timing, connected, shutdown).await;
+}
+
+/// [`run`], with a given sign of whether the store can be heard.
+pub(crate) async fn run_while(
+    bus: Bus,
+    me: HostId,
+    timing: Timing,
+    connected: watch::Receiver<bool>,
+    shutdown: CancellationToken,
+) {
+    let release = CancellationToken::new();
+    let (holding, mut held) = watch::channel(None);
+    let keeper = keeper::run(bus.clone(), me, timing, holding, release.clone());
+    let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
+    shutdown
+        .run_until_cancelled(async {
+            // An outdated hold is no reason to begin; the keeper tells when it has renewed it.
+            let is_valid = |holding: &Option<Holding>| holding.is_some_and(|holding| holding.is_valid());
+            while let Ok(term) = held.wait_for(is_valid).await.map(|holding| holding.map(|h| h.term)) {
+                let Some(term) = term else { continue };
+                Leader::new(&bus, timing, term, held.clone(), connected.clone()).lead().await;
+            }
+        })
+        .await;
+    // The leader is gone now, with any write that it was about to make: only then may another one begin.
+    release.cancel();
+    if let Err(error) = keeper.await {
+        tracing::error!(%error, "the keeper of the controller's lease failed");
+    }
+}
+
+/// Controls the lattice for one term.
+struct Leader {
+    bus: Bus,
+    timing: Timing,
+    term: u64,
+    held: watch::Receiver<Option<Holding>>,
+    connected: watch::Receiver<bool>,
+    epoch: Instant,
+    apps: View<AppRecord>,
+    hosts: View<HostRecord>,
+    beats: View<Beat>,
+    assignments: Mirror<Assignment>,
+    plans: Mirror<PlanReport>,
+    liveness: Liveness,
+    roll: Roll,
+    verdict: Verdict,
+}
+
+/// Everything as it is in the store.
+struct Sight {
+    apps: BTreeMap<AppName, AppRecord>,
+    hosts: BTreeMap<HostId, HostRecord>,
+    assignments: BTreeMap<HostId, Entry<Assignment>>,
+    plans: BTreeMap<AppName, Entry<PlanReport>>,
+}
+
+impl Leader {
+    fn new(
+        bus: &Bus,
+        timing: Timing,
+        term: u64,
+        held: watch::Receiver<Option<Holding>>,
+        connected: watch::Receiver<bool>,
+    ) -> Self {
+        let store = bus.store();
+        // Also the limit of a write: an answer that comes when the lease may be gone is of no use.
+        let limit = timing.step_down;
+        Self {
+            bus: bus.clone(),
+            timing,
+            term,
+            held,
+            connected,
+            epoch: Instant::now(),
+            apps: store.apps().follow(),
+            hosts: store.hosts().follow(),
+            beats: store.beats().follow(),
+            assignments: Mirror::new(store.assignments(), limit),
+            plans: Mirror::new(store.plans(), limit),
+            liveness: Liveness::new(Duration::ZERO, timing),
+            roll: Roll::default(),
+            verdict: Verdict::default(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Whether it is certain that nobody else controls the lattice.
+    fn may_act(&self) -> bool {
+        self.held.borrow().is_some_and(|holding| holding.term == self.term && holding.is_valid())
+    }
+
+    /// Returns when the lease is lost.
+    async fn lead(mut self) {
+        let mut deaf = false;
+        while self.may_act() {
+            let heard = *self.connected.borrow_and_update();
+            if std::mem::replace(&mut deaf, !heard) && heard {
+                tracing::info!("the lattice is back; watching the hosts anew before anything moves");
+                self.liveness.listen_anew(self.now());
+            }
+            if heard && self.is_synced() {
+                self.round().await;
+            }
+            self.pause().await;
+        }
+    }
+
+    fn is_synced(&self) -> bool {
+        self.apps.borrow().is_some()
+            && self.hosts.borrow().is_some()
+            && self.beats.borrow().is_some()
+            && self.assignments.view.borrow().is_some()
+            && self.plans.view.borrow().is_some()
+    }
+
+    /// Until there may be something to do.
+    async fn pause(&mut self) {
+        let tick = self.now() + self.timing.tick;
+        loop {
+            let due = self.liveness.next_change(self.now(), &self.roll).map_or(tick, |next| next.min(tick));
+            let due_at = self.epoch + due;
+            let only_beats = tokio::select! {
+                () = sleep_until(due_at) => false,
+                only_beats = self.change() => {
+                    sleep(self.timing.debounce).await;
+                    only_beats
+                }
+            };
+            // We slept longer than we wanted to: the process was stopped, or the machine is overloaded. Then the
+            // tasks that listen for us may have slept as well.
+            if self.now() > due + self.timing.debounce + self.timing.quiet_after() {
+                tracing::warn!("this host was held up; watching the others anew");
+                self.liveness.listen_anew(self.now());
+            }
+            // Beats come all the time, and mean something only when they change who is alive.
+            if !only_beats || self.now() >= due || self.judge() != self.verdict {
+                return;
+            }
+        }
+    }
+
+    /// Any change of what we look at; true when only beats changed. Each arm waits for a flag, and is safe to cancel.
+    async fn change(&mut self) -> bool {
+        tokio::select! {
+            () = changed(&mut self.apps) => false,
+            () = changed(&mut self.hosts) => false,
+            () = changed(&mut self.assignments.view) => false,
+            () = changed(&mut self.plans.view) => false,
+            () = changed(&mut self.connected) => false,
+            () = changed(&mut self.held) => false,
+            () = changed(&mut self.beats) => true,
+        }
+    }
+
+    fn judge(&mut self) -> Verdict {
+        let now = self.now();
+        let beats = self.beats.borrow_and_update();
+        // Before the first whole state, an empty one would be taken for it.
+        if beats.is_some() {
+            self.liveness.observe(now, &values(&beats, |beat| beat.count));
+        }
+        self.liveness.judge(now, &self.roll)
+    }
+
+    /// One look at everything, and what follows from it.
+    async fn round(&mut self) {
+        let mut sight = self.look();
+        if !self.liveness.is_settled(self.now()) {
+            return;
+        }
+        let unreadable = self.find_missing_apps(&mut sight).await;
+        let Verdict { mut alive, mut silent } = self.verdict.clone();
+        // One that beats and has no inventory (yet, or none that this version can read) keeps what it has, too.
+        silent.extend(alive.extract_if(.., |id| !sight.hosts.contains_key(id)));
+        let world = World {
+            apps: sight.apps,
+            unreadable,
+            hosts: alive.iter().filter_map(|id| Some((id.clone(), sight.hosts.get(id)?.clone()))).collect(),
+            silent,
+            assigned: sight.assignments.iter().map(|(id, entry)| (id.clone(), entry.value.units.clone())).collect(),
+        };
+        let Plan { units, reports } = plan(&world);
+        for (host, units) in units {
+            let record = sight.hosts.get(&host);
+            self.assign(host.clone(), units, sight.assignments.get(&host), record).await;
+        }
+        for (app, report) in reports {
+            self.report(&app, report, sight.plans.get(&app)).await;
+        }
+        for (app, entry) in &sight.plans {
+            if !world.apps.contains_key(app) && !world.unreadable.contains(app) && self.may_act() {
+                let deleted = self.plans.delete(app.as_str(), entry.revision).await;
+                note(deleted, "plan", app.as_str());
+            }
+        }
+    }
+
+    fn look(&mut self) -> Sight {
+        let sight = Sight {
+            apps: values(&self.apps.borrow_and_update(), AppRecord::clone),
+            hosts: values(&self.hosts.borrow_and_update(), HostRecord::clone),
+            assignments: by_id(self.assignments.read()),
+            plans: by_id(self.plans.read()),
+        };
+        let busy = sight.assignments.iter().filter(|(_, entry)| !entry.value.units.is_empty());
+        let burdened: BTreeSet<_> = busy.map(|(id, _)| id.clone()).collect();
+        // A host that took back both its inventory and its beat has left; there is nobody to wait for.
+        let known = {
+            let beats = self.beats.borrow();
+            let beats = |host: &HostId| beats.as_ref().is_some_and(|beats| beats.contains_key(host.as_str()));
+            let here = |host: &&HostId| sight.hosts.contains_key(*host) || beats(host);
+            sight.hosts.keys().chain(&burdened).filter(here).cloned().collect()
+        };
+        self.roll = Roll { known, burdened };
+        self.verdict = self.judge();
+        sight
+    }
+
+    /// Makes sure that apps which are assigned or reported and not in the view are really gone: to stop an app because
+    /// its record cannot be read would be a disaster. Returns those that are there or may be there.
+    async fn find_missing_apps(&mut self, sight: &mut Sight) -> BTreeSet<AppName> {
+        let assigned = sight.assignments.values().flat_map(|entry| entry.value.units.keys()).map(|unit| &unit.app);
+        let missing: BTreeSet<_> =
+            assigned.chain(sight.plans.keys()).filter(|app| !sight.apps.contains_key(*app)).cloned().collect();
+        let mut unreadable = BTreeSet::new();
+        for app in missing {
+            match within(self.timing.step_down, self.bus.store().apps().get(app.as_str())).await {
+                Ok(None) => {}
+                Ok(Some(entry)) => drop(sight.apps.insert(app, entry.value)),
+                Err(error) => {
+                    tracing::warn!(%app, %error, "cannot read an app; it goes on as it is");
+                    unreadable.insert(app);
+                }
+            }
+        }
+        unreadable
+    }
+
+    async fn assign(
+        &mut self,
+        host: HostId,
+        units: BTreeMap<UnitId, UnitRecord>,
+        before: Option<&Entry<Assignment>>,
+        record: Option<&HostRecord>,
+    ) {
+        let same = match before {
+            // A host that never had an assignment needs none to run nothing.
+            None => units.is_empty(),
+            Some(before) => before.value.units == units,
+        };
+        if same || !self.may_act() {
+            return;
+        }
+        if let Some(before) = before.filter(|before| before.value.term > self.term) {
+            tracing::warn!(%host, term = self.term, newer = before.value.term, "a newer controller wrote this assignment");
+            return;
+        }
+        // The host's own word counts as well: it refuses to go back, even when the store has lost what it follows.
+        let newest = before.map(|before| before.value.generation).max(record.map(|record| record.generation));
+        let assignment = Assignment {
+            version: Assignment::VERSION,
+            host: host.clone(),
+            term: self.term,
+            generation: newest.unwrap_or(0) + 1,
+            units,
+        };
+        tracing::info!(%host, generation = assignment.generation, units = assignment.units.len(), "assigning");
+        let written = self.assignments.write(host.as_str(), assignment, before.map(|before| before.revision)).await;
+        note(written, "assignment", host.as_str());
+    }
+
+    async fn report(&mut self, app: &AppName, report: PlanReport, before: Option<&Entry<PlanReport>>) {
+        if before.is_some_and(|before| before.value == report) || !self.may_act() {
+            return;
+        }
+        for (unit, planned) in &report.units {
+            if let Some(problem) = &planned.problem {
+                tracing::warn!(%app, %unit, problem, "cannot place");
+            }
+        }
+        let written = self.plans.write(app.as_str(), report, before.map(|before| before.revision)).await;
+        note(written, "plan", app.as_str());
+    }
+}
+
+/// Waits for a change; for ever when there will be none.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// What could not be written is tried again in the next round, from what is there then.
+fn note(written: Result<(), StoreError>, what: &str, key: &str) {
+    match written {
+        Ok(()) => {}
+        Err(error @ StoreError::Conflict { .. }) => tracing::debug!(what, key, %error, "reading again"),
+        Err(error) => tracing::warn!(what, key, %error, "cannot write; trying again"),
+    }
+}
+
+/// The readable ids and what stands there.
+fn by_id<K: std::str::FromStr + Ord, T>(map: BTreeMap<String, T>) -> BTreeMap<K, T> {
+    map.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect()
+}
+
+fn values<K: std::str::FromStr + Ord, T, V>(
+    map: &Option<BTreeMap<String, Entry<T>>>,
+    value: impl Fn(&T) -> V,
+) -> BTreeMap<K, V> {
+    let entries = map.iter().flatten();
+    entries.filter_map(|(key, entry)| Some((key.parse().ok()?, value(&entry.value)))).collect()
+}

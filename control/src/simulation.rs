@@ -1,0 +1,333 @@
+//! Controllers and hosts on a bus in memory, with virtual time.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use lattice::{
+    bus::{Bus, Entry},
+    model::{
+        app::{AppRecord, Isolation, Placement, ProviderSpec, Scale, UnitSpec},
+        assignment::Assignment,
+        inventory::{Beat, Faults, HostRecord, InstanceReport, InstanceState},
+    },
+    wire::{AppName, HostId, InstanceId},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{Timing, reconcile::run_while};
+
+fn host(at: usize) -> HostId {
+    let letter = char::from(b'A' + at as u8);
+    format!("N{}", letter.to_string().repeat(55)).parse().unwrap()
+}
+
+fn shop() -> AppName {
+    "shop".parse().unwrap()
+}
+
+fn spec(scale: Scale) -> UnitSpec {
+    UnitSpec::Provider(ProviderSpec {
+        kind: "keyvalue-memory".into(),
+        config: serde_json::Map::new(),
+        isolate: Isolation::Host,
+        scale,
+        placement: Placement::default(),
+        routes: Vec::new(),
+    })
+}
+
+/// A process of a host: it beats, follows its assignment, and may take part in control.
+struct Process {
+    _body: AbortOnDropHandle<()>,
+    control: AbortOnDropHandle<()>,
+    shutdown: CancellationToken,
+}
+
+struct Lattice {
+    bus: Bus,
+    connected: watch::Sender<bool>,
+    /// Whether the beats of each host get through.
+    heard: BTreeMap<usize, watch::Sender<bool>>,
+    processes: BTreeMap<usize, Process>,
+}
+
+impl Lattice {
+    fn new(hosts: usize) -> Self {
+        let mut lattice = Self {
+            bus: Bus::memory("default".parse().unwrap()),
+            connected: watch::channel(true).0,
+            heard: (0..hosts).map(|at| (at, watch::channel(true).0)).collect(),
+            processes: BTreeMap::new(),
+        };
+        (0..hosts).for_each(|at| lattice.start(at));
+        lattice
+    }
+
+    fn start(&mut self, at: usize) {
+        let shutdown = CancellationToken::new();
+        let connected = self.connected.subscribe();
+        let control = run_while(self.bus.clone(), host(at), Timing::default(), connected, shutdown.clone());
+        let process = Process {
+            _body: AbortOnDropHandle::new(tokio::spawn(live(self.bus.clone(), at, self.heard[&at].subscribe()))),
+            control: AbortOnDropHandle::new(tokio::spawn(control)),
+            shutdown,
+        };
+        self.processes.insert(at, process);
+    }
+
+    /// Without a word, as `kill -9` does.
+    fn kill(&mut self, at: usize) {
+        self.processes.remove(&at);
+    }
+
+    async fn apply(&self, units: &[(&str, Scale)]) {
+        let apps = self.bus.store().apps();
+        let before = apps.get("shop").await.unwrap().map(|entry| entry.value);
+        let units = units.iter().map(|(name, scale)| (name.parse().unwrap(), spec(*scale))).collect();
+        let next = AppRecord::next(shop(), before.as_ref(), String::new(), BTreeMap::new(), units).unwrap();
+        apps.put("shop", &next).await.unwrap();
+    }
+
+    async fn assignments(&self) -> BTreeMap<HostId, Entry<Assignment>> {
+        let all = self.bus.store().assignments().list().await.unwrap();
+        all.into_iter().map(|(key, entry)| (key.parse().unwrap(), entry)).collect()
+    }
+
+    async fn on(&self, unit: &str) -> Vec<HostId> {
+        let unit = format!("shop/{unit}").parse().unwrap();
+        let all = self.assignments().await;
+        all.into_iter().filter(|(_, entry)| entry.value.units.contains_key(&unit)).map(|(host, _)| host).collect()
+    }
+
+    /// Who holds the lease, and the term.
+    async fn leader(&self) -> Option<(usize, u64)> {
+        let lease = self.bus.store().leases().get("controller").await.unwrap()?.value;
+        let at = (0..self.heard.len()).find(|at| host(*at) == lease.holder).unwrap();
+        Some((at, lease.term))
+    }
+
+    /// A lattice that runs `units` and has come to rest.
+    async fn resting(hosts: usize, units: &[(&str, Scale)]) -> Self {
+        let lattice = Self::new(hosts);
+        lattice.apply(units).await;
+        lattice.until(Duration::from_secs(5), async || lattice.planned().await).await;
+        sleep(Duration::from_secs(5)).await;
+        lattice
+    }
+
+    async fn planned(&self) -> bool {
+        let plan = self.bus.store().plans().get("shop").await.unwrap();
+        let app = self.bus.store().apps().get("shop").await.unwrap().unwrap().value;
+        plan.is_some_and(|plan| plan.value.revision == app.revision && plan.value.units.values().all(|u| u.wanted > 0))
+    }
+
+    async fn until<F: Future<Output = bool>>(&self, limit: Duration, condition: impl Fn() -> F) -> Duration {
+        let begin = Instant::now();
+        while !condition().await {
+            assert!(begin.elapsed() <= limit, "not within {limit:?}; assigned: {:#?}", self.assignments().await);
+            sleep(Duration::from_millis(50)).await;
+        }
+        begin.elapsed()
+    }
+}
+
+/// What a host does, as far as control sees it.
+async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
+    let (id, store) = (host(at), bus.store());
+    // Hosts do not beat in step.
+    sleep(Duration::from_millis(170 * at as u64)).await;
+    let mut record = HostRecord {
+        version: 1,
+        host: id.clone(),
+        release: String::new(),
+        labels: BTreeMap::new(),
+        started_ms: 0,
+        generation: 0,
+        instances: Vec::new(),
+    };
+    store.hosts().put(id.as_str(), &record).await.unwrap();
+    let mut assignments = store.assignments().follow();
+    let mut current: Option<Assignment> = None;
+    let mut beats = interval(Duration::from_secs(1));
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0;
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {
+                count += 1;
+                if *heard.borrow() {
+                    store.beats().put(id.as_str(), &Beat { count }).await.unwrap();
+                }
+            }
+            Ok(()) = assignments.changed() => {
+                let newest = assignments.borrow_and_update().as_ref().and_then(|all| all.get(id.as_str()).cloned());
+                let Some(newest) = newest.map(|entry| entry.value).filter(|n| Some(n) != current.as_ref()) else {
+                    continue;
+                };
+                assert!(current.as_ref().is_none_or(|c| newest.supersedes(c)), "{newest:?} after {current:?}");
+                record.generation = newest.generation;
+                record.instances = newest.units.iter().map(|(unit, u)| InstanceReport {
+                    unit: unit.clone(),
+                    instance: InstanceId::derive(&id, unit, u.revision),
+                    revision: u.revision,
+                    kind: u.spec.kind().to_owned(),
+                    what: u.spec.what().to_owned(),
+                    state: InstanceState::Ready,
+                    reason: None,
+                    serves: Vec::new(),
+                    address: None,
+                    faults: Faults::default(),
+                }).collect();
+                current = Some(newest);
+                store.hosts().put(id.as_str(), &record).await.unwrap();
+            }
+        }
+    }
+}
+
+const ONE: Scale = Scale::Replicas(1);
+
+#[tokio::test(start_paused = true)]
+async fn what_is_applied_is_assigned_and_then_nothing_is_written() {
+    let lattice = Lattice::resting(3, &[("a", ONE), ("b", Scale::Replicas(2)), ("c", Scale::PerHost)]).await;
+    assert_eq!([lattice.on("a").await.len(), lattice.on("b").await.len(), lattice.on("c").await.len()], [1, 2, 3]);
+    let before = (lattice.assignments().await, lattice.bus.store().plans().list().await.unwrap());
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((lattice.assignments().await, lattice.bus.store().plans().list().await.unwrap()), before);
+    // A change is planned at once.
+    lattice.apply(&[("a", ONE), ("b", Scale::Replicas(3)), ("c", Scale::PerHost)]).await;
+    lattice.until(Duration::from_millis(150), async || lattice.on("b").await.len() == 3).await;
+    lattice.bus.store().apps().delete("shop").await.unwrap();
+    lattice.until(Duration::from_millis(150), async || lattice.on("c").await.is_empty()).await;
+    assert!(lattice.bus.store().plans().list().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_host_is_replaced_and_finds_an_empty_assignment_when_it_returns() {
+    let mut lattice = Lattice::resting(2, &[("a", ONE), ("b", ONE), ("c", Scale::PerHost)]).await;
+    let (leader, _) = lattice.leader().await.unwrap();
+    let other = 1 - leader;
+    lattice.kill(other);
+    let took = lattice.until(Duration::from_secs(4), async || lattice.on("c").await == [host(leader)]).await;
+    assert!(took > Duration::from_millis(1900), "not before the window: {took:?}");
+    assert_eq!((lattice.on("a").await, lattice.on("b").await), (vec![host(leader)], vec![host(leader)]));
+    let emptied = lattice.assignments().await[&host(other)].clone();
+    assert!(emptied.value.units.is_empty());
+    // Back again, it gets what runs everywhere, and nothing of what has moved.
+    lattice.start(other);
+    lattice.until(Duration::from_secs(3), async || lattice.on("c").await.len() == 2).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((lattice.on("a").await, lattice.on("b").await), (vec![host(leader)], vec![host(leader)]));
+    assert_eq!(lattice.assignments().await[&host(other)].value.generation, emptied.value.generation + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_takes_over_when_the_leader_dies() {
+    let mut lattice = Lattice::resting(3, &[("a", ONE), ("b", ONE), ("c", ONE), ("d", Scale::PerHost)]).await;
+    let (leader, term) = lattice.leader().await.unwrap();
+    lattice.kill(leader);
+    let gone = host(leader);
+    lattice.until(Duration::from_secs(8), async || !lattice.on("d").await.contains(&gone)).await;
+    let (next, next_term) = lattice.leader().await.unwrap();
+    assert!(next != leader && next_term == term + 1);
+    for unit in ["a", "b", "c"] {
+        assert_eq!(lattice.on(unit).await.len(), 1, "{unit}");
+    }
+    assert!(lattice.assignments().await[&gone].value.units.is_empty());
+    // The old one comes back, and is a host among others.
+    lattice.start(leader);
+    lattice.until(Duration::from_secs(3), async || lattice.on("d").await.len() == 3).await;
+    assert_eq!(lattice.leader().await, Some((next, next_term)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_stops_hands_over_at_once() {
+    let mut lattice = Lattice::resting(2, &[("a", ONE)]).await;
+    let (leader, term) = lattice.leader().await.unwrap();
+    let process = lattice.processes.remove(&leader).unwrap();
+    process.shutdown.cancel();
+    process.control.await.unwrap();
+    lattice.until(Duration::from_millis(200), async || lattice.leader().await == Some((1 - leader, term + 1))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn mass_silence_holds_still() {
+    let lattice = Lattice::resting(4, &[("a", Scale::Replicas(2)), ("b", ONE), ("c", Scale::PerHost)]).await;
+    let before = lattice.assignments().await;
+    let (leader, _) = lattice.leader().await.unwrap();
+    let quiet: Vec<_> = lattice.heard.keys().filter(|at| **at != leader).collect();
+    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(false)));
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!(lattice.assignments().await, before);
+    // New work goes to those that are heard, and takes nothing from the others.
+    lattice.apply(&[("a", Scale::Replicas(2)), ("b", ONE), ("c", Scale::PerHost), ("new", ONE)]).await;
+    lattice.until(Duration::from_millis(200), async || lattice.on("new").await == [host(leader)]).await;
+    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(true)));
+    sleep(Duration::from_secs(30)).await;
+    let after = lattice.assignments().await;
+    assert!(quiet.iter().all(|at| after[&host(**at)] == before[&host(**at)]));
+    // Silence that does not end is believed in the end.
+    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(false)));
+    lattice.until(Duration::from_secs(20), async || lattice.on("c").await == [host(leader)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_nobody_is_lost() {
+    let mut lattice = Lattice::resting(3, &[("a", Scale::Replicas(2)), ("c", Scale::PerHost)]).await;
+    let before = lattice.assignments().await;
+    let (leader, _) = lattice.leader().await.unwrap();
+    lattice.connected.send_replace(false);
+    lattice.heard.values().for_each(|heard| drop(heard.send_replace(false)));
+    sleep(Duration::from_secs(60)).await;
+    let dead = (leader + 1) % 3;
+    lattice.kill(dead);
+    lattice.connected.send_replace(true);
+    sleep(Duration::from_millis(800)).await;
+    lattice.heard.values().for_each(|heard| drop(heard.send_replace(true)));
+    sleep(Duration::from_millis(2100)).await;
+    assert_eq!(lattice.assignments().await, before);
+    // The one that really died is missed after a whole window.
+    lattice.until(Duration::from_millis(500), async || !lattice.on("c").await.contains(&host(dead))).await;
+    assert_eq!(lattice.on("a").await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_leaves_in_order_is_replaced_at_once() {
+    let mut lattice = Lattice::resting(3, &[("a", ONE), ("c", Scale::PerHost)]).await;
+    let (leader, _) = lattice.leader().await.unwrap();
+    let leaving = (leader + 1) % 3;
+    lattice.kill(leaving);
+    lattice.bus.store().beats().delete(host(leaving).as_str()).await.unwrap();
+    lattice.bus.store().hosts().delete(host(leaving).as_str()).await.unwrap();
+    lattice.until(Duration::from_millis(150), async || lattice.on("c").await.len() == 2).await;
+    assert_eq!(lattice.on("a").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_break_is_mended() {
+    let lattice = Lattice::resting(2, &[("a", ONE), ("c", Scale::PerHost)]).await;
+    let store = lattice.bus.store();
+    // An app that a newer version wrote goes on, and is followed when it can be read again.
+    let (app, before) = (store.apps().get("shop").await.unwrap().unwrap().value, lattice.assignments().await);
+    let strange = serde_json::json!({ "version": 99 });
+    store.table::<serde_json::Value>("apps").put("shop", &strange).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(lattice.assignments().await, before);
+    assert!(store.plans().get("shop").await.unwrap().is_some());
+    store.apps().put("shop", &app).await.unwrap();
+    // An assignment that somebody deleted or wrote over comes back, newer than all before.
+    let victim = host(0);
+    store.assignments().delete(victim.as_str()).await.unwrap();
+    lattice.until(Duration::from_millis(200), async || lattice.on("c").await.len() == 2).await;
+    let generation = lattice.assignments().await[&victim].value.generation;
+    assert!(generation > before[&victim].value.generation);
+    let (_, term) = lattice.leader().await.unwrap();
+    let junk = Assignment { version: 1, host: victim.clone(), term, generation: 1000, units: BTreeMap::new() };
+    store.assignments().put(victim.as_str(), &junk).await.unwrap();
+    lattice.until(Duration::from_millis(200), async || lattice.on("c").await.len() == 2).await;
+    assert_eq!(lattice.assignments().await[&victim].value.generation, 1001);
+}

@@ -1,0 +1,52 @@
+//! The times that the controller goes by.
+
+use std::time::Duration;
+
+/// Between renewals of the lease.
+pub const RENEW: Duration = Duration::from_secs(1);
+/// A lease that has not changed for so long may be taken over.
+pub const TAKEOVER: Duration = Duration::from_secs(3);
+/// A holder that could not renew for so long stops acting. Shorter than [`TAKEOVER`], so that clocks may run at
+/// different speeds (by a sixth) and two holders still never overlap.
+pub const STEP_DOWN: Duration = Duration::from_millis(2500);
+/// A host whose sign of life has not changed for so long is lost. Hosts give one each second.
+pub const HOST_LOST_AFTER: Duration = Duration::from_secs(3);
+/// How long nobody is declared lost when most hosts fell silent at once.
+pub const MASS_SILENCE_HOLD: Duration = Duration::from_secs(15);
+/// Between two looks at everything when nothing changes.
+pub const TICK: Duration = Duration::from_secs(1);
+/// Changes come in groups; so long they are gathered.
+pub const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// The times that one controller goes by. All controllers of a lattice must agree on `takeover` and `step_down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    pub renew: Duration,
+    pub takeover: Duration,
+    pub step_down: Duration,
+    pub host_lost_after: Duration,
+    pub mass_silence_hold: Duration,
+    pub tick: Duration,
+    pub debounce: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            renew: RENEW,
+            takeover: TAKEOVER,
+            step_down: STEP_DOWN,
+            host_lost_after: HOST_LOST_AFTER,
+            mass_silence_hold: MASS_SILENCE_HOLD,
+            tick: TICK,
+            debounce: DEBOUNCE,
+        }
+    }
+}
+
+impl Timing {
+    /// A host that said nothing for so long missed a beat, lost or not.
+    pub(crate) fn quiet_after(&self) -> Duration {
+        self.host_lost_after / 2
+    }
+}

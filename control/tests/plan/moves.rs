@@ -1,0 +1,170 @@
+//! How units move, case by case.
+
+use std::collections::BTreeSet;
+
+use crate::common::*;
+use lattice::{
+    model::{
+        app::{Scale, UnitSpec},
+        assignment::PlannedUnit,
+        inventory::InstanceState,
+    },
+    wire::{AppName, HostId, UnitName},
+};
+use lattice_control::{Plan, World, plan};
+
+fn shop() -> AppName {
+    "shop".parse().unwrap()
+}
+
+fn name(text: &str) -> UnitName {
+    text.parse().unwrap()
+}
+
+fn set<const N: usize>(hosts: [usize; N]) -> BTreeSet<HostId> {
+    hosts.map(host).into()
+}
+
+fn planned(plan: &Plan, unit: &str) -> PlannedUnit {
+    plan.reports[&shop()].units[&name(unit)].clone()
+}
+
+fn reapply(world: &mut World, unit: &str, spec: UnitSpec) {
+    let next = change(&world.apps[&shop()], &name(unit), spec);
+    world.apps.insert(shop(), next);
+}
+
+fn set_state(world: &mut World, at: usize, state: InstanceState) {
+    world.hosts.get_mut(&host(at)).unwrap().instances.iter_mut().for_each(|i| i.state = state);
+}
+
+#[test]
+fn a_unit_that_must_move_stays_until_the_new_copy_takes_calls() {
+    let mut world = world(
+        vec![app("shop", vec![("cache", spec(Scale::Replicas(1), &["a"], None))])],
+        hosts(&[Some("a"), Some("b")]),
+    );
+    settle(&mut world);
+    reapply(&mut world, "cache", spec(Scale::Replicas(1), &["b"], None));
+    let moving = plan(&world);
+    assert_eq!(homes(&moving, "shop/cache"), set([0, 1]));
+    assert_eq!(planned(&moving, "cache").hosts, [host(1)]);
+    let unit = "shop/cache".parse().unwrap();
+    assert_eq!(moving.units[&host(0)][&unit].revision, 1, "the old host keeps the old copy");
+    assert_eq!(moving.units[&host(1)][&unit].revision, 2);
+    follow(&mut world, &moving);
+    set_state(&mut world, 1, InstanceState::Starting);
+    assert_eq!(plan(&world).units, moving.units, "not yet");
+    set_state(&mut world, 1, InstanceState::Ready);
+    assert_eq!(homes(&plan(&world), "shop/cache"), set([1]));
+}
+
+#[test]
+fn fewer_replicas_keep_those_that_serve() {
+    let mut world =
+        world(vec![app("shop", vec![("cache", spec(Scale::Replicas(3), &[], None))])], hosts(&[None, None, None]));
+    settle(&mut world);
+    set_state(&mut world, 0, InstanceState::Failed);
+    set_state(&mut world, 2, InstanceState::Failed);
+    // The revision changes with the scale; the hosts have taken it over in place.
+    reapply(&mut world, "cache", spec(Scale::Replicas(1), &[], None));
+    world.hosts.values_mut().flat_map(|host| &mut host.instances).for_each(|i| i.revision = 2);
+    assert_eq!(homes(&plan(&world), "shop/cache"), set([1]));
+}
+
+#[test]
+fn zero_replicas_run_nowhere_and_are_no_problem() {
+    let mut world =
+        world(vec![app("shop", vec![("cache", spec(Scale::Replicas(2), &[], None))])], hosts(&[None, None]));
+    settle(&mut world);
+    reapply(&mut world, "cache", spec(Scale::Replicas(0), &[], None));
+    let plan = plan(&world);
+    assert_eq!(homes(&plan, "shop/cache"), set([]));
+    assert_eq!(planned(&plan, "cache"), PlannedUnit::default());
+}
+
+#[test]
+fn more_replicas_than_hosts_is_one_on_each() {
+    let world = world(vec![app("shop", vec![("cache", spec(Scale::Replicas(5), &[], None))])], hosts(&[None, None]));
+    let planned = planned(&plan(&world), "cache");
+    assert_eq!((planned.wanted, planned.hosts.len(), planned.problem), (2, 2, None));
+}
+
+#[test]
+fn nowhere_to_go_is_explained() {
+    let mut world =
+        world(vec![app("shop", vec![("cache", spec(Scale::Replicas(1), &["c"], None))])], hosts(&[Some("a"), None]));
+    let told = planned(&plan(&world), "cache");
+    assert_eq!((told.wanted, told.hosts.len()), (1, 0));
+    assert_eq!(told.problem.unwrap(), "no live host has zone=c; labels of hosts are: NAAAAAAA zone=a, NBBBBBBB none");
+    // What runs is not stopped for nothing.
+    reapply(&mut world, "cache", spec(Scale::Replicas(1), &["a"], None));
+    settle(&mut world);
+    reapply(&mut world, "cache", spec(Scale::Replicas(1), &["b", "c"], None));
+    let stuck = plan(&world);
+    assert_eq!(homes(&stuck, "shop/cache"), set([0]));
+    assert_eq!(
+        planned(&stuck, "cache").problem.unwrap(),
+        "no live host has zone=b or c; labels of hosts are: NAAAAAAA zone=a, NBBBBBBB none; until one has, it stays on \
+         NAAAAAAA"
+    );
+    world.hosts.clear();
+    assert_eq!(planned(&plan(&world), "cache").problem.unwrap(), "no host is alive");
+}
+
+#[test]
+fn listeners_on_one_address_go_together_and_move_together() {
+    let web = || spec(Scale::Replicas(1), &[], Some("0.0.0.0:8080"));
+    let apps = ["shop", "blog", "wiki"].map(|name| app(name, vec![("web", web())])).to_vec();
+    let mut world = world(apps, hosts(&[None, None, None]));
+    let first = settle(&mut world);
+    let at = homes(&first, "shop/web");
+    assert_eq!(at.len(), 1);
+    for unit in ["blog/web", "wiki/web"] {
+        assert_eq!(homes(&first, unit), at);
+    }
+    world.hosts.remove(at.first().unwrap());
+    let second = plan(&world);
+    let new = homes(&second, "shop/web");
+    assert!(new.is_disjoint(&at) && new.len() == 1);
+    for unit in ["blog/web", "wiki/web"] {
+        assert_eq!(homes(&second, unit), new);
+    }
+}
+
+#[test]
+fn a_listener_lets_go_when_its_successor_cannot_start() {
+    let address = Some("127.0.0.1:8080");
+    let mut world = world(
+        vec![app("shop", vec![("web", spec(Scale::Replicas(1), &["a"], address))])],
+        hosts(&[Some("a"), Some("b")]),
+    );
+    settle(&mut world);
+    reapply(&mut world, "web", spec(Scale::Replicas(1), &["b"], address));
+    let moving = plan(&world);
+    follow(&mut world, &moving);
+    set_state(&mut world, 1, InstanceState::Starting);
+    assert_eq!(homes(&plan(&world), "shop/web"), set([0, 1]));
+    // Both hosts are on one machine: the address is in use.
+    set_state(&mut world, 1, InstanceState::Failed);
+    assert_eq!(homes(&plan(&world), "shop/web"), set([1]));
+}
+
+#[test]
+fn load_is_spread() {
+    let names: Vec<_> = (0..40).map(|at| format!("u{at}")).collect();
+    let units = names.iter().map(|name| (name.as_str(), spec(Scale::Replicas(1), &[], None))).collect();
+    let world = world(vec![app("shop", units)], hosts(&[None; 5]));
+    let plan = plan(&world);
+    assert!(plan.units.values().all(|units| units.len() == 8), "{:?}", plan.units.values().map(|u| u.len()));
+}
+
+#[test]
+fn a_changed_spec_stays_where_it_is() {
+    let mut world = world(vec![app("shop", vec![("web", spec(Scale::Replicas(1), &[], None))])], hosts(&[None; 4]));
+    let before = settle(&mut world);
+    reapply(&mut world, "web", spec(Scale::Replicas(1), &[], Some("127.0.0.1:1")));
+    let after = plan(&world);
+    assert_eq!(homes(&after, "shop/web"), homes(&before, "shop/web"));
+    assert!(after.units.values().flat_map(|units| units.values()).all(|unit| unit.revision == 2));
+}

@@ -1,0 +1,41 @@
+//! The providers that are part of the host's own program.
+
+use lattice::model::app::ProviderSpec;
+use lattice_provider::{Capability, Health, HealthReporter, Provider, StartContext, parse_config};
+use lattice_provider_keyvalue_memory::Memory;
+use lattice_provider_keyvalue_nats::Nats;
+use lattice_provider_keyvalue_redb::Redb;
+use lattice_provider_keyvalue_redis::Redis;
+use tokio::sync::watch;
+
+use super::{
+    diff::Key,
+    start::{StartFailure, Surroundings},
+};
+
+/// Starts the provider that `spec` names, inside this process.
+pub(super) async fn start(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
+    match spec.kind.as_str() {
+        Memory::KIND => start_one::<Memory>(here, key, spec).await,
+        Redb::KIND => start_one::<Redb>(here, key, spec).await,
+        Nats::KIND => start_one::<Nats>(here, key, spec).await,
+        Redis::KIND => start_one::<Redis>(here, key, spec).await,
+        other => Err(StartFailure::Unknown(other.to_owned())),
+    }
+}
+
+async fn start_one<P: Provider>(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
+    let failed = |source| StartFailure::Provider { kind: P::KIND.to_owned(), source };
+    let config = parse_config::<P>(&spec.config).map_err(failed)?;
+    let (health, healths) = HealthReporter::new();
+    let context = StartContext { unit: key.unit.clone(), data_dir: here.provider_data(), bus: here.bus.clone(), health };
+    let capability = P::start(context, config).await.map_err(failed)?;
+    Ok((capability, healths))
+}
+
+impl Surroundings {
+    /// The folder in which providers of this host keep their files.
+    pub(super) fn provider_data(&self) -> std::path::PathBuf {
+        self.data.join("providers")
+    }
+}

@@ -1,0 +1,170 @@
+//! What to do next, from what shall run and what does. Pure: every decision of the host about its instances is here.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use lattice::{model::app::UnitRecord, wire::UnitId};
+
+/// One revision of a unit on this host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) unit: UnitId,
+    pub(crate) revision: u64,
+}
+
+/// How an instance is, as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    /// It takes calls.
+    Running,
+    Failed {
+        retry_at: Instant,
+        /// What it needs is held by another, perhaps by the instance that it replaces.
+        busy: bool,
+    },
+    Draining,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Start(Key),
+    /// Let it finish its calls, then end it.
+    Drain(Key),
+    /// Give up a start that is under way.
+    Cancel(Key),
+    /// Forget an instance that is not there.
+    Forget(Key),
+}
+
+/// The steps from `running` towards `wanted`. Of a unit that changes, the old instance is ended only when the new one
+/// takes calls, or when the new one cannot start because the old one holds what it needs.
+pub(crate) fn diff(wanted: &BTreeMap<UnitId, UnitRecord>, running: &BTreeMap<Key, Phase>, now: Instant) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (unit, record) in wanted {
+        let key = Key { unit: unit.clone(), revision: record.revision };
+        match running.get(&key) {
+            None => steps.push(Step::Start(key)),
+            Some(Phase::Failed { retry_at, .. }) if *retry_at <= now => steps.push(Step::Start(key)),
+            Some(_) => {}
+        }
+    }
+    for (key, phase) in running {
+        let successor = match wanted.get(&key.unit) {
+            Some(record) if record.revision == key.revision => continue,
+            Some(record) => Some(running.get(&Key { unit: key.unit.clone(), revision: record.revision })),
+            None => None,
+        };
+        let replaced = match successor {
+            // The unit is not wanted here any more.
+            None => true,
+            Some(next) => matches!(next, Some(Phase::Running | Phase::Failed { busy: true, .. })),
+        };
+        match phase {
+            Phase::Starting => steps.push(Step::Cancel(key.clone())),
+            Phase::Failed { .. } => steps.push(Step::Forget(key.clone())),
+            Phase::Running if replaced => steps.push(Step::Drain(key.clone())),
+            Phase::Running | Phase::Draining => {}
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use lattice::model::app::{Isolation, Placement, ProviderSpec, Scale, UnitSpec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(revision: u64) -> UnitRecord {
+        let spec = ProviderSpec {
+            kind: "keyvalue-memory".into(),
+            config: serde_json::Map::new(),
+            isolate: Isolation::Host,
+            scale: Scale::Replicas(1),
+            placement: Placement::default(),
+            routes: Vec::new(),
+        };
+        UnitRecord { revision, spec: UnitSpec::Provider(spec) }
+    }
+
+    fn key(unit: &str, revision: u64) -> Key {
+        Key { unit: format!("app/{unit}").parse().unwrap(), revision }
+    }
+
+    fn wanted(units: &[(&str, u64)]) -> BTreeMap<UnitId, UnitRecord> {
+        units.iter().map(|(unit, revision)| (key(unit, 0).unit, record(*revision))).collect()
+    }
+
+    #[test]
+    fn the_old_one_stays_until_the_new_one_takes_calls() {
+        let now = Instant::now();
+        let mut running = BTreeMap::from([(key("a", 1), Phase::Running)]);
+        assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), [Step::Start(key("a", 2))]);
+        running.insert(key("a", 2), Phase::Starting);
+        assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), []);
+        running.insert(key("a", 2), Phase::Failed { retry_at: now + Duration::from_secs(1), busy: false });
+        assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), []);
+        running.insert(key("a", 2), Phase::Failed { retry_at: now + Duration::from_secs(1), busy: true });
+        assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), [Step::Drain(key("a", 1))]);
+        running.insert(key("a", 2), Phase::Running);
+        assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), [Step::Drain(key("a", 1))]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_goes() {
+        let now = Instant::now();
+        let failed = Phase::Failed { retry_at: now, busy: false };
+        let running = BTreeMap::from([
+            (key("a", 1), Phase::Running),
+            (key("b", 1), Phase::Starting),
+            (key("c", 1), failed),
+            (key("d", 1), Phase::Draining),
+        ]);
+        let steps = diff(&wanted(&[]), &running, now);
+        assert_eq!(steps, [Step::Drain(key("a", 1)), Step::Cancel(key("b", 1)), Step::Forget(key("c", 1))]);
+    }
+
+    fn phase(now: Instant) -> impl Strategy<Value = Phase> {
+        prop_oneof![
+            Just(Phase::Starting),
+            Just(Phase::Running),
+            Just(Phase::Draining),
+            any::<bool>().prop_map(move |busy| Phase::Failed { retry_at: now, busy }),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the world is, doing the steps until there are none ends with exactly what is wanted.
+        #[test]
+        fn steps_converge(
+            units in proptest::collection::btree_map(0u8..4, 1u64..4, 0..4),
+            there in proptest::collection::btree_map((0u8..4, 1u64..4), phase(Instant::now()), 0..8),
+        ) {
+            let now = Instant::now() + Duration::from_secs(1);
+            let name = |n: u8| format!("u{n}");
+            let wanted: BTreeMap<_, _> = units.iter().map(|(n, r)| (key(&name(*n), 0).unit, record(*r))).collect();
+            let mut running: BTreeMap<_, _> = there.into_iter().map(|((n, r), p)| (key(&name(n), r), p)).collect();
+            for _ in 0..10 {
+                // Between rounds, starts succeed and drains end.
+                for phase in running.values_mut() {
+                    if *phase == Phase::Starting { *phase = Phase::Running; }
+                }
+                running.retain(|_, phase| *phase != Phase::Draining);
+                for step in diff(&wanted, &running, now) {
+                    match step {
+                        Step::Start(key) => drop(running.insert(key, Phase::Starting)),
+                        Step::Drain(key) => drop(running.insert(key, Phase::Draining)),
+                        Step::Cancel(key) | Step::Forget(key) => drop(running.remove(&key)),
+                    }
+                }
+            }
+            let end: BTreeSet<_> = running.iter().map(|(key, phase)| (key.unit.clone(), key.revision, *phase == Phase::Running)).collect();
+            let expected: BTreeSet<_> = wanted.iter().map(|(unit, record)| (unit.clone(), record.revision, true)).collect();
+            prop_assert_eq!(end, expected);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The state of one instance.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lattice::{
+    bus::Serving,
+    model::{
+        app::UnitSpec,
+        inventory::{Faults, InstanceReport, InstanceState},
+    },
+    wire::{InstanceId, Interface},
+};
+use lattice_provider::{Capability, Health, http::HttpHandler};
+use lattice_provider_http_server::Listening;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    diff::{Key, Phase},
+    process::Process,
+    start::StartFailure,
+};
+use crate::{links::LocalInstance, runtime::LoadedComponent};
+
+/// How long an instance that drains still takes calls, for hosts that have not heard of it yet.
+pub(super) const LINGER: Duration = Duration::from_millis(300);
+/// How long calls under way may go on when their component sets no limit.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The first pause before a failed start is tried again; it doubles up to the last one.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// What runs.
+pub(crate) struct Running {
+    pub(super) what: Kind,
+    /// Its service on the lattice, when this process answers for it.
+    pub(super) serving: Option<Serving>,
+    pub(super) serves: Vec<Interface>,
+    /// Ends the task that forwards its health.
+    pub(super) watching: CancellationToken,
+}
+
+pub(super) enum Kind {
+    Component { component: Arc<LoadedComponent>, http: Option<Arc<dyn HttpHandler>> },
+    Backend(Capability),
+    Server(Listening),
+    Process(Process),
+}
+
+impl Running {
+    pub(super) fn drain_limit(&self) -> Duration {
+        match &self.what {
+            Kind::Component { component, .. } => component.timeout(),
+            _ => DRAIN,
+        }
+    }
+
+    /// Takes no more calls, lets those under way end within `limit`, and frees what it holds.
+    pub(super) async fn stop(self, limit: Duration) {
+        self.watching.cancel();
+        if let Some(serving) = self.serving {
+            serving.drain(limit).await;
+        }
+        match self.what {
+            Kind::Server(listening) => listening.close(limit).await,
+            Kind::Process(process) => process.stop(limit).await,
+            // Calls from this host do not come through `serving`; they are counted by the component.
+            Kind::Component { component, .. } => quiet(&component, limit).await,
+            Kind::Backend(capability) => drop(capability),
+        }
+    }
+}
+
+async fn quiet(component: &LoadedComponent, limit: Duration) {
+    let until = Instant::now() + limit;
+    while component.in_flight() > 0 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An instance and where it is in its life.
+pub(super) struct Slot {
+    instance: InstanceId,
+    spec: UnitSpec,
+    attempt: u32,
+    life: Life,
+}
+
+enum Life {
+    Starting { stop: CancellationToken, last_reason: Option<String> },
+    Running { running: Box<Running>, degraded: Option<String> },
+    Failed { reason: String, retry_at: Instant, busy: bool },
+    Draining,
+}
+
+impl Slot {
+    pub(super) fn starting(instance: InstanceId, spec: UnitSpec, attempt: u32, stop: CancellationToken) -> Self {
+        Self { instance, spec, attempt, life: Life::Starting { stop, last_reason: None } }
+    }
+
+    /// Keeps what the attempt before failed with, until this one has an outcome of its own.
+    pub(super) fn after(mut self, before: Option<&Slot>) -> Self {
+        if let (Life::Starting { last_reason, .. }, Some(Life::Failed { reason, .. })) = (&mut self.life, before.map(|b| &b.life)) {
+            *last_reason = Some(reason.clone());
+        }
+        self
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match &self.life {
+            Life::Starting { .. } => Phase::Starting,
+            Life::Running { .. } => Phase::Running,
+            Life::Failed { retry_at, busy, .. } => Phase::Failed { retry_at: *retry_at, busy: *busy },
+            Life::Draining => Phase::Draining,
+        }
+    }
+
+    pub(super) fn cancel(&self) {
+        if let Life::Starting { stop, .. } = &self.life {
+            stop.cancel();
+        }
+    }
+
+    pub(super) fn started(&mut self, key: &Key, outcome: Result<Box<Running>, StartFailure>) {
+        match outcome {
+            Ok(running) => {
+                tracing::info!(unit = %key.unit, revision = key.revision, "ready");
+                self.life = Life::Running { running, degraded: None };
+            }
+            Err(failure) => self.fail(key, failure.to_string(), failure.busy()),
+        }
+    }
+
+    pub(super) fn ended(&mut self, key: &Key, reason: String) {
+        // A process that ends while it is drained does what it should.
+        if matches!(self.life, Life::Running { .. }) {
+            self.fail(key, reason, false);
+        }
+    }
+
+    fn fail(&mut self, key: &Key, reason: String, busy: bool) {
+        let pause = FIRST_RETRY.saturating_mul(1 << self.attempt.saturating_sub(1).min(10)).min(LAST_RETRY);
+        tracing::warn!(unit = %key.unit, revision = key.revision, attempt = self.attempt, retry_in = ?pause, reason, "not running");
+        self.life = Life::Failed { reason, retry_at: Instant::now() + pause, busy };
+    }
+
+    pub(super) fn health(&mut self, key: &Key, health: Health) {
+        if let Life::Running { degraded, .. } = &mut self.life {
+            match health {
+                Health::Ready => {
+                    if degraded.take().is_some() {
+                        tracing::info!(unit = %key.unit, "its backend is back");
+                    }
+                }
+                Health::Degraded(reason) => {
+                    tracing::warn!(unit = %key.unit, reason, "its backend is away");
+                    *degraded = Some(reason);
+                }
+            }
+        }
+    }
+
+    /// Moves to draining; what ran is handed out to be stopped.
+    pub(super) fn drain(&mut self) -> Option<Box<Running>> {
+        match std::mem::replace(&mut self.life, Life::Draining) {
+            Life::Running { running, .. } => Some(running),
+            other => {
+                self.life = other;
+                None
+            }
+        }
+    }
+
+    /// What can be called here without NATS.
+    pub(super) fn local(&self, key: &Key) -> Option<LocalInstance> {
+        let Life::Running { running, .. } = &self.life else { return None };
+        let (http, capability) = match &running.what {
+            Kind::Component { http, .. } => (http.clone(), None),
+            Kind::Backend(capability) => (None, Some(capability.clone())),
+            Kind::Server(_) | Kind::Process(_) => return None,
+        };
+        Some(LocalInstance { unit: key.unit.clone(), revision: key.revision, http, capability })
+    }
+
+    pub(super) fn report(&self, key: &Key) -> InstanceReport {
+        let (state, reason) = match &self.life {
+            Life::Starting { last_reason: Some(reason), .. } => (InstanceState::Failed, Some(reason.clone())),
+            Life::Starting { .. } => (InstanceState::Starting, None),
+            Life::Running { degraded: None, .. } => (InstanceState::Ready, None),
+            Life::Running { degraded, .. } => (InstanceState::Degraded, degraded.clone()),
+            Life::Failed { reason, .. } => (InstanceState::Failed, Some(reason.clone())),
+            Life::Draining => (InstanceState::Draining, None),
+        };
+        let running = match &self.life {
+            Life::Running { running, .. } => Some(running),
+            _ => None,
+        };
+        let (address, faults) = match running.map(|r| &r.what) {
+            Some(Kind::Server(listening)) => (Some(listening.address.to_string()), Faults::default()),
+            Some(Kind::Component { component, .. }) => (None, component.faults()),
+            _ => (None, Faults::default()),
+        };
+        InstanceReport {
+            unit: key.unit.clone(),
+            instance: self.instance.clone(),
+            revision: key.revision,
+            kind: self.spec.kind().to_owned(),
+            what: self.spec.what().to_owned(),
+            state,
+            reason,
+            serves: running.map(|r| r.serves.clone()).unwrap_or_default(),
+            address,
+            faults,
+        }
+    }
+}

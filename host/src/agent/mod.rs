@@ -1,0 +1,266 @@
+//! The task that makes the host run what it is assigned. It owns the state of every instance; whatever takes time
+//! happens in tasks of their own, which tell it the outcome.
+
+mod builtin;
+mod diff;
+mod instance;
+mod process;
+mod report;
+mod start;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lattice::{
+    bus::{Bus, View},
+    model::{
+        app::UnitRecord,
+        assignment::Assignment,
+        inventory::{Beat, HostRecord, InstanceReport},
+        liveness::Liveness,
+    },
+    wire::{HostId, InstanceId},
+};
+use lattice_provider::Health;
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    diff::{Key, Phase, Step, diff},
+    instance::{Running, Slot},
+};
+use crate::links::Router;
+
+pub(crate) use report::{beat, publish, started};
+pub(crate) use start::{StartFailure, Surroundings};
+
+/// News from the tasks that the agent started.
+pub(crate) enum News {
+    Started(Key, Result<Box<Running>, StartFailure>),
+    Health(Key, Health),
+    /// A provider process ended by itself.
+    Ended(Key, String),
+    Drained(Key),
+}
+
+/// Retries and fault counters are looked at this often.
+const TICK: Duration = Duration::from_millis(500);
+/// A host whose beats stop for this long gets no calls from here, until it is heard again.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// The agent of a host.
+pub(crate) struct Agent {
+    surroundings: Arc<Surroundings>,
+    router: Arc<Router>,
+    slots: BTreeMap<Key, Slot>,
+    assignment: Option<Assignment>,
+    /// What the whole lattice runs.
+    hosts: View<HostRecord>,
+    beats: View<Beat>,
+    liveness: Liveness,
+    record: watch::Sender<HostRecord>,
+    news: mpsc::Sender<News>,
+    tasks: TaskTracker,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        surroundings: Arc<Surroundings>,
+        router: Arc<Router>,
+        record: watch::Sender<HostRecord>,
+        news: mpsc::Sender<News>,
+    ) -> Self {
+        let store = surroundings.bus.store();
+        Self {
+            hosts: store.hosts().follow(),
+            beats: store.beats().follow(),
+            liveness: Liveness::new(SILENCE, Instant::now()),
+            surroundings,
+            router,
+            slots: BTreeMap::new(),
+            assignment: None,
+            record,
+            news,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Follows the assignment until `shutdown`; then drains everything within `limit`.
+    pub(crate) async fn run(mut self, mut news: mpsc::Receiver<News>, shutdown: CancellationToken, limit: Duration) {
+        let mut assignments = self.surroundings.bus.store().assignments().follow();
+        let mut tick = tokio::time::interval(TICK);
+        let (mut hosts, mut beats) = (self.hosts.clone(), self.beats.clone());
+        let mut connected = self.surroundings.bus.connected();
+        loop {
+            // Cancel-safe: `recv`, `changed` and `tick` lose nothing when another arm is taken.
+            tokio::select! {
+                Some(news) = news.recv() => self.take(news),
+                Ok(()) = assignments.changed() => self.adopt(&assignments),
+                Ok(()) = hosts.changed() => {}
+                Ok(()) = beats.changed() => self.hear(&beats),
+                Ok(()) = connected.changed() => self.liveness.listen_anew(Instant::now()),
+                _ = tick.tick() => {}
+                () = shutdown.cancelled() => break,
+            }
+            self.advance();
+            self.tell();
+        }
+        self.wind_up(news, limit).await;
+    }
+
+    fn adopt(&mut self, assignments: &View<Assignment>) {
+        let me = self.surroundings.host.as_str();
+        let newest = assignments.borrow().as_ref().and_then(|all| all.get(me)).map(|entry| entry.value.clone());
+        let Some(newest) = newest else { return };
+        match &self.assignment {
+            Some(current) if *current == newest => {}
+            Some(current) if !newest.supersedes(current) => {
+                tracing::warn!(generation = newest.generation, current = current.generation, "refused an assignment that is older than the one in force");
+            }
+            _ => {
+                tracing::info!(generation = newest.generation, units = newest.units.len(), "took an assignment");
+                self.assignment = Some(newest);
+            }
+        }
+    }
+
+    fn hear(&mut self, beats: &View<Beat>) {
+        let beats = beats.borrow();
+        let parsed: Vec<(HostId, u64)> = beats.iter().flatten().filter_map(|(host, beat)| Some((host.parse().ok()?, beat.value.count))).collect();
+        self.liveness.observe(parsed.iter().map(|(host, count)| (host, *count)), Instant::now());
+    }
+
+    fn wanted(&self) -> BTreeMap<lattice::wire::UnitId, UnitRecord> {
+        self.assignment.as_ref().map(|a| a.units.clone()).unwrap_or_default()
+    }
+
+    /// Does what is to be done next.
+    fn advance(&mut self) {
+        let phases = self.slots.iter().map(|(key, slot)| (key.clone(), slot.phase())).collect();
+        for step in diff(&self.wanted(), &phases, Instant::now()) {
+            match step {
+                Step::Start(key) => self.start(key),
+                Step::Drain(key) => self.drain(key),
+                Step::Cancel(key) => {
+                    if let Some(slot) = self.slots.remove(&key) {
+                        slot.cancel();
+                    }
+                }
+                Step::Forget(key) => drop(self.slots.remove(&key)),
+            }
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        let Some(record) = self.assignment.as_ref().and_then(|a| a.units.get(&key.unit)).cloned() else { return };
+        let attempt = self.slots.get(&key).map_or(0, Slot::attempts) + 1;
+        let instance = InstanceId::derive(&self.surroundings.host, &key.unit, key.revision);
+        let (surroundings, news) = (self.surroundings.clone(), self.news.clone());
+        let stop = CancellationToken::new();
+        let (id, cancelled, unit) = (key.clone(), stop.clone(), record.clone());
+        self.tasks.spawn(async move {
+            let started = tokio::select! {
+                started = start::start(&surroundings, &id, &unit, news.clone()) => started,
+                () = cancelled.cancelled() => return,
+            };
+            let _ = news.send(News::Started(id, started.map(Box::new))).await;
+        });
+        tracing::info!(unit = %key.unit, revision = key.revision, attempt, "starting");
+        let slot = Slot::starting(instance, record.spec, attempt, stop).after(self.slots.get(&key));
+        self.slots.insert(key, slot);
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Started(key, outcome) => match (self.slots.get_mut(&key), outcome) {
+                (Some(slot), outcome) => slot.started(&key, outcome),
+                // It was cancelled in the very moment in which it became ready.
+                (None, Ok(running)) => drop(self.tasks.spawn(running.stop(Duration::ZERO))),
+                (None, Err(_)) => {}
+            },
+            News::Health(key, health) => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.health(&key, health);
+                }
+            }
+            News::Ended(key, reason) => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.ended(&key, reason);
+                }
+            }
+            News::Drained(key) => drop(self.slots.remove(&key)),
+        }
+    }
+
+    fn drain(&mut self, key: Key) {
+        let Some(running) = self.slots.get_mut(&key).and_then(|slot| slot.drain()) else { return };
+        tracing::info!(unit = %key.unit, revision = key.revision, "draining");
+        let news = self.news.clone();
+        let limit = running.drain_limit();
+        self.tasks.spawn(async move {
+            // Others send calls here until they have heard that it drains.
+            tokio::time::sleep(instance::LINGER).await;
+            running.stop(limit).await;
+            let _ = news.send(News::Drained(key)).await;
+        });
+    }
+
+    /// Brings the router and the published inventory up to date.
+    fn tell(&mut self) {
+        let instances: Vec<InstanceReport> = self.slots.iter().map(|(key, slot)| slot.report(key)).collect();
+        let generation = self.assignment.as_ref().map_or(0, |a| a.generation);
+        let changed = self.record.send_if_modified(|record| {
+            let news = record.instances != instances || record.generation != generation;
+            record.instances = instances;
+            record.generation = generation;
+            news
+        });
+        let hosts = self.hosts.borrow_and_update();
+        let me = &self.surroundings.host;
+        let others: Vec<&HostRecord> = hosts.iter().flatten().map(|(_, entry)| &entry.value).filter(|h| h.host != *me).collect();
+        let lost = self.liveness.lost(others.iter().map(|h| &h.host), Instant::now());
+        let own = self.record.borrow();
+        let local: Vec<_> = self.slots.iter().filter_map(|(key, slot)| slot.local(key)).collect();
+        self.router.update(others.into_iter().chain([&*own]), &lost, &local);
+        if changed {
+            tracing::debug!(instances = own.instances.len(), generation, "inventory changed");
+        }
+    }
+
+    /// Ends everything: tells the others first, so that they send nothing more, then drains.
+    async fn wind_up(mut self, mut news: mpsc::Receiver<News>, limit: Duration) {
+        let keys: Vec<_> = self.slots.iter().filter(|(_, slot)| slot.phase() == Phase::Running).map(|(key, _)| key.clone()).collect();
+        for slot in self.slots.values() {
+            slot.cancel();
+        }
+        keys.into_iter().for_each(|key| self.drain(key));
+        self.tell();
+        self.tasks.close();
+        let all_done = async {
+            let mut waiting = std::pin::pin!(self.tasks.wait());
+            loop {
+                // The tasks tell their outcome through a bounded channel; somebody must take it.
+                tokio::select! {
+                    () = waiting.as_mut() => return,
+                    _ = news.recv() => {}
+                }
+            }
+        };
+        if tokio::time::timeout(limit, all_done).await.is_err() {
+            tracing::warn!(?limit, "some instances did not end in time");
+        }
+    }
+}
+
+/// Removes what says that this host is there.
+pub(crate) async fn leave(bus: &Bus, host: &HostId) {
+    let store = bus.store();
+    for removed in [store.beats().delete(host.as_str()).await, store.hosts().delete(host.as_str()).await] {
+        if let Err(error) = removed {
+            tracing::debug!(%error, "cannot say good-bye to the lattice");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Starting one instance: from a unit's record to something that takes calls.
+
+use std::{path::PathBuf, sync::Arc};
+
+use lattice::{
+    bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
+    model::app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
+    wire::{CallError, HostId, InstanceId, Served},
+};
+use lattice_provider::{
+    Health, StartError,
+    http::{self, HttpHandler, HttpServed},
+};
+use lattice_provider_http_server::{Config, ConfigError, HttpServers, ListenError};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    News, builtin,
+    diff::Key,
+    instance::{Kind, Running},
+    process::{Process, ProcessError},
+};
+use crate::{
+    links::{ComponentLinks, HttpLink, Router},
+    runtime::{ArtifactCache, LoadedHttp, Runtime, cache::LoadError, component::PrepareError},
+};
+
+/// What every instance of this host is started with.
+pub(crate) struct Surroundings {
+    pub(crate) host: HostId,
+    pub(crate) bus: Bus,
+    pub(crate) nats: NatsOptions,
+    pub(crate) data: PathBuf,
+    /// Where the executables of providers lie.
+    pub(crate) providers: PathBuf,
+    pub(crate) runtime: Runtime,
+    pub(crate) cache: ArtifactCache,
+    pub(crate) router: Arc<Router>,
+    pub(crate) servers: HttpServers,
+}
+
+/// Why an instance is not running. It is tried again, with growing pauses.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailure {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error("{kind}: {source}")]
+    Provider { kind: String, source: StartError },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("this release of the host has no provider `{0}`; use a newer one, or remove the provider from the manifest")]
+    Unknown(String),
+    #[error("cannot answer calls from the lattice: {0}")]
+    Serve(CallError),
+}
+
+impl StartFailure {
+    /// Whether what it needs is held by another instance.
+    pub(super) fn busy(&self) -> bool {
+        match self {
+            Self::Provider { source, .. } => matches!(source, StartError::Busy(_)),
+            Self::Process(ProcessError::Failed { busy, .. }) => *busy,
+            _ => false,
+        }
+    }
+}
+
+/// Starts the instance `key`. Its health goes to `news` for as long as it runs.
+pub(super) async fn start(here: &Surroundings, key: &Key, record: &UnitRecord, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+    match &record.spec {
+        UnitSpec::Component(spec) => component(here, key, spec).await,
+        UnitSpec::Provider(spec) if spec.kind == lattice::model::catalog::HTTP_SERVER => server(here, key, spec).await,
+        UnitSpec::Provider(spec) => match spec.isolate {
+            Isolation::Host => in_host(here, key, spec, news).await,
+            Isolation::Process => in_process(here, key, spec, news).await,
+        },
+    }
+}
+
+async fn serve(here: &Surroundings, key: &Key, handler: Arc<dyn CallHandler>, pace: Pace) -> Result<Serving, StartFailure> {
+    let served = Served {
+        lattice: here.bus.lattice().clone(),
+        unit: key.unit.clone(),
+        instance: InstanceId::derive(&here.host, &key.unit, key.revision),
+    };
+    here.bus.serve(&served, handler, pace).await.map_err(StartFailure::Serve)
+}
+
+async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Result<Running, StartFailure> {
+    let compiled = here.cache.load(&spec.digest, here.bus.artifacts()).await?;
+    let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, spec);
+    let component = here.runtime.prepare(&compiled, key.unit.clone(), spec, links)?;
+    let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
+    let serving = match &http {
+        Some(handler) => {
+            let served = HttpServed { handler: handler.clone(), max_body: here.bus.max_payload() };
+            Some(serve(here, key, Arc::new(served), Pace::Heavy).await?)
+        }
+        None => None,
+    };
+    let serves = if http.is_some() { vec![http::interface()] } else { Vec::new() };
+    Ok(Running { what: Kind::Component { component, http }, serving, serves, watching: CancellationToken::new() })
+}
+
+async fn server(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<Running, StartFailure> {
+    let config = Config::parse(&spec.config)?;
+    let route = |route: &lattice::model::app::RouteSpec| {
+        let link = HttpLink::new(here.bus.clone(), here.router.clone(), key.unit.clone(), route);
+        (route.pattern.clone(), Arc::new(link) as Arc<dyn HttpHandler>)
+    };
+    let owner = InstanceId::derive(&here.host, &key.unit, key.revision);
+    let listening = here.servers.add(owner, &config, spec.routes.iter().map(route).collect()).await?;
+    Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), watching: CancellationToken::new() })
+}
+
+async fn in_host(here: &Surroundings, key: &Key, spec: &ProviderSpec, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+    let (capability, health) = builtin::start(here, key, spec).await?;
+    let serving = serve(here, key, capability.handler(), Pace::Light).await?;
+    let watching = CancellationToken::new();
+    tokio::spawn(forward(key.clone(), health, news, watching.clone()));
+    let serves = vec![capability.interface()];
+    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, watching })
+}
+
+async fn in_process(here: &Surroundings, key: &Key, spec: &ProviderSpec, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+    let (process, health) = Process::start(here, key, spec, news.clone()).await?;
+    let watching = CancellationToken::new();
+    tokio::spawn(forward(key.clone(), health, news, watching.clone()));
+    let serves = vec![lattice_provider::keyvalue::interface()];
+    Ok(Running { what: Kind::Process(process), serving: None, serves, watching })
+}
+
+/// Tells the agent each change of an instance's health.
+async fn forward(key: Key, mut health: watch::Receiver<Health>, news: mpsc::Sender<News>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            changed = health.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        let newest = health.borrow_and_update().clone();
+        if news.send(News::Health(key.clone(), newest)).await.is_err() {
+            return;
+        }
+    }
+}

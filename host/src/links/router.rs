@@ -1,0 +1,215 @@
+//! Every instance in the lattice that takes calls, by unit. The table is replaced as a whole; calls read it without
+//! waiting for anybody.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use lattice::{
+    model::inventory::HostRecord,
+    wire::{HostId, InstanceId, UnitId},
+};
+use lattice_provider::{Capability, http::HttpHandler};
+use tokio::sync::watch;
+
+/// An instance in this host that can be called without NATS.
+#[derive(Clone)]
+pub struct LocalInstance {
+    pub unit: UnitId,
+    pub revision: u64,
+    pub http: Option<Arc<dyn HttpHandler>>,
+    pub capability: Option<Capability>,
+}
+
+/// An instance that is called over NATS.
+#[derive(Clone)]
+pub(super) struct RemoteInstance {
+    instance: InstanceId,
+    host: HostId,
+    in_flight: Arc<AtomicU32>,
+}
+
+/// Who can answer for one unit.
+#[derive(Clone, Default)]
+pub struct Targets {
+    pub http: Option<Arc<dyn HttpHandler>>,
+    pub capability: Option<Capability>,
+    remotes: Vec<RemoteInstance>,
+    /// The newest revision that takes calls; older ones get none.
+    revision: u64,
+}
+
+/// The table of a host.
+pub struct Router {
+    table: ArcSwap<HashMap<UnitId, Targets>>,
+    changes: watch::Sender<()>,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { table: ArcSwap::default(), changes: watch::channel(()).0 }
+    }
+}
+
+impl Router {
+    /// Replaces the table. `hosts` are the inventories of the lattice with this host's own, `local` what runs here.
+    pub fn update<'a>(&self, hosts: impl IntoIterator<Item = &'a HostRecord>, lost: &BTreeSet<HostId>, local: &[LocalInstance]) {
+        let before = self.table.load();
+        let mut table: HashMap<UnitId, Targets> = HashMap::new();
+        for host in hosts.into_iter().filter(|host| !lost.contains(&host.host)) {
+            for report in host.instances.iter().filter(|report| report.state.takes_calls()) {
+                let Some(targets) = newest(&mut table, &report.unit, report.revision) else { continue };
+                let known = before.get(&report.unit).and_then(|old| old.remotes.iter().find(|r| r.instance == report.instance));
+                let in_flight = known.map(|known| known.in_flight.clone()).unwrap_or_default();
+                targets.remotes.push(RemoteInstance { instance: report.instance.clone(), host: host.host.clone(), in_flight });
+            }
+        }
+        for instance in local {
+            let Some(targets) = newest(&mut table, &instance.unit, instance.revision) else { continue };
+            targets.http = instance.http.clone();
+            targets.capability = instance.capability.clone();
+        }
+        self.table.store(Arc::new(table));
+        self.changes.send_replace(());
+    }
+
+    /// Who answers for `unit` now.
+    pub fn targets(&self, unit: &UnitId) -> Option<Targets> {
+        self.table.load().get(unit).cloned()
+    }
+
+    /// A receiver that wakes when the table was replaced.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+}
+
+/// The unit's entry when `revision` is the newest seen so far; older entries give way to it.
+fn newest<'t>(table: &'t mut HashMap<UnitId, Targets>, unit: &UnitId, revision: u64) -> Option<&'t mut Targets> {
+    let targets = table.entry(unit.clone()).or_default();
+    if revision > targets.revision {
+        *targets = Targets { revision, ..Targets::default() };
+    }
+    (revision == targets.revision).then_some(targets)
+}
+
+/// A call under way, counted for the choice of the next one.
+pub(super) struct InFlight(Arc<AtomicU32>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Targets {
+    /// The instance to call next, but none of `tried`: the less busy of two taken at random.
+    pub(super) fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
+        let left: Vec<_> = self.remotes.iter().filter(|r| !tried.contains(&r.instance)).collect();
+        let chosen = match left.as_slice() {
+            [] => return None,
+            [only] => only,
+            many => {
+                let (first, second) = two_of(many.len());
+                let load = |i: usize| many[i].in_flight.load(Ordering::Relaxed);
+                if load(second) < load(first) { &many[second] } else { &many[first] }
+            }
+        };
+        chosen.in_flight.fetch_add(1, Ordering::Relaxed);
+        tracing::trace!(instance = %chosen.instance, host = %chosen.host, "picked");
+        Some((chosen.instance.clone(), InFlight(chosen.in_flight.clone())))
+    }
+}
+
+/// Two different numbers below `n`, which is at least 2. A counter that is spread out does for randomness here.
+fn two_of(n: usize) -> (usize, usize) {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9) as usize;
+    let first = turn % n;
+    (first, (first + 1 + (turn / n) % (n - 1)) % n)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lattice::model::inventory::{Faults, InstanceReport, InstanceState};
+
+    use super::*;
+
+    fn host(letter: &str, units: &[(&str, u64, InstanceState)]) -> HostRecord {
+        let id: HostId = format!("N{}", letter.repeat(55)).parse().unwrap();
+        let report = |(unit, revision, state): &(&str, u64, InstanceState)| {
+            let unit: UnitId = unit.parse().unwrap();
+            InstanceReport {
+                instance: InstanceId::derive(&id, &unit, *revision),
+                unit,
+                revision: *revision,
+                kind: "component".into(),
+                what: String::new(),
+                state: *state,
+                reason: None,
+                serves: Vec::new(),
+                address: None,
+                faults: Faults::default(),
+            }
+        };
+        HostRecord {
+            version: 1,
+            instances: units.iter().map(report).collect(),
+            host: id,
+            release: String::new(),
+            labels: BTreeMap::new(),
+            started_ms: 0,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn only_the_newest_revision_that_takes_calls_is_called() {
+        let router = Router::default();
+        let unit: UnitId = "app/unit".parse().unwrap();
+        let hosts = [
+            host("A", &[("app/unit", 1, InstanceState::Ready), ("app/unit", 2, InstanceState::Starting)]),
+            host("B", &[("app/unit", 1, InstanceState::Ready)]),
+        ];
+        router.update(&hosts, &BTreeSet::new(), &[]);
+        assert_eq!(router.targets(&unit).unwrap().remotes.len(), 2);
+        let hosts = [
+            host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]),
+            host("B", &[("app/unit", 1, InstanceState::Ready)]),
+        ];
+        router.update(&hosts, &BTreeSet::new(), &[]);
+        let targets = router.targets(&unit).unwrap();
+        assert_eq!((targets.remotes.len(), targets.revision), (1, 2));
+        let (instance, _guard) = targets.pick(&[]).unwrap();
+        assert!(targets.pick(&[instance]).is_none());
+    }
+
+    #[test]
+    fn the_less_busy_of_two_is_chosen() {
+        let router = Router::default();
+        let unit: UnitId = "app/unit".parse().unwrap();
+        let hosts = [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
+        router.update(&hosts, &BTreeSet::new(), &[]);
+        let targets = router.targets(&unit).unwrap();
+        let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
+        let first = held.iter().filter(|(instance, _)| *instance == targets.remotes[0].instance).count();
+        assert_eq!(first, 5);
+    }
+
+    #[test]
+    fn two_of_are_always_different_and_in_range() {
+        for n in 2..9 {
+            for _ in 0..100 {
+                let (a, b) = two_of(n);
+                assert!(a != b && a < n && b < n);
+            }
+        }
+    }
+}

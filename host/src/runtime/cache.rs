@@ -1,0 +1,150 @@
+//! Artifacts and compiled code on disk, by digest. What is on disk is verified before it is used: a damaged entry is
+//! fetched or compiled again.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use lattice::{
+    bus::{ArtifactError, Artifacts},
+    wire::Digest,
+};
+use tokio::sync::Semaphore;
+use wasmtime::{Engine, component::Component};
+
+/// Why there is no compiled component.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error("artifact {digest} cannot be compiled: {reason}")]
+    Compile { digest: Digest, reason: String },
+    #[error("compiling artifact {0} was interrupted")]
+    Interrupted(Digest),
+}
+
+/// The cache folder of one host.
+#[derive(Clone)]
+pub struct ArtifactCache {
+    artifacts: PathBuf,
+    compiled: PathBuf,
+    engine: Engine,
+    /// One compilation at a time: each uses all cores, and some hundred megabytes for a large component.
+    compiling: Arc<Semaphore>,
+}
+
+impl ArtifactCache {
+    /// Opens the cache below `data`. The folders are for this user alone: compiled code is run as it is.
+    pub fn open(data: &Path, engine: &Engine) -> std::io::Result<Self> {
+        // Code from another wasmtime, other settings or another CPU type must not be mistaken for ours.
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let cache = Self {
+            artifacts: data.join("artifacts"),
+            compiled: data.join("compiled").join(format!("{:016x}", hasher.finish())),
+            engine: engine.clone(),
+            compiling: Arc::new(Semaphore::new(1)),
+        };
+        for folder in [&cache.artifacts, &cache.compiled] {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(cache)
+    }
+
+    /// The compiled component of `digest`: from disk, or compiled from the artifact on disk or in the lattice.
+    pub async fn load(&self, digest: &Digest, lattice: &Artifacts) -> Result<Component, LoadError> {
+        if let Some(component) = self.blocking(digest, |cache, digest| Ok(cache.read_compiled(&digest))).await? {
+            return Ok(component);
+        }
+        let bytes = self.bytes(digest, lattice).await?;
+        let _turn = self.compiling.acquire().await.map_err(|_| LoadError::Interrupted(digest.clone()))?;
+        self.blocking(digest, move |cache, digest| cache.compile(&digest, &bytes)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        digest: &Digest,
+        work: impl FnOnce(Self, Digest) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let (cache, id) = (self.clone(), digest.clone());
+        tokio::task::spawn_blocking(move || work(cache, id)).await.map_err(|_| LoadError::Interrupted(digest.clone()))?
+    }
+
+    async fn bytes(&self, digest: &Digest, lattice: &Artifacts) -> Result<Bytes, LoadError> {
+        let path = self.artifacts.join(format!("{}.wasm", digest.hex()));
+        if let Ok(bytes) = tokio::fs::read(&path).await {
+            if Digest::of(&bytes) == *digest {
+                return Ok(bytes.into());
+            }
+            tracing::warn!(%digest, path = %path.display(), "an artifact on disk is damaged; fetching it again");
+        }
+        let bytes = lattice.get(digest).await?;
+        if let Err(error) = write_whole(&path, &bytes) {
+            tracing::warn!(%error, path = %path.display(), "cannot keep an artifact on disk");
+        }
+        Ok(bytes)
+    }
+
+    fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+        let failed = |error: wasmtime::Error| LoadError::Compile { digest: digest.clone(), reason: format!("{error:#}") };
+        let started = std::time::Instant::now();
+        let component = Component::new(&self.engine, bytes).map_err(failed)?;
+        tracing::info!(%digest, size = bytes.len(), took = ?started.elapsed(), "compiled");
+        let kept = component.serialize().map_err(failed).map(|code| self.write_compiled(digest, &code));
+        match kept {
+            // Mapped from the file its pages can be dropped and shared; the freshly compiled copy cannot.
+            Ok(Ok(())) => Ok(self.read_compiled(digest).unwrap_or(component)),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot keep compiled code on disk");
+                Ok(component)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn compiled_paths(&self, digest: &Digest) -> (PathBuf, PathBuf) {
+        (self.compiled.join(format!("{}.code", digest.hex())), self.compiled.join(format!("{}.sum", digest.hex())))
+    }
+
+    fn write_compiled(&self, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
+        let (code_path, sum_path) = self.compiled_paths(digest);
+        write_whole(&code_path, code)?;
+        write_whole(&sum_path, Digest::of(code).as_str().as_bytes())
+    }
+
+    fn read_compiled(&self, digest: &Digest) -> Option<Component> {
+        let (code_path, sum_path) = self.compiled_paths(digest);
+        let expected = std::fs::read_to_string(&sum_path).ok()?;
+        let code = std::fs::read(&code_path).ok()?;
+        if Digest::of(&code).as_str() != expected {
+            tracing::warn!(%digest, path = %code_path.display(), "compiled code on disk is damaged; compiling again");
+            return None;
+        }
+        // SAFETY: the file was written by this program for this engine configuration (its hash is in the path), lies
+        // in a folder that only this user can write to, and has the checksum of what was written.
+        #[expect(unsafe_code, reason = "wasmtime trusts compiled code; see the comment above")]
+        let component = unsafe { Component::deserialize_file(&self.engine, &code_path) };
+        component.map_err(|error| tracing::warn!(%digest, %error, "compiled code on disk cannot be used; compiling again")).ok()
+    }
+}
+
+/// Writes a file so that a crash leaves either the whole of it or nothing under its name.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
+    let written = (|| {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}

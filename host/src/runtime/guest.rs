@@ -1,0 +1,139 @@
+//! What stands behind one instance of a component: its contexts, its limits and its links.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::{component::Blueprint, log::GuestLog};
+use crate::links::ComponentLinks;
+
+/// The data of a store.
+pub(crate) struct Guest {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    pub(super) table: ResourceTable,
+    hooks: DenyOutgoing,
+    pub(super) memory: MemoryLimit,
+    pub(super) links: Arc<ComponentLinks>,
+    deadline: Instant,
+}
+
+impl Guest {
+    /// A store for one instance. It has the environment of the manifest, and no files, sockets or arguments.
+    pub(super) fn store(blueprint: &Blueprint) -> Store<Guest> {
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(GuestLog { unit: blueprint.unit.clone(), stream: "stdout" })
+            .stderr(GuestLog { unit: blueprint.unit.clone(), stream: "stderr" })
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
+        if !blueprint.env.is_empty() {
+            wasi.envs(&blueprint.env);
+        }
+        let guest = Guest {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            hooks: DenyOutgoing,
+            memory: MemoryLimit { limit: blueprint.memory, used: 0, refused: false },
+            links: blueprint.links.clone(),
+            deadline: Instant::now(),
+        };
+        let mut store = Store::new(blueprint.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_callback(|store| {
+            // On each tick a guest that computes lets other tasks run; at its deadline it is ended.
+            if Instant::now() < store.data().deadline { Ok(UpdateDeadline::Yield(1)) } else { Ok(UpdateDeadline::Interrupt) }
+        });
+        store
+    }
+
+    /// Prepares the store for a call that may take `timeout`.
+    pub(super) fn begin(store: &mut Store<Guest>, timeout: Duration) {
+        let guest = store.data_mut();
+        guest.deadline = Instant::now() + timeout;
+        guest.memory.refused = false;
+        store.set_epoch_deadline(1);
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// Outgoing HTTP without a link: every request is refused with `HTTP-request-denied`, which is what wasmtime's
+/// implementation does when it is built without a client of its own.
+struct DenyOutgoing;
+
+impl wasmtime_wasi_http::WasiHttpHooks for DenyOutgoing {
+    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
+        wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn send_request(
+        &mut self,
+        _: http::Request<wasmtime_wasi_http::WasiBody>,
+        _: Option<wasmtime_wasi_http::RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ) -> Box<dyn Future<Output = SendResult> + Send> {
+        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    }
+}
+
+type SendResult = Result<
+    (http::Response<wasmtime_wasi_http::WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>),
+    wasmtime_wasi_http::Error,
+>;
+
+/// Counts the linear memory of all of an instance's modules together.
+pub(crate) struct MemoryLimit {
+    /// In bytes.
+    limit: usize,
+    used: usize,
+    /// Whether the guest was refused memory in this call: what it does then is to trap, and this says why.
+    pub(super) refused: bool,
+}
+
+/// Table elements of one table; what the pool has room for.
+const MAX_TABLE: usize = 100_000;
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+
+    fn instances(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
+    }
+}

@@ -1,0 +1,19 @@
+//! Running components: from bytes to answered calls.
+//!
+//! [`engine`] makes the wasmtime engine that the machine can carry, [`cache`] turns digests into compiled code,
+//! [`component`] is one component ready for calls, [`http`] lets it answer HTTP, [`keyvalue`] is what its
+//! `wasi:keyvalue` imports reach.
+
+pub mod cache;
+pub mod component;
+pub mod engine;
+mod faults;
+mod guest;
+mod http;
+mod keyvalue;
+mod log;
+
+pub use cache::ArtifactCache;
+pub use component::{LoadedComponent, Runtime};
+pub use engine::EngineError;
+pub use http::LoadedHttp;

@@ -1,0 +1,207 @@
+use std::{fs, path::Path, time::Duration};
+
+use lattice::{
+    model::{
+        app::{Isolation, Placement, ProviderSpec, RouteSpec, Scale, UnitRecord, UnitSpec},
+        assignment::Assignment,
+    },
+    wire::{Digest, UnitId},
+};
+
+use super::*;
+use crate::{
+    inspect::tests::component,
+    output::Captured,
+    wait::tests::{Fake, TINY, host},
+};
+
+const SHOP: &str = r#"apiVersion: lattice/v1
+kind: App
+metadata:
+  name: shop
+spec:
+  components:
+    cart:
+      image: ./cart.wasm
+      links:
+        wasi:keyvalue: cache
+  providers:
+    web: { use: http-server, config: { address: "127.0.0.1:8080" }, routes: { "/": cart } }
+    cache: { use: keyvalue-memory }
+"#;
+
+fn write_component(folder: &Path) -> Vec<u8> {
+    let bytes = component(&["wasi:keyvalue/store@0.2.0-draft"], &["wasi:http/incoming-handler@0.2.3"]);
+    fs::write(folder.join("cart.wasm"), &bytes).unwrap();
+    bytes
+}
+
+async fn apply_text(fake: &Fake, folder: &Path, text: &str, no_wait: bool) -> (Result<()>, Captured) {
+    let (mut output, captured) = Output::captured(Format::Table);
+    let source = Source { name: "shop.yaml".into(), text: text.into(), folder: folder.into() };
+    let waiting = Waiting { no_wait, timeout: Duration::from_secs(20) };
+    let outcome = match source.parse() {
+        Ok(manifest) => apply(&fake.bus, &source, &manifest, waiting, &mut output).await,
+        Err(failure) => Err(failure),
+    };
+    (outcome, captured)
+}
+
+async fn said(fake: &Fake, folder: &Path, text: &str) -> String {
+    let (outcome, captured) = apply_text(fake, folder, text, true).await;
+    outcome.unwrap();
+    captured.out()
+}
+
+async fn rejected(fake: &Fake, folder: &Path, text: &str) -> String {
+    let failure = apply_text(fake, folder, text, true).await.0.unwrap_err();
+    assert_eq!(failure.exit_code(), 3);
+    let Failure::Rejected(rejected) = failure else { panic!("expected problems, got {failure}") };
+    rejected.render(false)
+}
+
+#[tokio::test(start_paused = true)]
+async fn revisions_grow_with_changes_alone() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let bytes = write_component(dir.path());
+    assert_eq!(said(&fake, dir.path(), SHOP).await, "app shop: revision 1 (added: cache, cart, web)\n");
+    assert_eq!(said(&fake, dir.path(), SHOP).await, "app shop: unchanged (revision 1)\n");
+    let commented = SHOP.replace("kind: App", "kind: App # a comment");
+    assert_eq!(said(&fake, dir.path(), &commented).await, "app shop: unchanged (revision 1)\n");
+    let swapped = SHOP.replace("keyvalue-memory", "keyvalue-nats");
+    assert_eq!(said(&fake, dir.path(), &swapped).await, "app shop: revision 2 (changed: cache)\n");
+    let renamed = SHOP.replace("cache", "store");
+    assert_eq!(
+        said(&fake, dir.path(), &renamed).await,
+        "app shop: revision 3 (changed: cart; added: store; removed: cache)\n"
+    );
+    let labelled = renamed.replace("  name: shop", "  name: shop\n  labels: { team: a }");
+    assert_eq!(said(&fake, dir.path(), &labelled).await, "app shop: revision 4 (labels changed)\n");
+    assert!(fake.bus.artifacts().has(&Digest::of(&bytes)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_file_with_new_bytes_is_a_new_revision() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let old = Digest::of(&write_component(dir.path()));
+    said(&fake, dir.path(), SHOP).await;
+    let exports = ["wasi:http/incoming-handler@0.2.3", "wasi:cli/run@0.2.3"];
+    fs::write(dir.path().join("cart.wasm"), component(&["wasi:keyvalue/store@0.2.0-draft"], &exports)).unwrap();
+    assert_eq!(said(&fake, dir.path(), SHOP).await, "app shop: revision 2 (changed: cart)\n");
+    // What the lattice has can be named by its digest, without the file.
+    let pinned = SHOP.replace("./cart.wasm", old.as_str());
+    fs::remove_file(dir.path().join("cart.wasm")).unwrap();
+    assert_eq!(said(&fake, dir.path(), &pinned).await, "app shop: revision 3 (changed: cart)\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_problems_are_told_at_once_and_nothing_changes() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let text = SHOP.replace("keyvalue-memory", "keyvalue-memroy").replace("127.0.0.1:8080", "localhost");
+    let rendered = rejected(&fake, dir.path(), &text).await;
+    let firsts: Vec<_> = rendered.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(
+        firsts,
+        [
+            format!("error: shop.yaml:8:14: there is no file {}/cart.wasm", dir.path().display()).as_str(),
+            "error: shop.yaml:12:49: `localhost` is not an address to listen on",
+            "error: shop.yaml:13:19: there is no provider `keyvalue-memroy`",
+        ]
+    );
+    assert!(rendered.ends_with("shop.yaml has 3 problems; nothing was changed\n"), "{rendered}");
+    assert!(fake.bus.store().apps().list().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_nobody_serves_is_drawn() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    write_component(dir.path());
+    let text = SHOP.replace("      links:\n        wasi:keyvalue: cache\n", "");
+    let expected = "\
+error: shop.yaml:7:5: `cart` imports wasi:keyvalue/store@0.2.0-draft, and no link satisfies it
+   ╭─[shop.yaml:7:5]
+ 6 │   components:
+ 7 │     cart:
+   ·     ──┬─
+   ·       ╰── here
+ 8 │       image: ./cart.wasm
+   ╰────
+  help: add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis
+";
+    assert_eq!(rejected(&fake, dir.path(), &text).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_of_other_apps_are_taken() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    write_component(dir.path());
+    said(&fake, dir.path(), SHOP).await;
+    let other = SHOP.replace("name: shop", "name: other");
+    let rendered = rejected(&fake, dir.path(), &other).await;
+    assert!(
+        rendered
+            .starts_with("error: shop.yaml:12:80: the route `/` on 127.0.0.1:8080 is taken by app shop (shop/web)\n"),
+        "{rendered}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn apply_says_when_it_is_ready() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let record = fake.app(TINY).await;
+    fake.plan(&record, &["A"]).await;
+    fake.runs("A", &record).await;
+    fake.beat("A").await;
+    let (outcome, captured) = apply_text(&fake, dir.path(), TINY, false).await;
+    outcome.unwrap();
+    assert_eq!(captured.out(), "app shop: unchanged (revision 1)\napp shop: ready (revision 1): cache 1/1\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_host_it_is_written_and_said() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let (outcome, captured) = apply_text(&fake, dir.path(), TINY, false).await;
+    assert_eq!(outcome.unwrap_err().exit_code(), 5);
+    assert_eq!(captured.out(), "app shop: revision 1 (added: cache)\n");
+    let (outcome, captured) = apply_text(&fake, dir.path(), TINY, true).await;
+    outcome.unwrap();
+    assert_eq!(
+        captured.remarks(),
+        "note: no host has joined lattice default: start one with `lattice-host`; it will run what has been applied\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let spec = UnitSpec::Provider(ProviderSpec {
+        kind: "keyvalue-nats".into(),
+        config: serde_json::Map::new(),
+        isolate: Isolation::Host,
+        scale: Scale::Replicas(1),
+        placement: Placement::default(),
+        routes: Vec::<RouteSpec>::new(),
+    });
+    let unit: UnitId = "shop/cache".parse().unwrap();
+    let units = BTreeMap::from([(unit, UnitRecord { revision: 4, spec })]);
+    let assignment = Assignment { version: 1, host: host("A"), term: 1, generation: 1, units };
+    fake.bus.store().assignments().put(host("A").as_str(), &assignment).await.unwrap();
+    assert_eq!(said(&fake, dir.path(), TINY).await, "app shop: revision 5 (added: cache)\n");
+    let record = fake.bus.store().apps().get("shop").await.unwrap().unwrap().value;
+    assert_eq!(record.units.values().map(|u| u.revision).collect::<Vec<_>>(), [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_at_the_same_time_do_not_lose_a_change() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let texts = ["keyvalue-memory", "keyvalue-nats", "keyvalue-redb"].map(|kind| TINY.replace("keyvalue-memory", kind));
+    let (a, b, c) = tokio::join!(
+        apply_text(&fake, dir.path(), &texts[0], true),
+        apply_text(&fake, dir.path(), &texts[1], true),
+        apply_text(&fake, dir.path(), &texts[2], true),
+    );
+    for (outcome, _) in [a, b, c] {
+        outcome.unwrap();
+    }
+    assert_eq!(fake.bus.store().apps().get("shop").await.unwrap().unwrap().value.revision, 3);
+}

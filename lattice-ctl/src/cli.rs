@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use lattice::{
+    bus::{Bus, NatsOptions},
+    model::manifest::parse_duration,
+    wire::LatticeName,
+};
+
+use crate::{
+    failure::{Failure, Result},
+    output::Output,
+};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  any other failure
+  2  wrong usage
+  3  the manifest or a component is wrong
+  4  the lattice cannot be reached
+  5  not ready in time, or a unit failed
+  6  not found
+  7  somebody else changed it meanwhile";
+
+/// Drive a lattice: apply manifests, see what runs where and why something does not
+#[derive(Debug, Parser)]
+#[command(name = "lattice-ctl", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Name of the lattice
+    #[arg(long, env = "LATTICE", default_value = "default", value_name = "NAME", global = true)]
+    pub(crate) lattice: LatticeName,
+    /// How to print results
+    #[arg(long, short, value_enum, default_value_t = Format::Table, global = true)]
+    pub(crate) output: Format,
+    /// When to use colours; `auto` respects NO_COLOR
+    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", global = true)]
+    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) nats: NatsOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Apply(ApplyArgs),
+    Delete(DeleteArgs),
+    Status(StatusArgs),
+    Get(GetArgs),
+    Up(UpArgs),
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// Make the lattice run what a manifest says, and wait until it does
+///
+/// The manifest and every component that it names are checked before anything changes; all problems are told at
+/// once. Progress goes to stderr, the result to stdout.
+///
+/// Waiting ends when every unit is ready; when a unit has been failed or degraded for 5 seconds, whatever the others
+/// do (a unit that is tried again and again counts from its first failure); when no host is alive; when somebody
+/// else changes the app; or after --timeout. All but the first end with an exit code other than 0, and what has been
+/// applied stays applied.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct ApplyArgs {
+    /// The manifest; `-` reads it from stdin
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: String,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Remove an app, and wait until nothing of it runs
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct DeleteArgs {
+    /// Name of the app
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) app: Option<String>,
+    /// The manifest that names the app; `-` reads it from stdin
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Waiting {
+    /// Leave as soon as it is written
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Show how apps are, and why a unit is not ready
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct StatusArgs {
+    /// Name of the app; all apps without one
+    pub(crate) app: Option<String>,
+    /// Show it again whenever it changes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+/// List what a lattice has
+///
+/// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
+///
+///   apps:        app, revision, ready, state, units, units_ready, labels
+///   hosts:       id, short_id, alive, release, labels, units, uptime_seconds, generation
+///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
+///   providers:   app, unit, use, isolate, revision, state, replicas, ready, hosts, address, reason
+///   links:       app, from, interface, to, transport, deadline_ms, route
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct GetArgs {
+    #[arg(value_enum)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    Apps,
+    Hosts,
+    Components,
+    Providers,
+    Links,
+}
+
+/// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C
+///
+/// Only what this command started ends with it. nats-server is started when none answers and the URL of NATS is on
+/// this machine; a host is started when the lattice has none.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct UpArgs {
+    /// The manifest
+    pub(crate) file: String,
+    /// Folder for the data of what is started
+    #[arg(long, value_name = "DIR", default_value = ".lattice")]
+    pub(crate) data: PathBuf,
+    /// How long to wait until the app is ready, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number with ms, s, m or h, as in `90s`".to_owned())
+}
+
+impl Global {
+    /// The lattice that the options name.
+    pub(crate) async fn connect(&self) -> Result<Bus> {
+        Ok(Bus::connect(&self.nats, self.lattice.clone(), "lattice-ctl").await?)
+    }
+}
+
+/// Prints the completion script of `shell`.
+pub(crate) fn completions(shell: Shell, output: &mut Output) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lattice-ctl", &mut script);
+    output.text(&String::from_utf8(script).map_err(|e| Failure::Other(e.to_string()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_understood() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert!(duration("soon").is_err());
+    }
+}

@@ -1,0 +1,398 @@
+//! `get`: lists. The names of the fields are documented in `--help` and stay as they are.
+
+use std::collections::BTreeMap;
+
+use lattice::model::{
+    app::{AppRecord, Isolation, LinkSpec, ProviderSpec, RouteSpec, Transport, UnitSpec},
+    inventory::HostRecord,
+    status::{UnitState, UnitStatus},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{Format, Global, What},
+    failure::Result,
+    output::{Output, Paint, table},
+    status::{address, short, state},
+    world::{World, now_ms},
+};
+
+/// The interface that a route calls.
+const HTTP_HANDLER: &str = "wasi:http/incoming-handler";
+
+pub(crate) async fn run(global: &Global, what: What, output: &mut Output) -> Result<()> {
+    let bus = global.connect().await?;
+    list(&World::read(&bus).await?, what, now_ms(), output)
+}
+
+fn list(world: &World, what: What, now_ms: u64, output: &mut Output) -> Result<()> {
+    match what {
+        What::Apps => print(&apps(world), output),
+        What::Hosts => print(&all_hosts(world, now_ms), output),
+        What::Components => print(&components(world), output),
+        What::Providers => print(&providers(world), output),
+        What::Links => print(&links(world), output),
+    }
+}
+
+/// One line of a list.
+trait Row: Serialize {
+    const HEADER: &'static [&'static str];
+    fn cells(&self) -> Vec<String>;
+}
+
+fn print<R: Row>(rows: &[R], output: &mut Output) -> Result<()> {
+    if output.format != Format::Table {
+        return output.value(&rows);
+    }
+    let mut lines = table(R::HEADER, rows.iter().map(Row::cells)).into_iter();
+    let header = lines.next().unwrap_or_default();
+    let header = output.paint(Paint::Bold, &header);
+    let text: Vec<_> = std::iter::once(header).chain(lines).collect();
+    output.line(&text.join("\n"))
+}
+
+#[derive(Debug, Serialize)]
+struct App {
+    app: String,
+    revision: u64,
+    ready: bool,
+    state: UnitState,
+    units: usize,
+    units_ready: usize,
+    labels: BTreeMap<String, String>,
+}
+
+impl Row for App {
+    const HEADER: &'static [&'static str] = &["APP", "STATE", "UNITS", "REVISION", "LABELS"];
+    fn cells(&self) -> Vec<String> {
+        let units = format!("{}/{}", self.units_ready, self.units);
+        vec![self.app.clone(), self.state.to_string(), units, self.revision.to_string(), pairs(&self.labels)]
+    }
+}
+
+fn apps(world: &World) -> Vec<App> {
+    let app = |record: &AppRecord| {
+        let status = world.status(record);
+        App {
+            app: record.name.to_string(),
+            revision: record.revision,
+            ready: status.ready,
+            state: state(&status),
+            units: status.units.len(),
+            units_ready: status.units.iter().filter(|u| u.state == UnitState::Ready).count(),
+            labels: record.labels.clone(),
+        }
+    };
+    world.apps.values().map(|entry| app(&entry.value)).collect()
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    id: String,
+    short_id: String,
+    /// Whether it shows signs of life.
+    alive: bool,
+    release: String,
+    labels: BTreeMap<String, String>,
+    units: usize,
+    /// `null` for a host that is lost.
+    uptime_seconds: Option<u64>,
+    generation: u64,
+}
+
+impl Row for Host {
+    const HEADER: &'static [&'static str] = &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "LABELS"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.short_id.clone(),
+            if self.alive { "alive" } else { "lost" }.to_owned(),
+            self.release.clone(),
+            self.units.to_string(),
+            self.uptime_seconds.map_or("-".to_owned(), age),
+            pairs(&self.labels),
+        ]
+    }
+}
+
+fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
+    let host = |record: &HostRecord| {
+        let alive = world.alive.contains(&record.host);
+        Host {
+            id: record.host.to_string(),
+            short_id: record.host.short().to_owned(),
+            alive,
+            release: record.release.clone(),
+            labels: record.labels.clone(),
+            units: record.instances.len(),
+            uptime_seconds: alive.then(|| now_ms.saturating_sub(record.started_ms) / 1000),
+            generation: record.generation,
+        }
+    };
+    world.hosts.values().map(|entry| host(&entry.value)).collect()
+}
+
+#[derive(Debug, Serialize)]
+struct Component {
+    app: String,
+    unit: String,
+    image: String,
+    digest: String,
+    revision: u64,
+    state: UnitState,
+    replicas: u32,
+    ready: u32,
+    hosts: Vec<String>,
+    reason: Option<String>,
+}
+
+impl Row for Component {
+    const HEADER: &'static [&'static str] = &["APP", "UNIT", "STATE", "READY", "IMAGE", "DIGEST", "REVISION", "HOSTS"];
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.app.clone(),
+            self.unit.clone(),
+            self.state.to_string(),
+            format!("{}/{}", self.ready, self.replicas),
+            short(&self.image),
+            short(&self.digest),
+            self.revision.to_string(),
+            short_hosts(&self.hosts),
+        ]
+    }
+}
+
+fn components(world: &World) -> Vec<Component> {
+    let component = |record: &AppRecord, status: UnitStatus, spec: &UnitSpec| match spec {
+        UnitSpec::Provider(_) => None,
+        UnitSpec::Component(component) => Some(Component {
+            app: record.name.to_string(),
+            unit: status.unit.to_string(),
+            image: component.image.clone(),
+            digest: component.digest.to_string(),
+            revision: status.revision,
+            state: status.state,
+            replicas: status.wanted,
+            ready: status.ready,
+            hosts: full_hosts(&status),
+            reason: status.reason,
+        }),
+    };
+    units(world, component)
+}
+
+#[derive(Debug, Serialize)]
+struct Provider {
+    app: String,
+    unit: String,
+    #[serde(rename = "use")]
+    kind: String,
+    isolate: Isolation,
+    revision: u64,
+    state: UnitState,
+    replicas: u32,
+    ready: u32,
+    hosts: Vec<String>,
+    address: Option<String>,
+    reason: Option<String>,
+}
+
+impl Row for Provider {
+    const HEADER: &'static [&'static str] =
+        &["APP", "UNIT", "STATE", "READY", "USE", "ISOLATE", "REVISION", "HOSTS", "ADDRESS"];
+    fn cells(&self) -> Vec<String> {
+        let isolate = match self.isolate {
+            Isolation::Host => "host",
+            Isolation::Process => "process",
+        };
+        vec![
+            self.app.clone(),
+            self.unit.clone(),
+            self.state.to_string(),
+            format!("{}/{}", self.ready, self.replicas),
+            self.kind.clone(),
+            isolate.to_owned(),
+            self.revision.to_string(),
+            short_hosts(&self.hosts),
+            self.address.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+fn providers(world: &World) -> Vec<Provider> {
+    let provider = |record: &AppRecord, status: UnitStatus, spec: &UnitSpec| match spec {
+        UnitSpec::Component(_) => None,
+        UnitSpec::Provider(provider) => Some(Provider {
+            app: record.name.to_string(),
+            unit: status.unit.to_string(),
+            kind: provider.kind.clone(),
+            isolate: provider.isolate,
+            revision: status.revision,
+            state: status.state,
+            replicas: status.wanted,
+            ready: status.ready,
+            hosts: full_hosts(&status),
+            address: address(&status),
+            reason: status.reason,
+        }),
+    };
+    units(world, provider)
+}
+
+#[derive(Debug, Serialize)]
+struct Link {
+    app: String,
+    from: String,
+    interface: String,
+    to: String,
+    transport: Transport,
+    deadline_ms: Option<u64>,
+    /// The pattern, for a link that is a route of an HTTP server.
+    route: Option<String>,
+}
+
+impl Row for Link {
+    const HEADER: &'static [&'static str] = &["APP", "FROM", "INTERFACE", "TO", "TRANSPORT", "DEADLINE", "ROUTE"];
+    fn cells(&self) -> Vec<String> {
+        let transport = match self.transport {
+            Transport::Auto => "auto",
+            Transport::Local => "local",
+            Transport::Lattice => "lattice",
+        };
+        vec![
+            self.app.clone(),
+            self.from.clone(),
+            self.interface.clone(),
+            self.to.clone(),
+            transport.to_owned(),
+            self.deadline_ms.map_or("-".to_owned(), |ms| format!("{ms}ms")),
+            self.route.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+fn links(world: &World) -> Vec<Link> {
+    let mut links = Vec::new();
+    for record in world.apps.values().map(|entry| &entry.value) {
+        for (name, unit) in &record.units {
+            let link = |link: &LinkSpec| Link {
+                app: record.name.to_string(),
+                from: name.to_string(),
+                interface: link.interface.clone(),
+                to: link.to.unit.to_string(),
+                transport: link.transport,
+                deadline_ms: link.deadline_ms,
+                route: None,
+            };
+            let route = |route: &RouteSpec| Link {
+                app: record.name.to_string(),
+                from: name.to_string(),
+                interface: HTTP_HANDLER.to_owned(),
+                to: route.to.unit.to_string(),
+                transport: Transport::Auto,
+                deadline_ms: None,
+                route: Some(route.pattern.to_string()),
+            };
+            match &unit.spec {
+                UnitSpec::Component(component) => links.extend(component.links.iter().map(link)),
+                UnitSpec::Provider(ProviderSpec { routes, .. }) => links.extend(routes.iter().map(route)),
+            }
+        }
+    }
+    links
+}
+
+/// One row for each unit that `row` wants.
+fn units<R>(world: &World, row: impl Fn(&AppRecord, UnitStatus, &UnitSpec) -> Option<R>) -> Vec<R> {
+    let mut rows = Vec::new();
+    for record in world.apps.values().map(|entry| &entry.value) {
+        for unit in world.status(record).units {
+            if let Some(found) = record.units.get(&unit.unit) {
+                rows.extend(row(record, unit, &found.spec));
+            }
+        }
+    }
+    rows
+}
+
+fn full_hosts(unit: &UnitStatus) -> Vec<String> {
+    let mut hosts: Vec<_> = unit.instances.iter().map(|i| i.host.to_string()).collect();
+    hosts.dedup();
+    hosts
+}
+
+fn short_hosts(hosts: &[String]) -> String {
+    let short: Vec<_> = hosts.iter().map(|host| host.get(..8).unwrap_or(host)).collect();
+    if short.is_empty() { "-".to_owned() } else { short.join(",") }
+}
+
+fn pairs(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// `42s`, `5m`, `3h`, `12d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::tests::{Fake, TINY};
+
+    async fn printed(fake: &Fake, what: What, format: Format) -> String {
+        let (mut output, captured) = Output::captured(format);
+        let world = World::read(&fake.bus).await.unwrap();
+        list(&world, what, 90_000, &mut output).unwrap();
+        captured.out()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_as_tables() {
+        let fake = Fake::new();
+        let record = fake.app(TINY).await;
+        fake.plan(&record, &["A"]).await;
+        fake.runs("A", &record).await;
+        fake.beat("A").await;
+        fake.runs("B", &record).await;
+        assert_eq!(
+            printed(&fake, What::Apps, Format::Table).await,
+            "APP   STATE  UNITS  REVISION  LABELS\nshop  ready  1/1    1\n"
+        );
+        assert_eq!(
+            printed(&fake, What::Hosts, Format::Table).await,
+            "HOST      STATE  RELEASE  UNITS  UPTIME  LABELS\n\
+             NAAAAAAA  alive  0.1.0    1      90s     zone=a\n\
+             NBBBBBBB  lost   0.1.0    1      -       zone=a\n"
+        );
+        assert_eq!(
+            printed(&fake, What::Providers, Format::Table).await,
+            "APP   UNIT   STATE  READY  USE              ISOLATE  REVISION  HOSTS     ADDRESS\n\
+             shop  cache  ready  1/1    keyvalue-memory  host     1         NAAAAAAA\n"
+        );
+        assert_eq!(printed(&fake, What::Components, Format::Json).await, "[]\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_names_of_fields_stay() {
+        let fake = Fake::new();
+        let record = fake.app(TINY).await;
+        fake.runs("A", &record).await;
+        let value: serde_json::Value =
+            serde_json::from_str(&printed(&fake, What::Providers, Format::Json).await).unwrap();
+        let keys: Vec<_> = value[0].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected =
+            ["app", "unit", "use", "isolate", "revision", "state", "replicas", "ready", "hosts", "address", "reason"];
+        expected.sort_unstable();
+        let mut keys = keys;
+        keys.sort_unstable();
+        assert_eq!(keys, expected);
+        let yaml = printed(&fake, What::Hosts, Format::Yaml).await;
+        assert!(yaml.contains("short_id: NAAAAAAA\n") && yaml.contains("uptime_seconds: null\n"), "{yaml}");
+    }
+}

@@ -1,0 +1,267 @@
+//! From `image:` to bytes that are a component, or to what is wrong with it.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use lattice::{
+    bus::{ArtifactError, Artifacts, MAX_ARTIFACT},
+    model::{
+        check::ComponentFacts,
+        manifest::Manifest,
+        problem::{Problem, nearest},
+    },
+    wire::Digest,
+};
+
+use crate::{
+    failure::Result,
+    inspect::{InspectError, inspect},
+};
+
+/// What the components of a manifest are.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    /// By unit name.
+    pub(crate) facts: BTreeMap<String, ComponentFacts>,
+    /// Files that the lattice may not have yet.
+    pub(crate) files: Vec<Bytes>,
+    pub(crate) problems: Vec<Problem>,
+    /// What is odd and does no harm.
+    pub(crate) notes: Vec<String>,
+    /// Whether an image was left out, because only the lattice has it.
+    pub(crate) incomplete: bool,
+}
+
+impl Images {
+    /// Reads every image of `manifest`; files are relative to `folder`. Without `artifacts` images that only the
+    /// lattice has are left out.
+    pub(crate) async fn read(manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<Self> {
+        let mut images = Self::default();
+        for (key, component) in &manifest.spec.components.0 {
+            let image = &component.image;
+            let bytes = match (image.value.starts_with("sha256:"), artifacts) {
+                (true, None) => {
+                    images.incomplete = true;
+                    continue;
+                }
+                (true, Some(artifacts)) => fetch(artifacts, &image.value).await?,
+                (false, _) => read_file(folder, &image.value),
+            };
+            let inspected = bytes.and_then(|bytes| match inspect(&bytes) {
+                Ok(inspected) => Ok((bytes, inspected)),
+                Err(error) => Err(wrong_kind(&image.value, &error)),
+            });
+            let (bytes, inspected) = match inspected {
+                Ok(found) => found,
+                Err(Wrong { message, help }) => {
+                    images.problems.push(Problem::at(image, message).help(help));
+                    continue;
+                }
+            };
+            for import in &inspected.loose_imports {
+                let message = format!("`{}` imports {import}, which no link can satisfy", key.value);
+                images.problems.push(Problem::at(image, message).help("import it as part of a WIT interface"));
+            }
+            for export in &inspected.loose_exports {
+                images.notes.push(format!("`{}` exports {export}, which nobody in a lattice can call", key.value));
+            }
+            images.facts.insert(key.value.clone(), inspected.facts);
+            if !image.value.starts_with("sha256:") {
+                images.files.push(bytes);
+            }
+        }
+        Ok(images)
+    }
+}
+
+/// What is wrong with an image, and the way out.
+#[derive(Debug, PartialEq, Eq)]
+struct Wrong {
+    message: String,
+    help: String,
+}
+
+fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wrong {
+    Wrong { message: message.into(), help: help.into() }
+}
+
+fn wrong_kind(image: &str, error: &InspectError) -> Wrong {
+    wrong(format!("{image} {error}"), error.help())
+}
+
+fn too_large(image: &str, size: u64) -> Wrong {
+    wrong(
+        format!("{image} has {size} bytes, over the limit of {MAX_ARTIFACT} bytes"),
+        "build it for release and strip debug information",
+    )
+}
+
+async fn fetch(artifacts: &Artifacts, image: &str) -> Result<std::result::Result<Bytes, Wrong>> {
+    let digest: Digest = match image.parse() {
+        Ok(digest) => digest,
+        Err(error) => return Ok(Err(wrong(error.to_string(), "write all 64 digits, or name a file"))),
+    };
+    match artifacts.get(&digest).await {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(ArtifactError::Missing(_)) => {
+            Ok(Err(wrong(format!("the lattice has no artifact {digest}"), "name the file that has these bytes")))
+        }
+        Err(error @ ArtifactError::Damaged { .. }) => {
+            Ok(Err(wrong(error.to_string(), "name the file that has these bytes")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_file(folder: &Path, image: &str) -> std::result::Result<Bytes, Wrong> {
+    if let Some((scheme, _)) = image.split_once("://") {
+        return Err(wrong(
+            format!("this version does not fetch images with {scheme}://"),
+            "name a file, relative to the manifest, or `sha256:...` of an artifact that the lattice has",
+        ));
+    }
+    let path = absolute(folder, image);
+    let metadata = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
+    if metadata.is_dir() {
+        let inside = wasm_files(&path);
+        let help = match inside.first() {
+            Some(first) => format!("name the file in it, such as `{}`", Path::new(image).join(first).display()),
+            None => "name the .wasm file itself".to_owned(),
+        };
+        return Err(wrong(format!("{} is a folder", path.display()), help));
+    }
+    if !metadata.is_file() {
+        return Err(wrong(format!("{} is not a regular file", path.display()), "name a .wasm file"));
+    }
+    // Before the bytes are in memory.
+    if metadata.len() > MAX_ARTIFACT as u64 {
+        return Err(too_large(image, metadata.len()));
+    }
+    let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
+    Ok(bytes.into())
+}
+
+/// `image` in `folder`, without the `.` in between.
+fn absolute(folder: &Path, image: &str) -> PathBuf {
+    folder.join(image).components().collect()
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Wrong {
+    if error.kind() != io::ErrorKind::NotFound {
+        return wrong(format!("cannot read {}: {error}", path.display()), "make it a file that you may read");
+    }
+    let message = format!("there is no file {}", path.display());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let neighbours = wasm_files(parent);
+    if let Some(near) = nearest(&name, neighbours.iter().map(String::as_str)) {
+        return wrong(message, format!("did you mean `{near}`, which is in the same folder?"));
+    }
+    // The folder of a Rust project, also when the image is in its `target` and that is not there yet.
+    match path.ancestors().skip(1).find(|folder| folder.join("Cargo.toml").is_file()) {
+        Some(project) => wrong(
+            message,
+            format!(
+                "build it in {}, for example with `cargo build --release --target wasm32-wasip2`, and let `image:` \
+                 name the file that this makes",
+                project.display()
+            ),
+        ),
+        None => wrong(message, "paths are relative to the manifest; build the component, or correct the path"),
+    }
+}
+
+fn wasm_files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".wasm"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use lattice::{bus::Bus, model::manifest::parse};
+
+    use super::*;
+    use crate::inspect::tests::component;
+
+    async fn problems(folder: &Path, image: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: lattice/v1\nkind: App\nmetadata: {{ name: shop }}\nspec:\n  components:\n    cart: {{ image: \
+             \"{image}\" }}\n"
+        );
+        let bus = Bus::memory("default".parse().unwrap());
+        let images = Images::read(&parse(&text).unwrap(), folder, Some(bus.artifacts())).await.unwrap();
+        let show = |p: &Problem| {
+            let place = p.place.unwrap();
+            format!("{}:{}: {} / {}", place.line, place.column, p.message, p.help.as_deref().unwrap_or("-"))
+        };
+        images.problems.iter().map(show).collect()
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_names_the_path_and_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        assert_eq!(
+            problems(dir.path(), "./cart.wasm").await,
+            [format!(
+                "6:20: there is no file {at}/cart.wasm / paths are relative to the manifest; build the component, or \
+                 correct the path"
+            )]
+        );
+        fs::write(dir.path().join("Cargo.toml"), "").unwrap();
+        let found = problems(dir.path(), "target/wasm32-wasip2/release/cart.wasm").await;
+        assert!(
+            found[0].contains(&format!("/ build it in {at}, for example with `cargo build --release")),
+            "{found:?}"
+        );
+        fs::write(dir.path().join("carts.wasm"), "").unwrap();
+        let found = problems(dir.path(), "cart.wasm").await;
+        assert!(found[0].ends_with("/ did you mean `carts.wasm`, which is in the same folder?"), "{found:?}");
+        let found = problems(dir.path(), ".").await;
+        assert_eq!(found, [format!("6:20: {at} is a folder / name the file in it, such as `./carts.wasm`")]);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_kind_is_placed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cart.wasm"), "hello").unwrap();
+        assert_eq!(
+            problems(dir.path(), "cart.wasm").await,
+            [
+                "6:20: cart.wasm is not WebAssembly: it begins with `hello` / name a component: a .wasm file made for the \
+              target wasm32-wasip2"
+            ]
+        );
+        let sparse = fs::File::create(dir.path().join("big.wasm")).unwrap();
+        sparse.set_len(MAX_ARTIFACT as u64 + 1).unwrap();
+        let found = problems(dir.path(), "big.wasm").await;
+        assert!(found[0].starts_with("6:20: big.wasm has 268435457 bytes, over the limit of"), "{found:?}");
+        let found = problems(dir.path(), "oci://example.com/cart:1").await;
+        assert!(found[0].starts_with("6:20: this version does not fetch images with oci://"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_digest_names_what_the_lattice_has() {
+        let bytes = Bytes::from(component(&[], &["wasi:http/incoming-handler@0.2.3"]));
+        let dir = tempfile::tempdir().unwrap();
+        let digest = Digest::of(&bytes);
+        assert_eq!(
+            problems(dir.path(), digest.as_str()).await,
+            [format!("6:20: the lattice has no artifact {digest} / name the file that has these bytes")]
+        );
+        assert!(problems(dir.path(), "sha256:abc").await[0].starts_with("6:20: \"sha256:abc\" is not a digest"));
+        let bus = Bus::memory("default".parse().unwrap());
+        bus.artifacts().put(&bytes).await.unwrap();
+        let found = fetch(bus.artifacts(), digest.as_str()).await.unwrap();
+        assert_eq!(found, Ok(bytes));
+    }
+}

@@ -1,0 +1,60 @@
+//! `lattice-ctl`: says what it will do to a lattice, does it, waits until it is so, and explains what is not.
+//!
+//! A command lives in the module of its name. [`failure`] is what can go wrong, printed once, here at the edge;
+//! [`output`] is the only way to stdout; [`world`] is what the lattice looks like, as a whole.
+
+mod apply;
+mod cli;
+mod delete;
+mod failure;
+mod get;
+mod image;
+mod inspect;
+mod output;
+mod problems;
+mod progress;
+mod source;
+mod status;
+mod up;
+mod wait;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Failure, Result},
+    output::Output,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The commands tell what matters themselves; a log is for whoever asks for it.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,async_nats=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let mut output = Output::terminal(cli.global.output, cli.global.color);
+    match run(cli, &mut output).await {
+        // Whoever reads our output has seen enough.
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli, output: &mut Output) -> Result<()> {
+    match cli.command {
+        Command::Apply(args) => apply::run(&cli.global, &args, output).await,
+        Command::Delete(args) => delete::run(&cli.global, &args, output).await,
+        Command::Status(args) => status::run(&cli.global, &args, output).await,
+        Command::Get(args) => get::run(&cli.global, args.what, output).await,
+        Command::Up(args) => up::run(&cli.global, &args, output).await,
+        Command::Completions { shell } => cli::completions(shell, output),
+        Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),
+    }
+}

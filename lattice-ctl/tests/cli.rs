@@ -1,0 +1,163 @@
+//! The program as its users meet it: texts, exit codes, and what it does when nothing is there.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+use std::{
+    fs,
+    io::Read,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+const MANIFEST: &str = "apiVersion: lattice/v1\nkind: App\nmetadata: { name: shop }\nspec:\n  providers:\n    cache: { use: \
+                        keyvalue-memory }\n";
+
+fn ctl(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lattice-ctl"));
+    command.current_dir(folder).env_clear().env("NATS_URL", format!("nats://127.0.0.1:{}", closed_port()));
+    command
+}
+
+/// A port that nobody listens on: the system has just given it away and got it back.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_lattice_that_is_not_there_is_said_quickly() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app.yaml"), MANIFEST).unwrap();
+    for args in [&["apply", "-f", "app.yaml"][..], &["status"], &["get", "hosts", "-o", "json"], &["delete", "shop"]] {
+        let start = Instant::now();
+        let output = ctl(dir.path()).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{args:?}: {}", stderr(&output));
+        assert!(start.elapsed() < Duration::from_secs(5), "{args:?} took {:?}", start.elapsed());
+        assert!(stdout(&output).is_empty());
+        let text = stderr(&output);
+        assert!(text.starts_with("error: cannot reach NATS at nats://127.0.0.1:"), "{text}");
+        assert!(
+            text.contains("\nhelp: start nats-server with -js there, name another with --nats or NATS_URL"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_manifest_is_told_without_a_lattice() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app.yaml"), MANIFEST.replace("keyvalue-memory", "keyvalue-memroy")).unwrap();
+    for command in [&["apply", "-f", "app.yaml"][..], &["up", "app.yaml"]] {
+        let output = ctl(dir.path()).args(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let expected = "\
+error: app.yaml:6:19: there is no provider `keyvalue-memroy`
+   ╭─[app.yaml:6:19]
+ 5 │   providers:
+ 6 │     cache: { use: keyvalue-memroy }
+   ·                   ───────┬───────
+   ·                          ╰── here
+   ╰────
+  help: did you mean `keyvalue-memory`?
+";
+        assert_eq!(stderr(&output), expected);
+    }
+    let output = ctl(dir.path()).args(["apply", "-f", "none.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(
+        stderr(&output),
+        "error: cannot read the manifest none.yaml: there is no such file\nhelp: name a file, or `-` to read from \
+         stdin\n"
+    );
+}
+
+#[test]
+fn a_manifest_comes_from_stdin() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input");
+    fs::write(&input, "apiVersion: lattice/v2\n").unwrap();
+    let file = fs::File::open(&input).unwrap();
+    let output = ctl(dir.path()).args(["apply", "-f", "-"]).stdin(Stdio::from(file)).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).starts_with("error: <stdin>:1:1: `kind` is missing"), "{}", stderr(&output));
+}
+
+#[test]
+fn up_says_how_to_get_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app.yaml"), MANIFEST).unwrap();
+    let output = ctl(dir.path()).args(["up", "app.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.starts_with("error: NATS does not answer, and there is no nats-server to start\nhelp: install"),
+        "{text}"
+    );
+    // A port that something else has is not waited for.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    std::thread::spawn({
+        let taken = taken.try_clone().unwrap();
+        move || taken.incoming().for_each(drop)
+    });
+    let url = format!("nats://{}", taken.local_addr().unwrap());
+    let output = ctl(dir.path()).args(["up", "app.yaml", "--nats", &url]).output().unwrap();
+    let text = stderr(&output);
+    assert!(text.contains("but it does not answer as NATS does\nhelp: name another port"), "{text}");
+}
+
+#[test]
+fn usage_and_help() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ctl(dir.path()).arg("aply").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let output = ctl(dir.path()).args(["--lattice", "a.b", "status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("has the character '.'"), "{}", stderr(&output));
+    let help = stdout(&ctl(dir.path()).arg("--help").output().unwrap());
+    for line in ["  0  done", "  4  the lattice cannot be reached", "  7  somebody else changed it meanwhile"] {
+        assert!(help.contains(line), "{help}");
+    }
+    let version = ctl(dir.path()).arg("version").output().unwrap();
+    assert_eq!(stdout(&version), format!("lattice-ctl {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_for_each_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = ctl(dir.path()).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        assert!(stdout(&output).contains("lattice-ctl"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child =
+        ctl(dir.path()).args(["completions", "bash"]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!((child.wait().unwrap().code(), text.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = stderr(&ctl(dir.path()).arg("status").output().unwrap());
+    assert!(!plain.contains('\x1b'), "{plain}");
+    let coloured = stderr(&ctl(dir.path()).args(["status", "--color", "always"]).output().unwrap());
+    assert!(coloured.starts_with("\x1b[1;31merror:\x1b[0m cannot reach"), "{coloured}");
+}

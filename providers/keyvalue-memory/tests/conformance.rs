@@ -1,0 +1,44 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use lattice::{
+    bus::{Bus, NatsOptions},
+    wire::{Served, UnitId},
+};
+use lattice_provider::{
+    Capability, Provider,
+    conformance::{self, servers::NatsServer},
+};
+use lattice_provider_keyvalue_memory::{Config, Memory};
+
+fn unit() -> UnitId {
+    "shop/cache".parse().unwrap()
+}
+
+async fn start(bus: &Bus) -> Capability {
+    let (context, _) = conformance::context(&unit(), std::env::temp_dir().as_path(), bus);
+    Memory::start(context, Config {}).await.unwrap()
+}
+
+#[test]
+fn it_takes_what_the_catalog_says() {
+    conformance::configuration::<Memory>(&[]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms() {
+    let Capability::KeyValue(backend) = start(&Bus::memory("default".parse().unwrap())).await;
+    conformance::key_value(backend, "in the process").await.assert();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms_through_nats() {
+    let server = NatsServer::start().unwrap();
+    let options = NatsOptions { urls: vec![server.url()], ..Default::default() };
+    let connect = async |name| Bus::connect_for_calls(&options, "default".parse().unwrap(), name).await.unwrap();
+    let (provider, client) = (connect("provider").await, connect("client").await);
+    let served =
+        Served { lattice: "default".parse().unwrap(), unit: unit(), instance: "0123456789abcdef".parse().unwrap() };
+    let capability = start(&provider).await;
+    let (_serving, remote) = conformance::through_lattice(&capability, served, (&provider, &client)).await.unwrap();
+    conformance::key_value(remote, "through NATS").await.assert();
+}

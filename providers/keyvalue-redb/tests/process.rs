@@ -1,0 +1,152 @@
+//! The backend as a process of its own, killed in the middle of its work.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use lattice::{
+    bus::{Bus, NatsOptions},
+    wire::{CallError, Served},
+};
+use lattice_provider::{
+    Health, Launch, Order, Report,
+    conformance::{self, LatticeCaller, servers::NatsServer},
+    keyvalue::{KeyValue, KeyValueRemote},
+};
+use tokio::task::JoinSet;
+
+/// A provider's process, as a host holds it.
+struct Process {
+    child: Child,
+    orders: Option<ChildStdin>,
+    reports: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(launch: Launch) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lattice-provider-keyvalue-redb"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = child.stdin.take();
+        let reports = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, orders, reports };
+        process.order(&Order::Start(Box::new(launch)));
+        process
+    }
+
+    fn order(&mut self, order: &Order) {
+        let line = serde_json::to_string(order).unwrap() + "\n";
+        self.orders.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    }
+
+    fn report(&mut self) -> Report {
+        let mut line = String::new();
+        self.reports.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn served() -> Served {
+    Served {
+        lattice: "default".parse().unwrap(),
+        unit: "shop/cache".parse().unwrap(),
+        instance: "0123456789abcdef".parse().unwrap(),
+    }
+}
+
+fn launch(options: &NatsOptions, dir: &Path) -> Launch {
+    let Served { lattice, unit, instance } = served();
+    let (nats, data_dir) = (options.clone(), dir.to_owned());
+    Launch { lattice, unit, instance, nats, data_dir, config: serde_json::Map::new() }
+}
+
+async fn connect(server: &NatsServer) -> (NatsOptions, Arc<dyn KeyValue>) {
+    let options = NatsOptions { urls: vec![server.url()], ..Default::default() };
+    let bus = Bus::connect_for_calls(&options, served().lattice, "test").await.unwrap();
+    let caller = LatticeCaller { bus, served: served(), deadline: Duration::from_secs(2) };
+    (options, Arc::new(KeyValueRemote(Arc::new(caller))))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms_as_a_process() {
+    let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let (options, remote) = connect(&server).await;
+    let mut process = Process::start(launch(&options, dir.path()));
+    assert_eq!(process.report(), Report::Health(Health::Ready));
+    conformance::key_value(remote, "as a process").await.assert();
+    process.order(&Order::Drain);
+    assert!(process.child.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_with_its_host() {
+    let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let (options, _remote) = connect(&server).await;
+    let mut process = Process::start(launch(&options, dir.path()));
+    assert_eq!(process.report(), Report::Health(Health::Ready));
+    process.orders = None;
+    assert!(process.child.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_acknowledged_outlives_a_kill() {
+    let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let (options, remote) = connect(&server).await;
+    let mut process = Process::start(launch(&options, dir.path()));
+    assert_eq!(process.report(), Report::Health(Health::Ready));
+    // 16 tasks increment a number each, until the process is gone.
+    let mut tasks = JoinSet::new();
+    for n in 0..16 {
+        let remote = remote.clone();
+        tasks.spawn(async move {
+            let (key, mut sum) = (format!("n{n}"), 0);
+            while let Ok(next) = remote.increment("b".into(), key.clone(), 1).await {
+                assert_eq!(next, sum + 1);
+                sum = next;
+            }
+            (key, sum)
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    let acknowledged = tasks.join_all().await;
+    assert!(acknowledged.iter().all(|(_, sum)| *sum > 0), "{acknowledged:?}");
+    let error = remote.get("b".into(), "n0".into()).await.unwrap_err();
+    assert_eq!(error, CallError::NoInstance("shop/cache".into()).into());
+
+    let mut process = Process::start(launch(&options, dir.path()));
+    assert_eq!(process.report(), Report::Health(Health::Ready));
+    for (key, sum) in acknowledged {
+        let found = remote.get("b".into(), key.clone()).await.unwrap().unwrap();
+        let found: u64 = std::str::from_utf8(&found).unwrap().parse().unwrap();
+        // One more may have been on its way.
+        assert!((sum..=sum + 1).contains(&found), "{key}: {found} after {sum} was acknowledged");
+    }
+}
+
+#[tokio::test]
+async fn why_it_cannot_start_is_reported() {
+    let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let (options, _remote) = connect(&server).await;
+    std::fs::write(dir.path().join("shop-cache.redb"), "no database").unwrap();
+    let mut process = Process::start(launch(&options, dir.path()));
+    let Report::Failed { reason, .. } = process.report() else { panic!("it has started") };
+    assert!(reason.contains("shop-cache.redb") && reason.contains("damaged"), "{reason}");
+    assert!(!process.child.wait().unwrap().success());
+}

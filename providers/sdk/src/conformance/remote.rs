@@ -1,0 +1,58 @@
+//! A backend as others on the lattice see it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lattice::{
+    bus::{Bus, Pace, Serving},
+    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface, Served, UnitId},
+};
+use tokio::sync::watch;
+
+use crate::{
+    Caller, Capability, Health, HealthReporter, StartContext,
+    keyvalue::{KeyValue, KeyValueRemote},
+};
+
+/// What a backend of `unit` is started with, and the health that it reports.
+pub fn context(unit: &UnitId, data_dir: &Path, bus: &Bus) -> (StartContext, watch::Receiver<Health>) {
+    let (health, healths) = HealthReporter::new();
+    (StartContext { unit: unit.clone(), data_dir: data_dir.to_owned(), bus: bus.clone(), health }, healths)
+}
+
+/// Calls one instance.
+pub struct LatticeCaller {
+    pub bus: Bus,
+    pub served: Served,
+    pub deadline: Duration,
+}
+
+#[async_trait]
+impl Caller for LatticeCaller {
+    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+        let Served { lattice, unit, instance } = self.served.clone();
+        let unversioned = interface.unversioned().parse().map_err(|e: IdError| CallError::BadMessage(e.to_string()))?;
+        let subject = CallSubject { lattice, unit, instance, interface: unversioned };
+        let head = CallHead {
+            interface: interface.clone(),
+            function: function.into(),
+            deadline: self.deadline,
+            caller: None,
+            content_type: ContentType::Postcard,
+            traceparent: None,
+        };
+        self.bus.call(&subject, &head, payload).await
+    }
+}
+
+/// Serves a capability on one connection and returns it as it is seen from another.
+pub async fn through_lattice(
+    capability: &Capability,
+    served: Served,
+    (server, client): (&Bus, &Bus),
+) -> Result<(Serving, Arc<dyn KeyValue>), CallError> {
+    let serving = server.serve(&served, capability.handler(), Pace::Light).await?;
+    let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(10) };
+    Ok((serving, Arc::new(KeyValueRemote(Arc::new(caller)))))
+}

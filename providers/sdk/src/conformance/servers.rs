@@ -1,0 +1,192 @@
+//! Servers for tests: each has a port and a folder of its own, and ends with its handle.
+
+use std::{
+    env, fs,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long a server may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How often a start is tried when somebody else takes the port.
+const TRIES: usize = 5;
+
+/// A nats-server with JetStream, and messages of up to 8 MiB.
+#[derive(Debug)]
+pub struct NatsServer(Server);
+
+impl NatsServer {
+    pub fn start() -> io::Result<Self> {
+        Server::start("LATTICE_NATS_SERVER", "nats-server", nats_command).map(Self)
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Kills it. What it stored stays.
+    pub fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    /// Kills it when it runs, and starts it on the same port with what it stored.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.0.restart()
+    }
+
+    /// The folder with its configuration, store and log.
+    pub fn dir(&self) -> &Path {
+        self.0.dir.path()
+    }
+}
+
+fn nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
+    let config = dir.join("nats.conf");
+    let store = dir.join("store");
+    let text =
+        format!("listen: \"127.0.0.1:{port}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\" }}\n", store.display());
+    fs::write(&config, text)?;
+    let mut command = Command::new(program);
+    command.arg("--config").arg(config);
+    Ok(command)
+}
+
+/// A redis-server that appends each write to a file, so that it has them after a restart.
+#[derive(Debug)]
+pub struct RedisServer(Server);
+
+impl RedisServer {
+    pub fn start() -> io::Result<Self> {
+        Server::start("LATTICE_REDIS_SERVER", "redis-server", redis_command).map(Self)
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Kills it. What it stored stays.
+    pub fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    /// Kills it when it runs, and starts it on the same port with what it stored.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.0.restart()
+    }
+
+    /// The folder with its files and log.
+    pub fn dir(&self) -> &Path {
+        self.0.dir.path()
+    }
+}
+
+fn redis_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
+    let mut command = Command::new(program);
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--save", ""]);
+    command.arg("--dir").arg(dir);
+    Ok(command)
+}
+
+type MakeCommand = fn(&Path, &Path, u16) -> io::Result<Command>;
+
+#[derive(Debug)]
+struct Server {
+    program: PathBuf,
+    command: MakeCommand,
+    port: u16,
+    child: Option<Child>,
+    // Last: the folder goes after the process that writes to it.
+    dir: TempDir,
+}
+
+impl Server {
+    fn start(variable: &str, name: &str, command: MakeCommand) -> io::Result<Self> {
+        let program = find(variable, name)?;
+        let mut outcome = Err(io::Error::other(format!("{name} was not started")));
+        for _ in 0..TRIES {
+            let dir = tempfile::Builder::new().prefix(&format!("lattice-{name}-")).tempdir()?;
+            let mut server = Self { program: program.clone(), command, port: free_port()?, child: None, dir };
+            outcome = server.run().map(|()| server);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let log_path = self.dir.path().join("log");
+        let log = fs::File::options().create(true).append(true).open(&log_path)?;
+        let mut command = (self.command)(&self.program, self.dir.path(), self.port)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = self.child.insert(command.spawn()?);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let started = Instant::now();
+        let failed = loop {
+            if let Some(status) = child.try_wait()? {
+                break format!("ended with {status}");
+            }
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+                return Ok(());
+            }
+            if started.elapsed() > START_LIMIT {
+                break format!("does not answer within {START_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        self.stop();
+        let log = fs::read_to_string(log_path).unwrap_or_default();
+        Err(io::Error::other(format!("{} {failed}:\n{log}", self.program.display())))
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.stop();
+        self.run()
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only when the process has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn find(variable: &str, name: &str) -> io::Result<PathBuf> {
+    if let Some(path) = env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()).ok_or_else(|| {
+        io::Error::other(format!(
+            "no {name} on PATH, and {variable} is not set: run `cargo xtask test`, which gets what the tests need"
+        ))
+    })
+}
+
+/// A port of this machine that nobody listens on. It is below those that the system gives to clients: one that tries
+/// to reach a stopped server again and again could otherwise be given that very port, and answer itself.
+fn free_port() -> io::Result<u16> {
+    let mut error = io::Error::other("no free port");
+    for _ in 0..100 {
+        let port = 20_000 + (RandomState::new().hash_one("port") % 12_000) as u16;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(e) => error = e,
+        }
+    }
+    Err(error)
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask test`: what the tests need first, then `cargo test`.
+
+use anyhow::Result;
+
+use crate::{
+    guests,
+    project::{self, cargo, run, step},
+    tools,
+};
+
+/// Tests find what they need by the variables that are set here.
+pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()> {
+    let nats_server = tools::nats_server()?;
+    let redis_server = tools::redis_server()?;
+    guests::build()?;
+    // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
+    step("hosts, CLI and providers: building", || run(cargo().args(["build", "--workspace", "--bins"])))?;
+    let mut test = cargo();
+    test.args(["test", "--workspace"]).args(filter);
+    if !arguments.is_empty() {
+        test.arg("--").args(arguments);
+    }
+    test.env("LATTICE_NATS_SERVER", nats_server)
+        .env("LATTICE_REDIS_SERVER", redis_server)
+        .env("LATTICE_GUESTS", project::guests())
+        .env("LATTICE_BIN", project::binaries());
+    step("tests", || run(&mut test))
+}

