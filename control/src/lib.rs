@@ -21,7 +21,7 @@
 //!   certain that nobody else took over. It is a task of its own, so that a long plan does not cost the lease.
 //! - `leader` exists while the lease is held. Changes and a tick wake it; each time it looks at everything, plans
 //!   everything, and writes what differs, after a look at the clock and the lease. It never acts on an event itself.
-//! - Decisions ([`lease`], [`liveness`], [`plan`], [`placement`]) do no I/O and read no clock.
+//! - Decisions (`lease`, `liveness`, `plan`, `placement`) do no I/O and read no clock.
 //!
 //! Absent here: wasmtime, NATS, and any message to a host. Hosts read their assignment.
 

@@ -140,8 +140,13 @@ impl Liveness {
         let quiet = counted.iter().filter(is_quiet).count() + recent;
         let all = counted.len() + recent;
         if quiet < 2 || quiet * 2 <= all {
-            self.hold = None;
-            return false;
+            if self.hold.take().is_none() {
+                return false;
+            }
+            // Some are heard again. They do not all come back in the same moment: the rest have a whole window more.
+            tracing::info!(quiet, of = all, "hosts are heard again: the others have a moment to follow");
+            self.listen_anew(now);
+            return true;
         }
         let hold = self.timing.mass_silence_hold;
         if self.hold.is_none() {

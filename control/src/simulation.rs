@@ -84,6 +84,13 @@ impl Lattice {
         self.processes.remove(&at);
     }
 
+    /// Whether the beats of `hosts` get through from now on.
+    fn hear(&self, hosts: &[usize], heard: bool) {
+        hosts.iter().for_each(|at| {
+            self.heard[at].send_replace(heard);
+        });
+    }
+
     async fn apply(&self, units: &[(&str, Scale)]) {
         let apps = self.bus.store().apps();
         let before = apps.get("shop").await.unwrap().map(|entry| entry.value);
@@ -172,7 +179,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
                 record.generation = newest.generation;
                 record.instances = newest.units.iter().map(|(unit, u)| InstanceReport {
                     unit: unit.clone(),
-                    instance: InstanceId::derive(&id, unit, u.revision),
+                    instance: InstanceId::derive(&id, unit, u.revision, &u.spec.digest()),
                     revision: u.revision,
                     kind: u.spec.kind().to_owned(),
                     what: u.spec.what().to_owned(),
@@ -259,19 +266,19 @@ async fn mass_silence_holds_still() {
     let lattice = Lattice::resting(4, &[("a", Scale::Replicas(2)), ("b", ONE), ("c", Scale::PerHost)]).await;
     let before = lattice.assignments().await;
     let (leader, _) = lattice.leader().await.unwrap();
-    let quiet: Vec<_> = lattice.heard.keys().filter(|at| **at != leader).collect();
-    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(false)));
+    let quiet: Vec<_> = (0..4).filter(|at| *at != leader).collect();
+    lattice.hear(&quiet, false);
     sleep(Duration::from_secs(12)).await;
     assert_eq!(lattice.assignments().await, before);
     // New work goes to those that are heard, and takes nothing from the others.
     lattice.apply(&[("a", Scale::Replicas(2)), ("b", ONE), ("c", Scale::PerHost), ("new", ONE)]).await;
     lattice.until(Duration::from_millis(200), async || lattice.on("new").await == [host(leader)]).await;
-    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(true)));
+    lattice.hear(&quiet, true);
     sleep(Duration::from_secs(30)).await;
     let after = lattice.assignments().await;
-    assert!(quiet.iter().all(|at| after[&host(**at)] == before[&host(**at)]));
+    assert!(quiet.iter().all(|at| after[&host(*at)] == before[&host(*at)]));
     // Silence that does not end is believed in the end.
-    quiet.iter().for_each(|at| drop(lattice.heard[*at].send_replace(false)));
+    lattice.hear(&quiet, false);
     lattice.until(Duration::from_secs(20), async || lattice.on("c").await == [host(leader)]).await;
 }
 
@@ -281,13 +288,13 @@ async fn while_the_store_is_away_nobody_is_lost() {
     let before = lattice.assignments().await;
     let (leader, _) = lattice.leader().await.unwrap();
     lattice.connected.send_replace(false);
-    lattice.heard.values().for_each(|heard| drop(heard.send_replace(false)));
+    lattice.hear(&[0, 1, 2], false);
     sleep(Duration::from_secs(60)).await;
     let dead = (leader + 1) % 3;
     lattice.kill(dead);
     lattice.connected.send_replace(true);
     sleep(Duration::from_millis(800)).await;
-    lattice.heard.values().for_each(|heard| drop(heard.send_replace(true)));
+    lattice.hear(&[0, 1, 2], true);
     sleep(Duration::from_millis(2100)).await;
     assert_eq!(lattice.assignments().await, before);
     // The one that really died is missed after a whole window.

@@ -31,7 +31,8 @@ pub fn load(data: &Path) -> Result<HostId, IdentityError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key = KeyPair::new_server();
             let seed = key.seed().map_err(|e| damaged(e.to_string()))?;
-            let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(file)?;
+            let mut new =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(file)?;
             new.write_all(seed.as_bytes()).and_then(|()| new.sync_all()).map_err(file)?;
             key
         }

@@ -115,7 +115,12 @@ impl Host {
         tasks.spawn(agent::publish(bus.clone(), published, stop.clone()));
         tasks.spawn(agent::beat(bus.clone(), id.clone(), stop.clone()));
         if !options.no_control {
-            tasks.spawn(lattice_control::run(bus.clone(), id.clone(), lattice_control::Timing::default(), drain.clone()));
+            tasks.spawn(lattice_control::run(
+                bus.clone(),
+                id.clone(),
+                lattice_control::Timing::default(),
+                drain.clone(),
+            ));
         }
         let agent = Agent::new(surroundings, router, record, news);
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));

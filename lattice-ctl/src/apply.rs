@@ -10,7 +10,7 @@ use lattice::{
         manifest::Manifest,
         status::AppStatus,
     },
-    wire::UnitName,
+    wire::{Digest, UnitName},
 };
 use serde::Serialize;
 
@@ -202,8 +202,10 @@ fn checked(source: &Source, manifest: &Manifest, images: &Images, world: &World)
 async fn upload(bus: &Bus, images: &Images, output: &mut Output) -> Result<()> {
     let mut progress = Progress::default();
     for bytes in &images.files {
-        progress.show(output, &format!("uploading {} KiB", bytes.len().div_ceil(1024)));
-        bus.artifacts().put(bytes).await?;
+        if !bus.artifacts().has(&Digest::of(bytes)).await? {
+            progress.show(output, &format!("uploading {} KiB", bytes.len().div_ceil(1024)));
+            bus.artifacts().put(bytes).await?;
+        }
     }
     progress.clear(output);
     Ok(())

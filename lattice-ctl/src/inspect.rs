@@ -185,19 +185,18 @@ pub(crate) mod tests {
     /// name, in a package that needs no link: that spares it code.
     pub(crate) fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
         let mut builder = ComponentBuilder::default();
-        let mut last = 0;
-        for (index, import) in imports.iter().chain(exports).enumerate() {
+        for (index, interface) in imports.iter().chain(exports).enumerate() {
             let mut instance = InstanceType::new();
             instance.ty().function().params([] as [(&str, wasm_encoder::ComponentValType); 0]).result(None);
             instance.export("run", ComponentTypeRef::Func(0));
-            let ty = builder.type_instance(None, &instance);
-            let name = if index < imports.len() { (*import).to_owned() } else { format!("wasi:cli/inner-{index}") };
-            last = builder.import(&name, ComponentTypeRef::Instance(ty));
-            if index >= imports.len() {
-                last = builder.export(*import, ComponentExportKind::Instance, last, None);
+            let ty = ComponentTypeRef::Instance(builder.type_instance(None, &instance));
+            if index < imports.len() {
+                builder.import(*interface, ty);
+            } else {
+                let inner = builder.import(format!("wasi:cli/inner-{index}"), ty);
+                builder.export(*interface, ComponentExportKind::Instance, inner, None);
             }
         }
-        let _ = last;
         builder.finish()
     }
 

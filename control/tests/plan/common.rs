@@ -68,7 +68,7 @@ pub fn world(apps: Vec<AppRecord>, hosts: BTreeMap<HostId, HostRecord>) -> World
 pub fn report(host: &HostId, unit: &UnitId, record: &UnitRecord, state: InstanceState) -> InstanceReport {
     InstanceReport {
         unit: unit.clone(),
-        instance: InstanceId::derive(host, unit, record.revision),
+        instance: InstanceId::derive(host, unit, record.revision, &record.spec.digest()),
         revision: record.revision,
         kind: record.spec.kind().to_owned(),
         what: record.spec.what().to_owned(),

@@ -14,7 +14,11 @@ use super::{
 };
 
 /// Starts the provider that `spec` names, inside this process.
-pub(super) async fn start(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
+pub(super) async fn start(
+    here: &Surroundings,
+    key: &Key,
+    spec: &ProviderSpec,
+) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
     match spec.kind.as_str() {
         Memory::KIND => start_one::<Memory>(here, key, spec).await,
         Redb::KIND => start_one::<Redb>(here, key, spec).await,
@@ -24,11 +28,16 @@ pub(super) async fn start(here: &Surroundings, key: &Key, spec: &ProviderSpec) -
     }
 }
 
-async fn start_one<P: Provider>(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
+async fn start_one<P: Provider>(
+    here: &Surroundings,
+    key: &Key,
+    spec: &ProviderSpec,
+) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
     let failed = |source| StartFailure::Provider { kind: P::KIND.to_owned(), source };
     let config = parse_config::<P>(&spec.config).map_err(failed)?;
     let (health, healths) = HealthReporter::new();
-    let context = StartContext { unit: key.unit.clone(), data_dir: here.provider_data(), bus: here.bus.clone(), health };
+    let context =
+        StartContext { unit: key.unit.clone(), data_dir: here.provider_data(), bus: here.bus.clone(), health };
     let capability = P::start(context, config).await.map_err(failed)?;
     Ok((capability, healths))
 }

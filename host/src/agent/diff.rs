@@ -2,13 +2,29 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use lattice::{model::app::UnitRecord, wire::UnitId};
+use lattice::{
+    model::app::UnitRecord,
+    wire::{Digest, HostId, InstanceId, UnitId},
+};
 
 /// One revision of a unit on this host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) unit: UnitId,
     pub(crate) revision: u64,
+    /// What the unit is: revisions of an app that was deleted and made anew repeat.
+    pub(crate) spec: Digest,
+}
+
+impl Key {
+    pub(crate) fn new(unit: &UnitId, record: &UnitRecord) -> Self {
+        Self { unit: unit.clone(), revision: record.revision, spec: record.spec.digest() }
+    }
+
+    /// The id of this instance on `host`.
+    pub(crate) fn instance(&self, host: &HostId) -> InstanceId {
+        InstanceId::derive(host, &self.unit, self.revision, &self.spec)
+    }
 }
 
 /// How an instance is, as far as decisions need it.
@@ -42,7 +58,7 @@ pub(crate) enum Step {
 pub(crate) fn diff(wanted: &BTreeMap<UnitId, UnitRecord>, running: &BTreeMap<Key, Phase>, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
     for (unit, record) in wanted {
-        let key = Key { unit: unit.clone(), revision: record.revision };
+        let key = Key::new(unit, record);
         match running.get(&key) {
             None => steps.push(Step::Start(key)),
             Some(Phase::Failed { retry_at, .. }) if *retry_at <= now => steps.push(Step::Start(key)),
@@ -51,8 +67,10 @@ pub(crate) fn diff(wanted: &BTreeMap<UnitId, UnitRecord>, running: &BTreeMap<Key
     }
     for (key, phase) in running {
         let successor = match wanted.get(&key.unit) {
-            Some(record) if record.revision == key.revision => continue,
-            Some(record) => Some(running.get(&Key { unit: key.unit.clone(), revision: record.revision })),
+            Some(record) => match Key::new(&key.unit, record) {
+                current if current == *key => continue,
+                current => Some(running.get(&current)),
+            },
             None => None,
         };
         let replaced = match successor {
@@ -92,7 +110,7 @@ mod tests {
     }
 
     fn key(unit: &str, revision: u64) -> Key {
-        Key { unit: format!("app/{unit}").parse().unwrap(), revision }
+        Key { unit: format!("app/{unit}").parse().unwrap(), revision, spec: record(revision).spec.digest() }
     }
 
     fn wanted(units: &[(&str, u64)]) -> BTreeMap<UnitId, UnitRecord> {

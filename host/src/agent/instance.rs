@@ -102,7 +102,9 @@ impl Slot {
 
     /// Keeps what the attempt before failed with, until this one has an outcome of its own.
     pub(super) fn after(mut self, before: Option<&Slot>) -> Self {
-        if let (Life::Starting { last_reason, .. }, Some(Life::Failed { reason, .. })) = (&mut self.life, before.map(|b| &b.life)) {
+        if let (Life::Starting { last_reason, .. }, Some(Life::Failed { reason, .. })) =
+            (&mut self.life, before.map(|b| &b.life))
+        {
             *last_reason = Some(reason.clone());
         }
         self

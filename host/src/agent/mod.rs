@@ -19,10 +19,9 @@ use lattice::{
     model::{
         app::UnitRecord,
         assignment::Assignment,
-        inventory::{Beat, HostRecord, InstanceReport},
-        liveness::Liveness,
+        inventory::{HostRecord, InstanceReport},
     },
-    wire::{HostId, InstanceId},
+    wire::HostId,
 };
 use lattice_provider::Health;
 use tokio::sync::{mpsc, watch};
@@ -48,8 +47,6 @@ pub(crate) enum News {
 
 /// Retries and fault counters are looked at this often.
 const TICK: Duration = Duration::from_millis(500);
-/// A host whose beats stop for this long gets no calls from here, until it is heard again.
-const SILENCE: Duration = Duration::from_secs(3);
 
 /// The agent of a host.
 pub(crate) struct Agent {
@@ -59,8 +56,6 @@ pub(crate) struct Agent {
     assignment: Option<Assignment>,
     /// What the whole lattice runs.
     hosts: View<HostRecord>,
-    beats: View<Beat>,
-    liveness: Liveness,
     record: watch::Sender<HostRecord>,
     news: mpsc::Sender<News>,
     tasks: TaskTracker,
@@ -76,8 +71,6 @@ impl Agent {
         let store = surroundings.bus.store();
         Self {
             hosts: store.hosts().follow(),
-            beats: store.beats().follow(),
-            liveness: Liveness::new(SILENCE, Instant::now()),
             surroundings,
             router,
             slots: BTreeMap::new(),
@@ -92,16 +85,13 @@ impl Agent {
     pub(crate) async fn run(mut self, mut news: mpsc::Receiver<News>, shutdown: CancellationToken, limit: Duration) {
         let mut assignments = self.surroundings.bus.store().assignments().follow();
         let mut tick = tokio::time::interval(TICK);
-        let (mut hosts, mut beats) = (self.hosts.clone(), self.beats.clone());
-        let mut connected = self.surroundings.bus.connected();
+        let mut hosts = self.hosts.clone();
         loop {
             // Cancel-safe: `recv`, `changed` and `tick` lose nothing when another arm is taken.
             tokio::select! {
                 Some(news) = news.recv() => self.take(news),
                 Ok(()) = assignments.changed() => self.adopt(&assignments),
                 Ok(()) = hosts.changed() => {}
-                Ok(()) = beats.changed() => self.hear(&beats),
-                Ok(()) = connected.changed() => self.liveness.listen_anew(Instant::now()),
                 _ = tick.tick() => {}
                 () = shutdown.cancelled() => break,
             }
@@ -118,19 +108,17 @@ impl Agent {
         match &self.assignment {
             Some(current) if *current == newest => {}
             Some(current) if !newest.supersedes(current) => {
-                tracing::warn!(generation = newest.generation, current = current.generation, "refused an assignment that is older than the one in force");
+                tracing::warn!(
+                    generation = newest.generation,
+                    current = current.generation,
+                    "refused an assignment that is older than the one in force"
+                );
             }
             _ => {
                 tracing::info!(generation = newest.generation, units = newest.units.len(), "took an assignment");
                 self.assignment = Some(newest);
             }
         }
-    }
-
-    fn hear(&mut self, beats: &View<Beat>) {
-        let beats = beats.borrow();
-        let parsed: Vec<(HostId, u64)> = beats.iter().flatten().filter_map(|(host, beat)| Some((host.parse().ok()?, beat.value.count))).collect();
-        self.liveness.observe(parsed.iter().map(|(host, count)| (host, *count)), Instant::now());
     }
 
     fn wanted(&self) -> BTreeMap<lattice::wire::UnitId, UnitRecord> {
@@ -157,7 +145,7 @@ impl Agent {
     fn start(&mut self, key: Key) {
         let Some(record) = self.assignment.as_ref().and_then(|a| a.units.get(&key.unit)).cloned() else { return };
         let attempt = self.slots.get(&key).map_or(0, Slot::attempts) + 1;
-        let instance = InstanceId::derive(&self.surroundings.host, &key.unit, key.revision);
+        let instance = key.instance(&self.surroundings.host);
         let (surroundings, news) = (self.surroundings.clone(), self.news.clone());
         let stop = CancellationToken::new();
         let (id, cancelled, unit) = (key.clone(), stop.clone(), record.clone());
@@ -220,11 +208,14 @@ impl Agent {
         });
         let hosts = self.hosts.borrow_and_update();
         let me = &self.surroundings.host;
-        let others: Vec<&HostRecord> = hosts.iter().flatten().map(|(_, entry)| &entry.value).filter(|h| h.host != *me).collect();
-        let lost = self.liveness.lost(others.iter().map(|h| &h.host), Instant::now());
+        let others = hosts
+            .iter()
+            .flatten()
+            .map(|(_, entry)| (&entry.value, entry.revision))
+            .filter(|(host, _)| host.host != *me);
         let own = self.record.borrow();
         let local: Vec<_> = self.slots.iter().filter_map(|(key, slot)| slot.local(key)).collect();
-        self.router.update(others.into_iter().chain([&*own]), &lost, &local);
+        self.router.update(others.chain([(&*own, 0)]), &local);
         if changed {
             tracing::debug!(instances = own.instances.len(), generation, "inventory changed");
         }
@@ -232,7 +223,8 @@ impl Agent {
 
     /// Ends everything: tells the others first, so that they send nothing more, then drains.
     async fn wind_up(mut self, mut news: mpsc::Receiver<News>, limit: Duration) {
-        let keys: Vec<_> = self.slots.iter().filter(|(_, slot)| slot.phase() == Phase::Running).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<_> =
+            self.slots.iter().filter(|(_, slot)| slot.phase() == Phase::Running).map(|(key, _)| key.clone()).collect();
         for slot in self.slots.values() {
             slot.cancel();
         }

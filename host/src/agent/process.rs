@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use lattice::{
-    model::app::ProviderSpec,
-    wire::InstanceId,
-};
+use lattice::model::app::ProviderSpec;
 use lattice_provider::{Health, Launch, Order, Report};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines},
@@ -49,7 +46,10 @@ impl Process {
         news: mpsc::Sender<News>,
     ) -> Result<(Self, watch::Receiver<Health>), ProcessError> {
         let mut child = spawn(here, spec)?;
-        let gone = |what: &str| ProcessError::Failed { reason: format!("{}: its {what} is not connected", spec.kind), busy: false };
+        let gone = |what: &str| ProcessError::Failed {
+            reason: format!("{}: its {what} is not connected", spec.kind),
+            busy: false,
+        };
         let mut orders = child.stdin.take().ok_or_else(|| gone("standard input"))?;
         let mut reports = BufReader::new(child.stdout.take().ok_or_else(|| gone("standard output"))?).lines();
         if let Some(log) = child.stderr.take() {
@@ -58,19 +58,26 @@ impl Process {
         let launch = Order::Start(Box::new(Launch {
             lattice: here.bus.lattice().clone(),
             unit: key.unit.clone(),
-            instance: InstanceId::derive(&here.host, &key.unit, key.revision),
+            instance: key.instance(&here.host),
             nats: here.nats.clone(),
             data_dir: here.provider_data(),
             config: spec.config.clone(),
         }));
-        order(&mut orders, &launch).await.map_err(|error| ProcessError::Failed { reason: format!("{}: {error}", spec.kind), busy: false })?;
-        let first = tokio::time::timeout(START, next_report(&mut reports)).await.map_err(|_| ProcessError::Slow { kind: spec.kind.clone() })?;
+        order(&mut orders, &launch)
+            .await
+            .map_err(|error| ProcessError::Failed { reason: format!("{}: {error}", spec.kind), busy: false })?;
+        let first = tokio::time::timeout(START, next_report(&mut reports))
+            .await
+            .map_err(|_| ProcessError::Slow { kind: spec.kind.clone() })?;
         let (health, healths) = watch::channel(match first {
             Some(Report::Health(health)) => health,
             Some(Report::Failed { reason, busy }) => return Err(ProcessError::Failed { reason, busy }),
             None => {
                 let status = child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
-                return Err(ProcessError::Failed { reason: format!("{} ended at once ({status}); its log says why", spec.kind), busy: false });
+                return Err(ProcessError::Failed {
+                    reason: format!("{} ended at once ({status}); its log says why", spec.kind),
+                    busy: false,
+                });
             }
         });
         let kill = CancellationToken::new();
@@ -81,7 +88,9 @@ impl Process {
 
     /// Lets it finish its calls, and ends it after `limit` in any case.
     pub(super) async fn stop(mut self, limit: Duration) {
-        if order(&mut self.orders, &Order::Drain).await.is_ok() && tokio::time::timeout(limit, self.ended.recv()).await.is_ok() {
+        if order(&mut self.orders, &Order::Drain).await.is_ok()
+            && tokio::time::timeout(limit, self.ended.recv()).await.is_ok()
+        {
             return;
         }
         self.kill.cancel();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
-    wire::{CallError, HostId, InstanceId, Served},
+    wire::{CallError, HostId, Served},
 };
 use lattice_provider::{
     Health, StartError,
@@ -55,7 +55,9 @@ pub(crate) enum StartFailure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error("this release of the host has no provider `{0}`; use a newer one, or remove the provider from the manifest")]
+    #[error(
+        "this release of the host has no provider `{0}`; use a newer one, or remove the provider from the manifest"
+    )]
     Unknown(String),
     #[error("cannot answer calls from the lattice: {0}")]
     Serve(CallError),
@@ -73,7 +75,12 @@ impl StartFailure {
 }
 
 /// Starts the instance `key`. Its health goes to `news` for as long as it runs.
-pub(super) async fn start(here: &Surroundings, key: &Key, record: &UnitRecord, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+pub(super) async fn start(
+    here: &Surroundings,
+    key: &Key,
+    record: &UnitRecord,
+    news: mpsc::Sender<News>,
+) -> Result<Running, StartFailure> {
     match &record.spec {
         UnitSpec::Component(spec) => component(here, key, spec).await,
         UnitSpec::Provider(spec) if spec.kind == lattice::model::catalog::HTTP_SERVER => server(here, key, spec).await,
@@ -84,12 +91,14 @@ pub(super) async fn start(here: &Surroundings, key: &Key, record: &UnitRecord, n
     }
 }
 
-async fn serve(here: &Surroundings, key: &Key, handler: Arc<dyn CallHandler>, pace: Pace) -> Result<Serving, StartFailure> {
-    let served = Served {
-        lattice: here.bus.lattice().clone(),
-        unit: key.unit.clone(),
-        instance: InstanceId::derive(&here.host, &key.unit, key.revision),
-    };
+async fn serve(
+    here: &Surroundings,
+    key: &Key,
+    handler: Arc<dyn CallHandler>,
+    pace: Pace,
+) -> Result<Serving, StartFailure> {
+    let served =
+        Served { lattice: here.bus.lattice().clone(), unit: key.unit.clone(), instance: key.instance(&here.host) };
     here.bus.serve(&served, handler, pace).await.map_err(StartFailure::Serve)
 }
 
@@ -115,12 +124,17 @@ async fn server(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<R
         let link = HttpLink::new(here.bus.clone(), here.router.clone(), key.unit.clone(), route);
         (route.pattern.clone(), Arc::new(link) as Arc<dyn HttpHandler>)
     };
-    let owner = InstanceId::derive(&here.host, &key.unit, key.revision);
+    let owner = key.instance(&here.host);
     let listening = here.servers.add(owner, &config, spec.routes.iter().map(route).collect()).await?;
     Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), watching: CancellationToken::new() })
 }
 
-async fn in_host(here: &Surroundings, key: &Key, spec: &ProviderSpec, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+async fn in_host(
+    here: &Surroundings,
+    key: &Key,
+    spec: &ProviderSpec,
+    news: mpsc::Sender<News>,
+) -> Result<Running, StartFailure> {
     let (capability, health) = builtin::start(here, key, spec).await?;
     let serving = serve(here, key, capability.handler(), Pace::Light).await?;
     let watching = CancellationToken::new();
@@ -129,7 +143,12 @@ async fn in_host(here: &Surroundings, key: &Key, spec: &ProviderSpec, news: mpsc
     Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, watching })
 }
 
-async fn in_process(here: &Surroundings, key: &Key, spec: &ProviderSpec, news: mpsc::Sender<News>) -> Result<Running, StartFailure> {
+async fn in_process(
+    here: &Surroundings,
+    key: &Key,
+    spec: &ProviderSpec,
+    news: mpsc::Sender<News>,
+) -> Result<Running, StartFailure> {
     let (process, health) = Process::start(here, key, spec, news.clone()).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));

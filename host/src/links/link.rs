@@ -45,14 +45,19 @@ impl Caller for Road {
         loop {
             changes.mark_unchanged();
             let picked = self.router.targets(&self.to).and_then(|targets| targets.pick(&tried));
-            let Some((instance, _in_flight)) = picked else {
+            let Some((instance, in_flight)) = picked else {
                 let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
                 if woken.is_err() {
                     return Err(last);
                 }
                 continue;
             };
-            let subject = CallSubject { lattice: self.bus.lattice().clone(), unit: self.to.clone(), instance, interface: interface.clone() };
+            let subject = CallSubject {
+                lattice: self.bus.lattice().clone(),
+                unit: self.to.clone(),
+                instance,
+                interface: interface.clone(),
+            };
             let head = CallHead {
                 interface: interface.clone(),
                 function: function.to_owned(),
@@ -64,6 +69,9 @@ impl Caller for Road {
             match self.bus.call(&subject, &head, payload.clone()).await {
                 // Nothing has run: the next one may have it.
                 Err(error) if error.certainly_not_started() => {
+                    if matches!(error, CallError::NoInstance(_)) {
+                        in_flight.was_silent();
+                    }
                     tried.push(subject.instance);
                     last = error;
                 }
@@ -94,7 +102,9 @@ impl Link {
         }
         match self.road.router.targets(&self.road.to).and_then(|targets| targets.capability) {
             Some(Capability::KeyValue(local)) => local,
-            None if self.transport == Transport::Local => Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone())))),
+            None if self.transport == Transport::Local => {
+                Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone()))))
+            }
             None => self.remote.clone(),
         }
     }

@@ -6,11 +6,7 @@ mod router;
 
 use std::sync::Arc;
 
-use lattice::{
-    bus::Bus,
-    model::app::ComponentSpec,
-    wire::UnitId,
-};
+use lattice::{bus::Bus, model::app::ComponentSpec, wire::UnitId};
 
 pub use link::{HttpLink, Link};
 pub use router::{LocalInstance, Router, Targets};
@@ -29,7 +25,11 @@ impl ComponentLinks {
         let find = |interface: &str| {
             let import = spec.imports.iter().find(|import| import.unversioned() == interface)?;
             // Of two links the one that names the interface itself goes before the one that names its package.
-            let link = spec.links.iter().filter(|link| import.matches(&link.interface)).max_by_key(|link| link.interface.len())?;
+            let link = spec
+                .links
+                .iter()
+                .filter(|link| import.matches(&link.interface))
+                .max_by_key(|link| link.interface.len())?;
             Some(Arc::new(Link::new(bus.clone(), router.clone(), unit.clone(), link)))
         };
         Self {

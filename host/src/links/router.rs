@@ -2,17 +2,17 @@
 //! waiting for anybody.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use lattice::{
     model::inventory::HostRecord,
-    wire::{HostId, InstanceId, UnitId},
+    wire::{InstanceId, UnitId},
 };
 use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
@@ -30,8 +30,17 @@ pub struct LocalInstance {
 #[derive(Clone)]
 pub(super) struct RemoteInstance {
     instance: InstanceId,
-    host: HostId,
-    in_flight: Arc<AtomicU32>,
+    /// The revision of the inventory that it stands in.
+    told_at: u64,
+    seen: Arc<Seen>,
+}
+
+/// What calls from this host have seen of an instance.
+#[derive(Default)]
+struct Seen {
+    in_flight: AtomicU32,
+    /// Nobody answered there. Its host may be dead; until it tells its inventory anew, others are asked first.
+    silent: AtomicBool,
 }
 
 /// Who can answer for one unit.
@@ -58,15 +67,20 @@ impl Default for Router {
 
 impl Router {
     /// Replaces the table. `hosts` are the inventories of the lattice with this host's own, `local` what runs here.
-    pub fn update<'a>(&self, hosts: impl IntoIterator<Item = &'a HostRecord>, lost: &BTreeSet<HostId>, local: &[LocalInstance]) {
+    /// Each inventory comes with its revision in the store.
+    pub fn update<'a>(&self, hosts: impl IntoIterator<Item = (&'a HostRecord, u64)>, local: &[LocalInstance]) {
         let before = self.table.load();
         let mut table: HashMap<UnitId, Targets> = HashMap::new();
-        for host in hosts.into_iter().filter(|host| !lost.contains(&host.host)) {
+        for (host, told_at) in hosts {
             for report in host.instances.iter().filter(|report| report.state.takes_calls()) {
                 let Some(targets) = newest(&mut table, &report.unit, report.revision) else { continue };
-                let known = before.get(&report.unit).and_then(|old| old.remotes.iter().find(|r| r.instance == report.instance));
-                let in_flight = known.map(|known| known.in_flight.clone()).unwrap_or_default();
-                targets.remotes.push(RemoteInstance { instance: report.instance.clone(), host: host.host.clone(), in_flight });
+                let known =
+                    before.get(&report.unit).and_then(|old| old.remotes.iter().find(|r| r.instance == report.instance));
+                let seen = known.map(|known| known.seen.clone()).unwrap_or_default();
+                if known.is_none_or(|known| known.told_at != told_at) {
+                    seen.silent.store(false, Ordering::Relaxed);
+                }
+                targets.remotes.push(RemoteInstance { instance: report.instance.clone(), told_at, seen });
             }
         }
         for instance in local {
@@ -99,30 +113,46 @@ fn newest<'t>(table: &'t mut HashMap<UnitId, Targets>, unit: &UnitId, revision: 
 }
 
 /// A call under way, counted for the choice of the next one.
-pub(super) struct InFlight(Arc<AtomicU32>);
+pub(super) struct InFlight(Arc<Seen>);
+
+impl InFlight {
+    /// Nobody answered there.
+    pub(super) fn was_silent(&self) {
+        self.0.silent.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Targets {
-    /// The instance to call next, but none of `tried`: the less busy of two taken at random.
+    /// The instance to call next, but none of `tried`: the less busy of two taken at random, and one that was silent
+    /// only when there is no other.
     pub(super) fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
-        let left: Vec<_> = self.remotes.iter().filter(|r| !tried.contains(&r.instance)).collect();
-        let chosen = match left.as_slice() {
-            [] => return None,
-            [only] => only,
-            many => {
-                let (first, second) = two_of(many.len());
-                let load = |i: usize| many[i].in_flight.load(Ordering::Relaxed);
-                if load(second) < load(first) { &many[second] } else { &many[first] }
-            }
+        let left = |silent: bool| {
+            let fits = move |r: &&RemoteInstance| {
+                r.seen.silent.load(Ordering::Relaxed) == silent && !tried.contains(&r.instance)
+            };
+            self.remotes.iter().filter(fits).collect::<Vec<_>>()
         };
-        chosen.in_flight.fetch_add(1, Ordering::Relaxed);
-        tracing::trace!(instance = %chosen.instance, host = %chosen.host, "picked");
-        Some((chosen.instance.clone(), InFlight(chosen.in_flight.clone())))
+        let chosen = least_busy(&left(false)).or_else(|| least_busy(&left(true)))?;
+        chosen.seen.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some((chosen.instance.clone(), InFlight(chosen.seen.clone())))
+    }
+}
+
+fn least_busy<'r>(left: &[&'r RemoteInstance]) -> Option<&'r RemoteInstance> {
+    match left {
+        [] => None,
+        [only] => Some(only),
+        many => {
+            let (first, second) = two_of(many.len());
+            let load = |i: usize| many[i].seen.in_flight.load(Ordering::Relaxed);
+            Some(if load(second) < load(first) { many[second] } else { many[first] })
+        }
     }
 }
 
@@ -138,7 +168,10 @@ fn two_of(n: usize) -> (usize, usize) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use lattice::model::inventory::{Faults, InstanceReport, InstanceState};
+    use lattice::{
+        model::inventory::{Faults, InstanceReport, InstanceState},
+        wire::HostId,
+    };
 
     use super::*;
 
@@ -147,7 +180,7 @@ mod tests {
         let report = |(unit, revision, state): &(&str, u64, InstanceState)| {
             let unit: UnitId = unit.parse().unwrap();
             InstanceReport {
-                instance: InstanceId::derive(&id, &unit, *revision),
+                instance: InstanceId::derive(&id, &unit, *revision, &lattice::wire::Digest::of(b"")),
                 unit,
                 revision: *revision,
                 kind: "component".into(),
@@ -178,13 +211,13 @@ mod tests {
             host("A", &[("app/unit", 1, InstanceState::Ready), ("app/unit", 2, InstanceState::Starting)]),
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
-        router.update(&hosts, &BTreeSet::new(), &[]);
+        router.update(hosts.iter().map(|h| (h, 1)), &[]);
         assert_eq!(router.targets(&unit).unwrap().remotes.len(), 2);
         let hosts = [
             host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]),
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
-        router.update(&hosts, &BTreeSet::new(), &[]);
+        router.update(hosts.iter().map(|h| (h, 1)), &[]);
         let targets = router.targets(&unit).unwrap();
         assert_eq!((targets.remotes.len(), targets.revision), (1, 2));
         let (instance, _guard) = targets.pick(&[]).unwrap();
@@ -195,12 +228,35 @@ mod tests {
     fn the_less_busy_of_two_is_chosen() {
         let router = Router::default();
         let unit: UnitId = "app/unit".parse().unwrap();
-        let hosts = [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
-        router.update(&hosts, &BTreeSet::new(), &[]);
+        let hosts =
+            [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
+        router.update(hosts.iter().map(|h| (h, 1)), &[]);
         let targets = router.targets(&unit).unwrap();
         let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
         let first = held.iter().filter(|(instance, _)| *instance == targets.remotes[0].instance).count();
         assert_eq!(first, 5);
+    }
+
+    #[test]
+    fn a_silent_instance_is_the_last_choice_until_its_host_speaks_again() {
+        let router = Router::default();
+        let unit: UnitId = "app/unit".parse().unwrap();
+        let hosts =
+            [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
+        router.update(hosts.iter().map(|h| (h, 1)), &[]);
+        let (dead, in_flight) = router.targets(&unit).unwrap().pick(&[]).unwrap();
+        in_flight.was_silent();
+        drop(in_flight);
+        router.update(hosts.iter().map(|h| (h, 1)), &[]);
+        let targets = router.targets(&unit).unwrap();
+        for _ in 0..10 {
+            assert_ne!(targets.pick(&[]).unwrap().0, dead);
+        }
+        let (other, _) = targets.pick(&[]).unwrap();
+        assert_eq!(targets.pick(&[other]).unwrap().0, dead, "better than nobody");
+        router.update(hosts.iter().map(|h| (h, 2)), &[]);
+        let targets = router.targets(&unit).unwrap();
+        assert!((0..10).any(|_| targets.pick(&[]).unwrap().0 == dead));
     }
 
     #[test]

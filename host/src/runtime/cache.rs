@@ -73,7 +73,9 @@ impl ArtifactCache {
         work: impl FnOnce(Self, Digest) -> Result<T, LoadError> + Send + 'static,
     ) -> Result<T, LoadError> {
         let (cache, id) = (self.clone(), digest.clone());
-        tokio::task::spawn_blocking(move || work(cache, id)).await.map_err(|_| LoadError::Interrupted(digest.clone()))?
+        tokio::task::spawn_blocking(move || work(cache, id))
+            .await
+            .map_err(|_| LoadError::Interrupted(digest.clone()))?
     }
 
     async fn bytes(&self, digest: &Digest, lattice: &Artifacts) -> Result<Bytes, LoadError> {
@@ -92,7 +94,8 @@ impl ArtifactCache {
     }
 
     fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, LoadError> {
-        let failed = |error: wasmtime::Error| LoadError::Compile { digest: digest.clone(), reason: format!("{error:#}") };
+        let failed =
+            |error: wasmtime::Error| LoadError::Compile { digest: digest.clone(), reason: format!("{error:#}") };
         let started = std::time::Instant::now();
         let component = Component::new(&self.engine, bytes).map_err(failed)?;
         tracing::info!(%digest, size = bytes.len(), took = ?started.elapsed(), "compiled");
@@ -130,7 +133,9 @@ impl ArtifactCache {
         // in a folder that only this user can write to, and has the checksum of what was written.
         #[expect(unsafe_code, reason = "wasmtime trusts compiled code; see the comment above")]
         let component = unsafe { Component::deserialize_file(&self.engine, &code_path) };
-        component.map_err(|error| tracing::warn!(%digest, %error, "compiled code on disk cannot be used; compiling again")).ok()
+        component
+            .map_err(|error| tracing::warn!(%digest, %error, "compiled code on disk cannot be used; compiling again"))
+            .ok()
     }
 }
 

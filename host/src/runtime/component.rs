@@ -54,7 +54,13 @@ impl Runtime {
     }
 
     /// Binds a compiled component to its links and limits.
-    pub fn prepare(&self, component: &Component, unit: UnitId, spec: &ComponentSpec, links: ComponentLinks) -> Result<Arc<LoadedComponent>, PrepareError> {
+    pub fn prepare(
+        &self,
+        component: &Component,
+        unit: UnitId,
+        spec: &ComponentSpec,
+        links: ComponentLinks,
+    ) -> Result<Arc<LoadedComponent>, PrepareError> {
         if spec.limits.memory_bytes > engine::MAX_MEMORY {
             return Err(PrepareError::Memory { wanted: spec.limits.memory_bytes });
         }
@@ -181,7 +187,11 @@ impl LoadedComponent {
             Guest::begin(&mut instance.store, self.timeout);
             return Ok(instance);
         }
-        let pre = self.blueprint.http.as_ref().ok_or_else(|| CallError::NotServed(format!("{} answers no HTTP requests", self.unit())))?;
+        let pre = self
+            .blueprint
+            .http
+            .as_ref()
+            .ok_or_else(|| CallError::NotServed(format!("{} answers no HTTP requests", self.unit())))?;
         let mut store = Guest::store(&self.blueprint);
         Guest::begin(&mut store, self.timeout);
         let proxy = pre.instantiate_async(&mut store).await.map_err(|error| self.explain(&store, &error))?;
@@ -208,7 +218,9 @@ impl LoadedComponent {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => CallError::Deadline(self.timeout),
             Some(trap) => CallError::Trap(format!("trap: {trap}")),
-            None if error.is::<wasmtime::PoolConcurrencyLimitError>() => CallError::Overloaded(format!("this host ({error})")),
+            None if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                CallError::Overloaded(format!("this host ({error})"))
+            }
             None => CallError::Trap(format!("{error:#}")),
         }
     }

@@ -48,7 +48,11 @@ impl Guest {
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(|store| {
             // On each tick a guest that computes lets other tasks run; at its deadline it is ended.
-            if Instant::now() < store.data().deadline { Ok(UpdateDeadline::Yield(1)) } else { Ok(UpdateDeadline::Interrupt) }
+            if Instant::now() < store.data().deadline {
+                Ok(UpdateDeadline::Yield(1))
+            } else {
+                Ok(UpdateDeadline::Interrupt)
+            }
         });
         store
     }
@@ -94,7 +98,10 @@ impl wasmtime_wasi_http::WasiHttpHooks for DenyOutgoing {
 }
 
 type SendResult = Result<
-    (http::Response<wasmtime_wasi_http::WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>),
+    (
+        http::Response<wasmtime_wasi_http::WasiBody>,
+        Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ),
     wasmtime_wasi_http::Error,
 >;
 

@@ -60,7 +60,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(component: Arc<LoadedComponent>, permit: Permit, request: Request<Body>, sender: oneshot::Sender<Outcome>) -> Self {
+    fn new(
+        component: Arc<LoadedComponent>,
+        permit: Permit,
+        request: Request<Body>,
+        sender: oneshot::Sender<Outcome>,
+    ) -> Self {
         let deadline = Instant::now() + component.timeout;
         let guest = Box::pin(answer(component.clone(), permit, request, sender));
         Self { component, guest: Some(guest), deadline, timer: None }
@@ -81,7 +86,11 @@ impl Run {
         Poll::Pending
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, head: &mut oneshot::Receiver<Outcome>) -> Poll<Result<Response<HyperOutgoingBody>, CallError>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut oneshot::Receiver<Outcome>,
+    ) -> Poll<Result<Response<HyperOutgoingBody>, CallError>> {
         let ended = match self.poll_guest(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => true,
@@ -89,8 +98,12 @@ impl Run {
         };
         match Pin::new(head).poll(cx) {
             Poll::Ready(Ok(Ok(response))) => Poll::Ready(Ok(response)),
-            Poll::Ready(Ok(Err(code))) => Poll::Ready(Err(CallError::Trap(format!("the component answered with the error {code:?}")))),
-            Poll::Ready(Err(_)) if ended => Poll::Ready(Err(CallError::Trap("the component ended without a response".into()))),
+            Poll::Ready(Ok(Err(code))) => {
+                Poll::Ready(Err(CallError::Trap(format!("the component answered with the error {code:?}"))))
+            }
+            Poll::Ready(Err(_)) if ended => {
+                Poll::Ready(Err(CallError::Trap("the component ended without a response".into())))
+            }
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -120,7 +133,12 @@ impl Run {
 }
 
 /// The guest's side of a call, from an instance to its end.
-async fn answer(component: Arc<LoadedComponent>, _permit: Permit, request: Request<Body>, sender: oneshot::Sender<Outcome>) -> Result<(), CallError> {
+async fn answer(
+    component: Arc<LoadedComponent>,
+    _permit: Permit,
+    request: Request<Body>,
+    sender: oneshot::Sender<Outcome>,
+) -> Result<(), CallError> {
     let mut instance = component.http_instance().await?;
     let store = &mut instance.store;
     let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };

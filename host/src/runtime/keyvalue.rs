@@ -58,7 +58,11 @@ fn too_many<T>(count: usize) -> Answer<T> {
 
 impl Guest {
     /// The bucket's name and where calls to it go; `interface` is the one that the guest called.
-    fn bucket(&self, bucket: &Resource<Bucket>, interface: Interface) -> wasmtime::Result<Option<(String, Arc<dyn KeyValue>)>> {
+    fn bucket(
+        &self,
+        bucket: &Resource<Bucket>,
+        interface: Interface,
+    ) -> wasmtime::Result<Option<(String, Arc<dyn KeyValue>)>> {
         let name = self.table.get(bucket)?.0.clone();
         let link = match interface {
             Interface::Store => &self.links.keyvalue_store,
@@ -125,7 +129,11 @@ impl atomics::Host for Guest {
 }
 
 impl batch::Host for Guest {
-    async fn get_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
         if keys.len() > MAX_BATCH {
             return too_many(keys.len());
         }

@@ -5,7 +5,7 @@ use lattice::{
         app::{Isolation, Placement, ProviderSpec, RouteSpec, Scale, UnitRecord, UnitSpec},
         assignment::Assignment,
     },
-    wire::{Digest, UnitId},
+    wire::UnitId,
 };
 
 use super::*;
@@ -140,7 +140,7 @@ async fn routes_of_other_apps_are_taken() {
     let rendered = rejected(&fake, dir.path(), &other).await;
     assert!(
         rendered
-            .starts_with("error: shop.yaml:12:80: the route `/` on 127.0.0.1:8080 is taken by app shop (shop/web)\n"),
+            .starts_with("error: shop.yaml:12:79: the route `/` on 127.0.0.1:8080 is taken by app shop (shop/web)\n"),
         "{rendered}"
     );
 }

@@ -53,7 +53,7 @@ impl Fake {
     pub(crate) async fn runs_as(&self, letter: &str, record: &AppRecord, state: InstanceState, reason: Option<&str>) {
         let id = host(letter);
         let report = |(unit, record): (UnitId, &lattice::model::app::UnitRecord)| InstanceReport {
-            instance: InstanceId::derive(&id, &unit, record.revision),
+            instance: InstanceId::derive(&id, &unit, record.revision, &record.spec.digest()),
             unit,
             revision: record.revision,
             kind: record.spec.kind().into(),

@@ -24,6 +24,8 @@ pub(super) fn open() -> (Store, Artifacts) {
 /// Who answers, by instance. A watch channel is the cell: readers borrow it for a lookup, writers replace an entry.
 pub(super) struct Switchboard {
     handlers: watch::Sender<HashMap<InstanceId, Line>>,
+    /// Always true; kept so that those who watch it see no end.
+    pub(super) connected: watch::Sender<bool>,
 }
 
 #[derive(Clone)]
@@ -35,7 +37,7 @@ struct Line {
 
 impl Default for Switchboard {
     fn default() -> Self {
-        Self { handlers: watch::channel(HashMap::new()).0 }
+        Self { handlers: watch::channel(HashMap::new()).0, connected: watch::channel(true).0 }
     }
 }
 

@@ -75,9 +75,10 @@ impl Bus {
 
     /// A lattice inside this process.
     pub fn memory(lattice: LatticeName) -> Self {
-        let (_, connected) = watch::channel(true);
+        let switchboard = Arc::<memory::Switchboard>::default();
         let (store, artifacts) = memory::open();
-        Self { lattice, road: Road::Memory(Arc::default()), store, artifacts, connected }
+        let connected = switchboard.connected.subscribe();
+        Self { lattice, road: Road::Memory(switchboard), store, artifacts, connected }
     }
 
     pub fn lattice(&self) -> &LatticeName {

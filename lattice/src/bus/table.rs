@@ -135,10 +135,8 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Table<T> {
         match event {
             WatchEvent::Put { key, value, revision } => match self.decode(&key, &value) {
                 Ok(value) => drop(map.insert(strip(&key), Entry { value, revision })),
-                Err(error) => {
-                    tracing::warn!(%error, "left out a value of the lattice's store");
-                    map.remove(&strip(&key));
-                }
+                // What is unreadable is not gone: the last value that could be read stays.
+                Err(error) => tracing::warn!(%error, "passed over a value of the lattice's store"),
             },
             WatchEvent::Delete { key } => drop(map.remove(&strip(&key))),
             WatchEvent::Synced => {}

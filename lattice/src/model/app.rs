@@ -144,6 +144,12 @@ pub struct RouteSpec {
 }
 
 impl UnitSpec {
+    /// The digest of what the unit is.
+    pub fn digest(&self) -> Digest {
+        // Maps are ordered, so equal specs have equal bytes; a spec that cannot be written down cannot be stored either.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
     pub fn scale(&self) -> Scale {
         match self {
             Self::Component(c) => c.scale,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{AppRecord, ComponentSpec, Limits, Isolation, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
+    app::{AppRecord, ComponentSpec, Isolation, Limits, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
     catalog::{self, ProviderKind},
     manifest::{Component, Link, Manifest, Provider, resolve_duration},
     problem::{Problem, suggest},
@@ -397,7 +397,8 @@ fn hand_timeouts_to_routes(units: &mut BTreeMap<UnitName, UnitSpec>) {
         UnitSpec::Component(component) => Some(component.limits.timeout_ms),
         UnitSpec::Provider(_) => None,
     };
-    let timeouts: BTreeMap<_, _> = units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
+    let timeouts: BTreeMap<_, _> =
+        units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
     for spec in units.values_mut() {
         let UnitSpec::Provider(provider) = spec else { continue };
         for route in &mut provider.routes {

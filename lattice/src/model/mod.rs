@@ -9,7 +9,6 @@ pub mod assignment;
 pub mod catalog;
 pub mod check;
 pub mod inventory;
-pub mod liveness;
 pub mod manifest;
 pub mod problem;
 pub mod routes;

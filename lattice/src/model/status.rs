@@ -196,7 +196,7 @@ mod tests {
     fn record(id: HostId, revision: u64, state: InstanceState) -> HostRecord {
         let unit: UnitId = "shop/cache".parse().unwrap();
         let report = InstanceReport {
-            instance: InstanceId::derive(&id, &unit, revision),
+            instance: InstanceId::derive(&id, &unit, revision, &crate::wire::Digest::of(b"")),
             unit,
             revision,
             kind: "provider".into(),

@@ -141,8 +141,9 @@ impl HostId {
 
 impl InstanceId {
     /// The id of the instance of `unit` at `revision` on `host`: the same everywhere, so nobody has to hand it out.
-    pub fn derive(host: &HostId, unit: &UnitId, revision: u64) -> Self {
-        let hash = Sha256::digest(format!("{host}\n{unit}\n{revision}"));
+    /// `spec` is the digest of what the unit is: revisions of an app that was deleted and made anew repeat.
+    pub fn derive(host: &HostId, unit: &UnitId, revision: u64, spec: &Digest) -> Self {
+        let hash = Sha256::digest(format!("{host}\n{unit}\n{revision}\n{spec}"));
         Self(hash[..8].iter().map(|b| format!("{b:02x}")).collect())
     }
 }
@@ -357,7 +358,9 @@ mod tests {
     fn instances_are_the_same_everywhere() {
         let host: HostId = format!("N{}", "A".repeat(55)).parse().unwrap();
         let unit: UnitId = "app/unit".parse().unwrap();
-        assert_eq!(InstanceId::derive(&host, &unit, 1), InstanceId::derive(&host, &unit, 1));
-        assert_ne!(InstanceId::derive(&host, &unit, 1), InstanceId::derive(&host, &unit, 2));
+        let (spec, other) = (Digest::of(b"spec"), Digest::of(b"other"));
+        assert_eq!(InstanceId::derive(&host, &unit, 1, &spec), InstanceId::derive(&host, &unit, 1, &spec));
+        assert_ne!(InstanceId::derive(&host, &unit, 1, &spec), InstanceId::derive(&host, &unit, 2, &spec));
+        assert_ne!(InstanceId::derive(&host, &unit, 1, &spec), InstanceId::derive(&host, &unit, 1, &other));
     }
 }

@@ -53,7 +53,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// The `main` of a provider's executable.
 pub fn main<P: Provider>() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| "info,async_nats=warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -138,7 +139,9 @@ async fn follow(
 
 async fn next_order(orders: &mut Lines<BufReader<Stdin>>) -> Result<Option<Order>, Failure> {
     match orders.next_line().await.map_err(|e| Failure::Order(format!("cannot read standard input: {e}")))? {
-        Some(line) => serde_json::from_str(&line).map(Some).map_err(|e| Failure::Order(format!("an order that cannot be read: {e}"))),
+        Some(line) => serde_json::from_str(&line)
+            .map(Some)
+            .map_err(|e| Failure::Order(format!("an order that cannot be read: {e}"))),
         None => Ok(None),
     }
 }

@@ -1,0 +1,51 @@
+//! Where programs and guests are, and addresses that are free.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    hash::{BuildHasher, RandomState},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+const WAY_OUT: &str = "run `cargo xtask test`, which makes what the tests need";
+
+/// One of our programs: in the folder LATTICE_BIN, else where cargo puts it.
+pub fn program(name: &str) -> PathBuf {
+    existing(env::var_os("LATTICE_BIN").map_or_else(beside_us, PathBuf::from).join(name))
+}
+
+/// A guest: in the folder LATTICE_GUESTS, else in `target/guests`.
+pub fn guest(name: &str) -> PathBuf {
+    let default = || beside_us().join("../guests");
+    existing(env::var_os("LATTICE_GUESTS").map_or_else(default, PathBuf::from).join(format!("{name}.wasm")))
+}
+
+/// `target/debug`, from `target/debug/deps/TEST`.
+fn beside_us() -> PathBuf {
+    let ours = env::current_exe().unwrap();
+    ours.ancestors().nth(2).unwrap().to_owned()
+}
+
+fn existing(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "there is no {}: {WAY_OUT}", path.display());
+    path
+}
+
+/// An address on this machine that nobody listens on, and that no other test of this process was given.
+///
+/// The port is below those that the system gives to clients, so that none of these takes it meanwhile.
+pub fn free_address() -> SocketAddr {
+    // Tests run side by side in threads; a lock around one insert.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..1000 {
+        let port = 10_000 + (RandomState::new().hash_one("port") % 10_000) as u16;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if new && TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port between 10000 and 20000");
+}
