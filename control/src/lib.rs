@@ -38,6 +38,7 @@ mod timing;
 mod simulation;
 
 pub use self::{
+    placement::may_take,
     plan::{Plan, World, plan},
     reconcile::run,
     timing::*,

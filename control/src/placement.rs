@@ -18,6 +18,11 @@ pub(crate) fn allows(placement: &Placement, labels: &BTreeMap<String, String>) -
     placement.require.iter().all(|(label, values)| labels.get(label).is_some_and(|have| values.contains(have)))
 }
 
+/// Whether a host may be given a new copy of what asks for this placement.
+pub fn may_take(placement: &Placement, host: &HostRecord) -> bool {
+    !host.leaving && allows(placement, &host.labels)
+}
+
 /// The live hosts while a plan is made.
 pub(crate) struct Field<'w> {
     seats: Vec<Seat<'w>>,
@@ -56,7 +61,7 @@ impl<'w> Field<'w> {
         self.allowed
             .entry(&placement.require)
             .or_insert_with(|| {
-                (0..seats.len()).filter(|at| allows(placement, &seats[*at].record.labels)).collect::<Vec<_>>().into()
+                (0..seats.len()).filter(|at| may_take(placement, seats[*at].record)).collect::<Vec<_>>().into()
             })
             .clone()
     }

@@ -6,6 +6,7 @@
 //! - `PerHost`: one copy on every allowed host.
 //! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
 //! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
+//! - A host that leaves keeps what it has until others have it, and gets nothing more.
 //! - A silent host (see [`World::silent`]) keeps what it has, and gets nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,7 +150,7 @@ impl<'w> Facts<'w> {
     /// The hosts on which the unit stays. When there are too many, live ones that serve go before others.
     fn keep(&self, unit: &UnitId, record: &UnitRecord) -> BTreeSet<HostId> {
         let may_stay = |host: &HostId| match self.world.hosts.get(host) {
-            Some(live) => allows(record.spec.placement(), &live.labels),
+            Some(live) => !live.leaving && allows(record.spec.placement(), &live.labels),
             // Its labels may be out of date or unknown; it is judged when it speaks again.
             None => true,
         };

@@ -154,6 +154,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
         labels: BTreeMap::new(),
         started_ms: 0,
         generation: 0,
+        leaving: false,
         instances: Vec::new(),
     };
     store.hosts().put(id.as_str(), &record).await.unwrap();

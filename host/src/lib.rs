@@ -17,8 +17,9 @@
 //! [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent
 //! decides what runs. A call never waits for the agent: it reads tables that are replaced as a whole.
 //!
-//! Shutting down: the agent tells the lattice that its instances drain, they finish their calls, then the other tasks
-//! end, the host's records are removed and the connection is flushed.
+//! Shutting down: the agent tells the lattice that the host leaves, and goes on until others have taken over what they
+//! can. Then the rest drains: it is told so that nobody calls it, it finishes its calls, the other tasks end, the
+//! host's records are removed and the connection is flushed.
 
 mod agent;
 pub mod config;
@@ -62,6 +63,8 @@ pub enum HostError {
 
 /// How long instances may take to finish their calls when the host shuts down.
 const WIND_UP: Duration = Duration::from_secs(20);
+/// How long telling the lattice that the host is gone may take.
+const GOOD_BYE: Duration = Duration::from_secs(3);
 /// Between attempts to reach NATS for the first time.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -107,6 +110,7 @@ impl Host {
             labels: options.labels(),
             started_ms: agent::started(),
             generation: 0,
+            leaving: false,
             instances: Vec::new(),
         };
         let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -136,9 +140,15 @@ impl Host {
         }
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
-        agent::leave(&self.bus, &self.id).await;
-        self.bus.flush().await;
+        let good_bye = async {
+            self.tasks.wait().await;
+            agent::leave(&self.bus, &self.id).await;
+            self.bus.flush().await;
+        };
+        // Without NATS none of this can be done, and waiting for it would keep a host from ending.
+        if tokio::time::timeout(GOOD_BYE, good_bye).await.is_err() {
+            tracing::warn!("cannot tell the lattice that this host is gone; it will see that it is silent");
+        }
     }
 
     /// Resolves when the host can no longer do its work.

@@ -28,11 +28,13 @@ pub struct Host {
     log: PathBuf,
     stdout: PathBuf,
     child: Option<Child>,
+    /// Length of the log when its newest life began.
+    born: usize,
 }
 
 impl Host {
     /// A host that is not started yet, with its files in `dir`.
-    pub(crate) fn new(dir: &Path, zone: &str, nats: &str) -> Self {
+    pub fn new(dir: &Path, zone: &str, nats: &str) -> Self {
         let file = |kind: &str| dir.join(format!("host-{zone}{kind}"));
         Self {
             zone: zone.to_owned(),
@@ -41,6 +43,7 @@ impl Host {
             log: file(".log"),
             stdout: file(".out"),
             child: None,
+            born: 0,
         }
     }
 
@@ -55,6 +58,7 @@ impl Host {
     /// Starts it, again with the same data folder if it ran before. Its log goes on in the same file.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "host {} runs", self.zone);
+        self.born = self.log().len();
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let stdout = File::create(&self.stdout).unwrap();
         let mut command = self.command();
@@ -96,6 +100,11 @@ impl Host {
     /// Everything that it has logged, in all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it has logged since it was started last.
+    pub fn log_of_this_life(&self) -> String {
+        self.log().split_off(self.born)
     }
 
     pub fn log_tail(&self) -> String {

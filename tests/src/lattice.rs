@@ -144,7 +144,7 @@ impl Lattice {
     /// The zone of the host that holds the controller's lease, by what the hosts log. Waits until one has it.
     pub fn controller(&self) -> String {
         let holds = |host: &Host| {
-            let log = host.log();
+            let log = host.log_of_this_life();
             let begun = log.rfind("this host controls the lattice now");
             host.runs() && begun.is_some() && begun > log.rfind("this host no longer controls the lattice")
         };

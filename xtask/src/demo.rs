@@ -64,17 +64,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    step("host, CLI and providers: building (some minutes the first time)", || {
-        let mut build = cargo();
-        build.args(["build", "--bins", "--package", "lattice-host", "--package", "lattice-ctl"]);
-        for entry in fs::read_dir(root().join("providers"))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.starts_with("keyvalue-") {
-                build.arg("--package").arg(format!("lattice-provider-{name}"));
-            }
-        }
-        project::run(&mut build)
-    })?;
+    step("host, CLI and providers: building (some minutes the first time)", || project::build_binaries())?;
     guests::build()
 }
 

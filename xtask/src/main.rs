@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod demo;
 mod guests;
@@ -36,6 +37,8 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Measure the lattice beside its parts, and print a table
+    Bench(bench::Options),
     /// What must be green before a change is done: formatting, lints, tests
     Ci,
     /// Build the examples and the test guests to WebAssembly
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Demo { check } => demo::run(check),
         Chore::Test { filter, arguments } => test::run_tests(filter.as_deref(), &arguments),
+        Chore::Bench(options) => bench::measure(&options),
         Chore::Ci => ci::check(),
         Chore::BuildExamples => guests::build(),
         Chore::Tools => tools::print(),

@@ -14,9 +14,9 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
     let redis_server = tools::redis_server()?;
     guests::build()?;
     // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
-    step("hosts, CLI and providers: building", || run(cargo().args(["build", "--workspace", "--bins"])))?;
+    step("hosts, CLI and providers: building", project::build_binaries)?;
     let mut test = cargo();
-    test.args(["test", "--workspace"]).args(filter);
+    test.arg("test").args(project::EVERYTHING).args(filter);
     if !arguments.is_empty() {
         test.arg("--").args(arguments);
     }

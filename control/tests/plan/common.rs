@@ -24,6 +24,7 @@ pub fn record(at: usize, zone: Option<&str>) -> HostRecord {
         labels: zone.map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
         started_ms: 0,
         generation: 0,
+        leaving: false,
         instances: Vec::new(),
     }
 }

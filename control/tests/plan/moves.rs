@@ -168,3 +168,20 @@ fn a_changed_spec_stays_where_it_is() {
     assert_eq!(homes(&after, "shop/web"), homes(&before, "shop/web"));
     assert!(after.units.values().flat_map(|units| units.values()).all(|unit| unit.revision == 2));
 }
+
+#[test]
+fn a_host_that_leaves_keeps_its_units_until_others_have_them_and_gets_no_more() {
+    let units = vec![("one", spec(Scale::Replicas(1), &[], None)), ("pinned", spec(Scale::Replicas(1), &["a"], None))];
+    let mut world = world(vec![app("shop", units)], hosts(&[Some("a")]));
+    settle(&mut world);
+    world.hosts.insert(host(1), record(1, Some("b")));
+    world.hosts.get_mut(&host(0)).unwrap().leaving = true;
+    let moving = plan(&world);
+    assert_eq!(homes(&moving, "shop/one"), set([0, 1]), "the new copy is made before the old one goes");
+    assert_eq!(planned(&moving, "one").hosts, [host(1)]);
+    assert_eq!(homes(&moving, "shop/pinned"), set([0]), "with no host to go to, it goes on");
+    settle(&mut world);
+    assert_eq!(homes(&plan(&world), "shop/one"), set([1]));
+    world.apps.insert("more".parse().unwrap(), app("more", vec![("two", spec(Scale::PerHost, &[], None))]));
+    assert_eq!(homes(&plan(&world), "more/two"), set([1]));
+}

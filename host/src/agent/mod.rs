@@ -48,6 +48,9 @@ pub(crate) enum News {
 /// Retries and fault counters are looked at this often.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How long others may take to get ready for what this host runs, when it is told to end.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
 /// The agent of a host.
 pub(crate) struct Agent {
     surroundings: Arc<Surroundings>,
@@ -81,11 +84,13 @@ impl Agent {
         }
     }
 
-    /// Follows the assignment until `shutdown`; then drains everything within `limit`.
+    /// Follows the assignment until `shutdown`; then lets others take over what it runs, and drains the rest within
+    /// `limit`.
     pub(crate) async fn run(mut self, mut news: mpsc::Receiver<News>, shutdown: CancellationToken, limit: Duration) {
         let mut assignments = self.surroundings.bus.store().assignments().follow();
         let mut tick = tokio::time::interval(TICK);
         let mut hosts = self.hosts.clone();
+        let mut leaves_at = None;
         loop {
             // Cancel-safe: `recv`, `changed` and `tick` lose nothing when another arm is taken.
             tokio::select! {
@@ -93,10 +98,16 @@ impl Agent {
                 Ok(()) = assignments.changed() => self.adopt(&assignments),
                 Ok(()) = hosts.changed() => {}
                 _ = tick.tick() => {}
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled(), if leaves_at.is_none() => {
+                    leaves_at = Some(Instant::now() + HAND_OVER);
+                    self.record.send_modify(|record| record.leaving = true);
+                }
             }
             self.advance();
             self.tell();
+            if leaves_at.is_some_and(|at| Instant::now() >= at || !self.has_heirs()) {
+                break;
+            }
         }
         self.wind_up(news, limit).await;
     }
@@ -119,6 +130,19 @@ impl Agent {
                 self.assignment = Some(newest);
             }
         }
+    }
+
+    /// Whether another host could take over something that this one is still assigned.
+    fn has_heirs(&self) -> bool {
+        if !*self.surroundings.bus.connected().borrow() {
+            return false;
+        }
+        let hosts = self.hosts.borrow();
+        let hosts = hosts.iter().flatten().map(|(_, entry)| &entry.value);
+        let others: Vec<_> = hosts.filter(|host| host.host != self.surroundings.host).collect();
+        let units = self.assignment.iter().flat_map(|assignment| assignment.units.values());
+        let mut placements = units.map(|unit| unit.spec.placement());
+        placements.any(|placement| others.iter().any(|host| lattice_control::may_take(placement, host)))
     }
 
     fn wanted(&self) -> BTreeMap<lattice::wire::UnitId, UnitRecord> {

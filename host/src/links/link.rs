@@ -44,7 +44,7 @@ impl Caller for Road {
         let mut last = CallError::NoInstance(self.to.to_string());
         loop {
             changes.mark_unchanged();
-            let picked = self.router.targets(&self.to).and_then(|targets| targets.pick(&tried));
+            let picked = self.router.pick(&self.to, &tried);
             let Some((instance, in_flight)) = picked else {
                 let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
                 if woken.is_err() {
@@ -100,7 +100,7 @@ impl Link {
         if self.transport == Transport::Lattice {
             return self.remote.clone();
         }
-        match self.road.router.targets(&self.road.to).and_then(|targets| targets.capability) {
+        match self.road.router.capability(&self.road.to) {
             Some(Capability::KeyValue(local)) => local,
             None if self.transport == Transport::Local => {
                 Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone()))))
@@ -141,7 +141,7 @@ impl HttpLink {
 #[async_trait]
 impl HttpHandler for HttpLink {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        match self.road.router.targets(&self.road.to).and_then(|targets| targets.http) {
+        match self.road.router.http(&self.road.to) {
             Some(local) => local.handle(request).await,
             None => self.remote.handle(request).await,
         }

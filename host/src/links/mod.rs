@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lattice::{bus::Bus, model::app::ComponentSpec, wire::UnitId};
 
 pub use link::{HttpLink, Link};
-pub use router::{LocalInstance, Router, Targets};
+pub use router::{LocalInstance, Router};
 
 /// The links of one component, by what it imports.
 #[derive(Default)]

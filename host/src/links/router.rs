@@ -44,10 +44,10 @@ struct Seen {
 }
 
 /// Who can answer for one unit.
-#[derive(Clone, Default)]
-pub struct Targets {
-    pub http: Option<Arc<dyn HttpHandler>>,
-    pub capability: Option<Capability>,
+#[derive(Default)]
+struct Targets {
+    http: Option<Arc<dyn HttpHandler>>,
+    capability: Option<Capability>,
     remotes: Vec<RemoteInstance>,
     /// The newest revision that takes calls; older ones get none.
     revision: u64,
@@ -92,9 +92,19 @@ impl Router {
         self.changes.send_replace(());
     }
 
-    /// Who answers for `unit` now.
-    pub fn targets(&self, unit: &UnitId) -> Option<Targets> {
-        self.table.load().get(unit).cloned()
+    /// The component that answers HTTP for `unit` in this host.
+    pub fn http(&self, unit: &UnitId) -> Option<Arc<dyn HttpHandler>> {
+        self.table.load().get(unit)?.http.clone()
+    }
+
+    /// What `unit` provides in this host.
+    pub fn capability(&self, unit: &UnitId) -> Option<Capability> {
+        self.table.load().get(unit)?.capability.clone()
+    }
+
+    /// The instance of `unit` to call over NATS next, but none of `tried`.
+    pub(super) fn pick(&self, unit: &UnitId, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
+        self.table.load().get(unit)?.pick(tried)
     }
 
     /// A receiver that wakes when the table was replaced.
@@ -131,7 +141,7 @@ impl Drop for InFlight {
 impl Targets {
     /// The instance to call next, but none of `tried`: the less busy of two taken at random, and one that was silent
     /// only when there is no other.
-    pub(super) fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
+    fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
         let left = |silent: bool| {
             let fits = move |r: &&RemoteInstance| {
                 r.seen.silent.load(Ordering::Relaxed) == silent && !tried.contains(&r.instance)
@@ -200,6 +210,7 @@ mod tests {
             labels: BTreeMap::new(),
             started_ms: 0,
             generation: 0,
+            leaving: false,
         }
     }
 
@@ -212,13 +223,14 @@ mod tests {
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        assert_eq!(router.targets(&unit).unwrap().remotes.len(), 2);
+        assert_eq!(router.table.load()[&unit].remotes.len(), 2);
         let hosts = [
             host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]),
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        let targets = router.targets(&unit).unwrap();
+        let table = router.table.load();
+        let targets = &table[&unit];
         assert_eq!((targets.remotes.len(), targets.revision), (1, 2));
         let (instance, _guard) = targets.pick(&[]).unwrap();
         assert!(targets.pick(&[instance]).is_none());
@@ -231,7 +243,8 @@ mod tests {
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        let targets = router.targets(&unit).unwrap();
+        let table = router.table.load();
+        let targets = &table[&unit];
         let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
         let first = held.iter().filter(|(instance, _)| *instance == targets.remotes[0].instance).count();
         assert_eq!(first, 5);
@@ -244,18 +257,20 @@ mod tests {
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        let (dead, in_flight) = router.targets(&unit).unwrap().pick(&[]).unwrap();
+        let (dead, in_flight) = router.pick(&unit, &[]).unwrap();
         in_flight.was_silent();
         drop(in_flight);
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        let targets = router.targets(&unit).unwrap();
+        let table = router.table.load();
+        let targets = &table[&unit];
         for _ in 0..10 {
             assert_ne!(targets.pick(&[]).unwrap().0, dead);
         }
         let (other, _) = targets.pick(&[]).unwrap();
         assert_eq!(targets.pick(&[other]).unwrap().0, dead, "better than nobody");
         router.update(hosts.iter().map(|h| (h, 2)), &[]);
-        let targets = router.targets(&unit).unwrap();
+        let table = router.table.load();
+        let targets = &table[&unit];
         assert!((0..10).any(|_| targets.pick(&[]).unwrap().0 == dead));
     }
 

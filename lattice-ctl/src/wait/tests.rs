@@ -71,6 +71,7 @@ impl Fake {
             labels: BTreeMap::from([("zone".into(), "a".into())]),
             started_ms: 0,
             generation: 1,
+            leaving: false,
             instances: record.unit_ids().map(report).collect(),
         };
         self.bus.store().hosts().put(id.as_str(), &host).await.unwrap();

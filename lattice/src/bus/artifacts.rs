@@ -30,7 +30,7 @@ pub struct Artifacts(Place);
 
 #[derive(Clone)]
 enum Place {
-    Nats(ObjectStore),
+    Nats(Box<ObjectStore>),
     /// A watch channel serves as a cell that many hold and one at a time changes.
     Memory(Arc<watch::Sender<HashMap<Digest, Bytes>>>),
 }
@@ -41,7 +41,7 @@ fn unavailable(error: impl std::fmt::Display) -> ArtifactError {
 
 impl Artifacts {
     pub(super) fn nats(store: ObjectStore) -> Self {
-        Self(Place::Nats(store))
+        Self(Place::Nats(Box::new(store)))
     }
 
     pub(super) fn memory() -> Self {

@@ -122,12 +122,26 @@ pub(super) async fn serve(
     let transport = |reason: String| CallError::Transport(reason);
     let subscriber = client.subscribe(served.to_string()).await.map_err(|e| transport(e.to_string()))?;
     // A subscription that the server has not seen yet would answer "no responders" to the first callers.
-    client.flush().await.map_err(|e| transport(e.to_string()))?;
+    round_trip(&client).await.map_err(transport)?;
     let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new(), rejected: Arc::default() };
     let server = Server { client, handler, pace, calls: serving.calls.clone(), rejected: serving.rejected.clone() };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
     serving.calls.close();
     Ok(serving)
+}
+
+/// How long the server may take to say that it has seen what was sent to it.
+const ROUND_TRIP: Duration = Duration::from_secs(5);
+
+/// Waits until the server has seen all that was sent to it on this connection: async-nats' `flush` only waits until it
+/// is written to the socket. A request that nobody answers does more, as the server takes what comes in order.
+async fn round_trip(client: &Client) -> Result<(), String> {
+    let request = async_nats::Request::new().timeout(Some(ROUND_TRIP));
+    match client.send_request(client.new_inbox(), request).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 struct Server {

@@ -19,6 +19,9 @@ pub struct HostRecord {
     pub started_ms: u64,
     /// Generation of the assignment that this inventory answers to.
     pub generation: u64,
+    /// It is about to end: it keeps what it has until others have taken it over, and gets nothing more.
+    #[serde(default)]
+    pub leaving: bool,
     pub instances: Vec<InstanceReport>,
 }
 

@@ -10,7 +10,7 @@ use serde_saphyr::{Error, Spanned};
 
 use super::{
     app::{Limits, Placement, Transport},
-    problem::{Problem, suggest},
+    problem::{Problem, place, suggest},
 };
 
 /// A whole manifest.
@@ -204,6 +204,14 @@ fn problem(source: &str, error: &Error) -> Problem {
         _ if source.trim().is_empty() => {
             Problem::new("the manifest is empty").help("begin with `apiVersion: lattice/v1`")
         }
+        Error::Unexpected { expected: "mapping start", .. } if !source.contains(':') => {
+            Problem::new("this is not a manifest").help("a manifest begins with `apiVersion: lattice/v1`")
+        }
+        Error::Unexpected { expected, .. } => expected_shape(expected),
+        Error::InvalidScalar { ty, .. } => expected_scalar(ty, scalar_at(source, error)),
+        Error::ExternalMessage { msg, .. } => {
+            Problem::new(format!("not YAML: {}", first_line(msg))).help(NOT_YAML_HELP)
+        }
         other => Problem::new(first_line(&other.to_string())),
     };
     match error.location() {
@@ -212,9 +220,38 @@ fn problem(source: &str, error: &Error) -> Problem {
     }
 }
 
+const NOT_YAML_HELP: &str = "look for a quote, bracket or `: ` too many or too few, and indent with spaces";
+
+fn expected_shape(expected: &str) -> Problem {
+    match expected {
+        "mapping start" => Problem::new("expected a mapping here").help("write lines of the form `key: value`"),
+        "sequence start" => Problem::new("expected a list here").help("write `[one, two]`"),
+        "string scalar" => Problem::new("expected a text here").help("write one value, without brackets"),
+        other => Problem::new(format!("expected {other} here")),
+    }
+}
+
+fn expected_scalar(ty: &str, found: Option<&str>) -> Problem {
+    let found = found.map_or(String::new(), |text| format!(", found `{text}`"));
+    match ty {
+        "bool" => Problem::new(format!("expected true or false{found}")),
+        _ if ty.starts_with(['u', 'i']) => {
+            Problem::new(format!("expected a whole number{found}")).help("write digits alone, such as 2")
+        }
+        other => Problem::new(format!("expected {other}{found}")),
+    }
+}
+
+/// What stands where the error is.
+fn scalar_at<'s>(source: &'s str, error: &Error) -> Option<&'s str> {
+    let place = place(error.location()?)?;
+    source.get(place.offset..place.offset + place.len)
+}
+
 /// The library's own texts repeat the place and a drawing after the first line.
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or(text).to_owned()
+    let line = text.lines().next().unwrap_or(text);
+    line.split(" at line ").next().unwrap_or(line).to_owned()
 }
 
 impl ManifestLimits {

@@ -214,6 +214,7 @@ mod tests {
             labels: BTreeMap::new(),
             started_ms: 0,
             generation: 1,
+            leaving: false,
             instances: vec![report],
         }
     }

@@ -54,8 +54,7 @@ impl Listener {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
-            .max_buf_size(config.max_headers)
-            .pipeline_flush(true);
+            .max_buf_size(config.max_headers);
         let accept = accept(socket, http, listener.live.clone(), listener.stop.clone(), listener.connections.clone());
         listener.connections.spawn(accept);
         listener.connections.close();

@@ -42,3 +42,21 @@ async fn it_conforms_through_nats() {
     let (_serving, remote) = conformance::through_lattice(&capability, served, (&provider, &client)).await.unwrap();
     conformance::key_value(remote, "through NATS").await.assert();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_answered_from_the_moment_that_it_serves() {
+    let server = NatsServer::start().unwrap();
+    let options = NatsOptions { urls: vec![server.url()], ..Default::default() };
+    let connect = async |name| Bus::connect_for_calls(&options, "default".parse().unwrap(), name).await.unwrap();
+    let (provider, client) = (connect("provider").await, connect("client").await);
+    let capability = start(&provider).await;
+    for n in 0..500 {
+        let served = Served {
+            lattice: "default".parse().unwrap(),
+            unit: unit(),
+            instance: format!("{n:016x}").parse().unwrap(),
+        };
+        let (_serving, remote) = conformance::through_lattice(&capability, served, (&provider, &client)).await.unwrap();
+        assert_eq!(remote.get("b".into(), "k".into()).await, Ok(None), "the first call of instance {n}");
+    }
+}

@@ -88,8 +88,8 @@ impl Bucket {
             Err(_) => {
                 let description = format!("Key-value of {unit} in lattice {}", context.bus.lattice());
                 let num_replicas = config.replicas.unwrap_or(1);
-                let made =
-                    kv::Config { bucket: name.clone(), description, history: 1, num_replicas, ..Default::default() };
+                let bucket = name.clone();
+                let made = kv::Config { bucket, description, history: 1, num_replicas, ..Default::default() };
                 jetstream.create_key_value(made).await.map_err(|error| {
                     StartError::Backend(format!("cannot make key-value bucket {name} in NATS: {}", reason(&error)))
                 })?
@@ -159,8 +159,8 @@ fn failed(error: &dyn std::error::Error) -> KeyValueError {
 
 /// A short time that is another one for each process.
 fn jitter() -> Duration {
-    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos());
-    Duration::from_micros(100 + u64::from(nanos / 100 % 900))
+    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos() / 100);
+    Duration::from_micros(100 + u64::from(nanos % 900))
 }
 
 #[async_trait]
@@ -191,7 +191,7 @@ impl KeyValue for Nats {
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        Ok(self.get(bucket, key).await?.is_some())
+        self.get(bucket, key).await.map(|value| value.is_some())
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
@@ -225,8 +225,7 @@ impl KeyValue for Nats {
                         tokio::time::sleep(jitter()).await;
                     }
                 }
-                // Whether it was carried out is not known, so it is not tried again.
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(failed(&error)), // Perhaps it was carried out: not again.
             }
         }
         Err(KeyValueError::Other(format!("others changed {key:?} each of {TRIES} times that we tried")))

@@ -115,24 +115,27 @@ async fn what_it_acknowledged_outlives_a_kill() {
         let remote = remote.clone();
         tasks.spawn(async move {
             let (key, mut sum) = (format!("n{n}"), 0);
-            while let Ok(next) = remote.increment("b".into(), key.clone(), 1).await {
-                assert_eq!(next, sum + 1);
-                sum = next;
-            }
-            (key, sum)
+            let error = loop {
+                match remote.increment("b".into(), key.clone(), 1).await {
+                    Ok(next) => assert_eq!(next, sum + 1),
+                    Err(error) => break error,
+                }
+                sum += 1;
+            };
+            (key, sum, error)
         });
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     process.child.kill().unwrap();
     process.child.wait().unwrap();
     let acknowledged = tasks.join_all().await;
-    assert!(acknowledged.iter().all(|(_, sum)| *sum > 0), "{acknowledged:?}");
+    assert!(acknowledged.iter().all(|(_, sum, _)| *sum > 0), "{acknowledged:?}");
     let error = remote.get("b".into(), "n0".into()).await.unwrap_err();
     assert_eq!(error, CallError::NoInstance("shop/cache".into()).into());
 
     let mut process = Process::start(launch(&options, dir.path()));
     assert_eq!(process.report(), Report::Health(Health::Ready));
-    for (key, sum) in acknowledged {
+    for (key, sum, _) in acknowledged {
         let found = remote.get("b".into(), key.clone()).await.unwrap().unwrap();
         let found: u64 = std::str::from_utf8(&found).unwrap().parse().unwrap();
         // One more may have been on its way.

@@ -87,7 +87,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
     if let Some(unknown) = options.names.iter().find(|name| !known.contains(&base(name))) {
         bail!("there is no row {unknown}; there are {}", known.join(", "));
     }
-    let wanted = |row: &str| options.names.is_empty() || options.names.iter().any(|name| name == row || name == base(row));
+    let wanted =
+        |row: &str| options.names.is_empty() || options.names.iter().any(|name| name == row || name == base(row));
     let bench = Bench {
         rounds: options.rounds,
         times: Times {
@@ -101,8 +102,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
     };
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for group in rows::GROUPS {
-        let chosen = |row: &&str| options.names.is_empty() || options.names.iter().any(|name| base(name) == *row);
-        if !group.rows.iter().any(|row| chosen(&row)) {
+        let chosen = |row: &str| options.names.is_empty() || options.names.iter().any(|name| base(name) == row);
+        if !group.rows.iter().any(|row| chosen(row)) {
             continue;
         }
         eprintln!("==> {}", group.rows.join(", "));

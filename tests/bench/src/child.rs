@@ -37,12 +37,7 @@ pub(crate) fn tied_to_us(program: &Path) -> Command {
 
 impl Child {
     /// Starts a program with its output in files in `dir`.
-    pub(crate) fn spawn(
-        name: &str,
-        program: &Path,
-        dir: &Path,
-        configure: impl FnOnce(&mut Command),
-    ) -> Result<Self> {
+    pub(crate) fn spawn(name: &str, program: &Path, dir: &Path, configure: impl FnOnce(&mut Command)) -> Result<Self> {
         let (output, log) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.log")));
         let mut command = tied_to_us(program);
         configure(&mut command);

@@ -205,7 +205,8 @@ mod tests {
         assert_eq!(answer_length(whole)?, Some(whole.len()));
         assert_eq!(answer_length(&whole[..whole.len() - 1])?, None);
         assert_eq!(answer_length(&whole[..20])?, None);
-        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n18\r\nHello from the lattice!\n\r\n0\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n18\r\nHello from the lattice!\n\r\n0\r\n\r\n";
         assert_eq!(answer_length(chunked)?, Some(chunked.len()));
         assert_eq!(answer_length(&chunked[..chunked.len() - 1])?, None);
         Ok(())

@@ -1,6 +1,6 @@
 //! hyper in front of one call to something else.
 
-use std::{convert::Infallible, future::Future, net::Ipv4Addr};
+use std::{convert::Infallible, net::Ipv4Addr};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;

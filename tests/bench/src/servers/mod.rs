@@ -7,7 +7,6 @@ mod nats;
 mod wasi;
 
 use std::{
-    future::Future,
     io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},

@@ -1,0 +1,107 @@
+//! examples/hello in one host, against what `wasmtime serve` does with it.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Result;
+
+use super::{Pairs, compared, rate_and_cpu};
+use crate::{
+    bench::Bench,
+    child::Child,
+    lattice::{Lattice, free_address, in_zone, web},
+    load::{Client, Load, first_answer},
+    report::{Row, Target},
+    servers::spawn_http,
+};
+
+/// How long an app or a server may take to its first answer.
+const FIRST: Duration = Duration::from_secs(20);
+
+/// Puts hello on a host of `zone`, behind an http-server on a host of zone a, and returns where it answers.
+pub(super) fn deploy(bench: &Bench, lattice: &Lattice, app: &str, zone: &str, options: &str) -> Result<SocketAddr> {
+    let (address, image) = (free_address()?, bench.guest("hello")?);
+    let spec = format!(
+        "  components:\n    hello: {{ image: \"{}\", {options} {} }}\n  providers:\n{}",
+        image.display(),
+        in_zone(zone),
+        web(address, "hello")
+    );
+    lattice.apply(app, &spec)?;
+    first_answer(address, "/", FIRST)?;
+    Ok(address)
+}
+
+/// A server and where it is.
+struct Server {
+    address: SocketAddr,
+    processes: Vec<u32>,
+}
+
+impl Server {
+    fn load(&self, bench: &Bench, connections: usize) -> Result<Load> {
+        Client { address: self.address, path: "/", connections, servers: &self.processes }.run(bench.times)
+    }
+}
+
+fn serve(bench: &Bench, dir: &Path) -> Result<(Child, Server)> {
+    let file = bench.guest("hello")?.display().to_string();
+    let (child, address) = spawn_http(dir, &["serve-wasm", &file])?;
+    let processes = vec![child.id()];
+    Ok((child, Server { address, processes }))
+}
+
+/// `wasmtime serve` itself, where the machine has it.
+fn wasmtime(bench: &Bench, dir: &Path) -> Result<Option<(Child, Server)>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(program) = std::env::split_paths(&path).map(|dir| dir.join("wasmtime")).find(|file| file.is_file()) else {
+        return Ok(None);
+    };
+    let (address, file) = (free_address()?, bench.guest("hello")?);
+    let child = Child::spawn("wasmtime", &program, dir, |wasmtime| {
+        wasmtime.args(["serve", "-S", "cli", "--addr", &address.to_string()]).arg(file);
+    })?;
+    first_answer(address, "/", FIRST)?;
+    let processes = vec![child.id()];
+    Ok(Some((child, Server { address, processes })))
+}
+
+pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
+    let lattice = Lattice::start(bench, &["a"])?;
+    let address = deploy(bench, &lattice, "hello", "a", "")?;
+    let ours = Server { address, processes: lattice.processes() };
+    let (_serve, serve) = serve(bench, lattice.dir.path())?;
+    let wasmtime = wasmtime(bench, lattice.dir.path())?;
+    let (mut at_16, mut at_64, mut binary) = (Vec::new(), Vec::new(), Vec::new());
+    bench.rounds(|| {
+        at_16.push((ours.load(bench, 16)?, serve.load(bench, 16)?));
+        at_64.push((ours.load(bench, 64)?, serve.load(bench, 64)?));
+        if let Some((_, wasmtime)) = &wasmtime {
+            binary.push((ours.load(bench, 16)?, wasmtime.load(bench, 16)?));
+        }
+        Ok(())
+    })?;
+    let [rate, cpu] = rate_and_cpu("http_hello_local", "serve", &at_16);
+    let mut rows = vec![rate.target(Target::RatioAtLeast(2.0)), cpu];
+    if !binary.is_empty() {
+        rows.push(compared("http_hello_local.wasmtime", "req/s", "wasmtime serve", &binary, |load| load.rate));
+    }
+    rows.push(p99(&at_64));
+    rows.push(compared("http_hello_local_p99.rps", "req/s", "serve", &at_64, |load| load.rate));
+    Ok(rows)
+}
+
+fn p99(pairs: &Pairs) -> Row {
+    compared("http_hello_local_p99", "ms", "serve", pairs, |load| load.p99_us / 1000.0).target(Target::RatioAtMost(0.5))
+}
+
+pub(super) fn reuse(bench: &Bench) -> Result<Vec<Row>> {
+    let lattice = Lattice::start(bench, &["a"])?;
+    let address = deploy(bench, &lattice, "hello", "a", "reuse: 1000,")?;
+    let ours = Server { address, processes: lattice.processes() };
+    let (_serve, serve) = serve(bench, lattice.dir.path())?;
+    let pairs = bench.rounds(|| Ok((ours.load(bench, 16)?, serve.load(bench, 16)?)))?;
+    let [rate, cpu] = rate_and_cpu("http_hello_reuse", "serve", &pairs);
+    let rate =
+        rate.target(Target::RatioAtLeast(4.0)).note("an instance of ours serves 1,000 requests, one of serve's one");
+    Ok(vec![rate, cpu])
+}

@@ -1,0 +1,219 @@
+//! HTTP as clients meet it: with the component on the listener's host.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use lattice_tests::{
+    Client, Lattice, get,
+    lattice::{head, image},
+    places::free_address,
+    request,
+};
+
+/// An app of one component; `server` and `component` are further settings of the two.
+fn app(name: &str, guest: &str, address: SocketAddr, route: &str, server: &str, component: &str) -> String {
+    format!(
+        "{}  components:\n    main: {{ image: {}{component} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \
+         \"{address}\"{server} }}, routes: {{ \"{route}\": main }} }}\n",
+        head(name),
+        image(guest)
+    )
+}
+
+#[test]
+fn a_connection_serves_many_requests_also_two_at_once_and_head_has_no_body() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", "", ""));
+    let mut client = Client::connect(address).unwrap();
+    for number in 0..10 {
+        let body = format!("body {number}");
+        let response = client.send("POST", "/", &[("content-type", "text/x-test")], body.as_bytes()).unwrap();
+        assert_eq!((response.status, response.text()), (200, body));
+        assert_eq!(response.header("content-type"), Some("text/x-test"));
+    }
+    let whole = client.get("/big?bytes=100").unwrap();
+    let head = client.send("HEAD", "/big?bytes=100", &[], b"").unwrap();
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-type"), whole.header("content-type"));
+    assert_eq!(client.get("/status?code=204").unwrap().status, 204);
+    assert_eq!(client.get("/status?code=418").unwrap().status, 418);
+
+    // Two requests in one write: the second must not be lost while the first is answered.
+    let two = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfirstPOST / HTTP/1.1\r\nhost: x\r\ncontent-length: \
+               6\r\n\r\nsecond";
+    client.write(two.as_bytes()).unwrap();
+    assert_eq!(client.read(false).unwrap().text(), "first");
+    assert_eq!(client.read(false).unwrap().text(), "second");
+    // One and a half: the first is answered although the second is not whole yet.
+    client.write(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\nGET /status?code=418 HT").unwrap();
+    assert_eq!(client.read(false).unwrap().status, 200);
+    client.write(b"TP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(client.read(false).unwrap().status, 418);
+
+    let last = client.send("GET", "/status?code=200", &[("connection", "close")], b"").unwrap();
+    assert_eq!(last.status, 200);
+    assert!(client.is_closed());
+
+    // Header values reach the component, and what belongs to the connection does not stay with it.
+    let response = Client::connect(address).unwrap().send("GET", "/headers", &[("x-one", "1")], b"").unwrap();
+    assert!(response.text().contains("x-one: 1\n"), "{}", response.text());
+}
+
+#[test]
+fn routes_go_by_host_name_and_path_and_apps_share_an_address() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("one", "hello", address, "/", "", ""));
+    lattice.apply(&app("two", "echo", address, "/two", "", ""));
+    lattice.apply(
+        &app("three", "kv", address, "shop.example.com/", "", ", links: { wasi:keyvalue: cache }")
+            .replace("  providers:\n", "  providers:\n    cache: { use: keyvalue-memory }\n"),
+    );
+    let ask = |host: &str, path: &str| Client::connect(address).unwrap().named(host).get(path).unwrap();
+    assert_eq!(ask("anything", "/").text(), "Hello from the lattice!\n");
+    assert_eq!(ask("anything", "/twofold").text(), "Hello from the lattice!\n", "a prefix ends at a slash");
+    assert_eq!(ask("anything", "/two/status").text(), "");
+    assert_eq!(ask("anything", "/two?x=1").status, 200);
+    assert_eq!(ask("shop.example.com", "/incr/a").text(), "1\n");
+    assert_eq!(ask("SHOP.example.com:8080", "/incr/a").text(), "2\n", "names have no case, and the port is cut off");
+
+    assert_eq!(lattice.ctl(&["delete", "one"]).code, Some(0));
+    let nowhere = ask("www.example.com", "/nowhere");
+    assert_eq!((nowhere.status, nowhere.text().as_str()), (404, "no route for www.example.com/nowhere\n"));
+    assert_eq!(ask("anything", "/two").status, 200, "the other apps are still there");
+    assert_eq!(ask("shop.example.com", "/incr/a").text(), "3\n");
+}
+
+#[test]
+fn bodies_stream_both_ways_when_local() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", ", maxBody: 16MiB", ""));
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+    let head = client.read_head().unwrap();
+    assert_eq!((head.status, head.header("transfer-encoding")), (200, Some("chunked")));
+    assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"first"[..]), "it comes before the last one is sent");
+    client.write(b"6\r\nsecond\r\n").unwrap();
+    assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"second"[..]));
+    client.write(b"0\r\n\r\n").unwrap();
+    assert_eq!(client.read_chunk().unwrap(), None);
+
+    let body: Vec<u8> = (0..8 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let echoed = client.send("POST", "/", &[], &body).unwrap();
+    assert_eq!(echoed.status, 200);
+    assert!(echoed.body == body, "8 MiB come back as they were, {} bytes did", echoed.body.len());
+    let big = client.get("/big?bytes=10000000").unwrap();
+    assert_eq!(big.body.len(), 10_000_000);
+    assert!(big.body.starts_with(b"abcdefghijklmnopqrstuvwxyzabc"));
+}
+
+#[test]
+fn requests_over_the_limits_and_bad_requests_are_refused() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", ", maxBody: 100KiB, maxHeaders: 16KiB", ""));
+    // With the length announced it is refused before anything is sent.
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n").unwrap();
+    let refused = client.read(false).unwrap();
+    assert_eq!(refused.status, 413);
+    assert_eq!(refused.text(), "a request body of 200000 bytes is over the limit of 102400 bytes\n");
+    assert_eq!(request(address, "POST", "/", &vec![1; 100 << 10]).unwrap().body.len(), 100 << 10, "the limit itself");
+
+    let huge = "y".repeat(40_000);
+    let refused = Client::connect(address).unwrap().send("GET", "/", &[("x", &huge)], b"").unwrap();
+    assert_eq!(refused.status, 431);
+    for bad in
+        ["NONSENSE\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"]
+    {
+        let mut client = Client::connect(address).unwrap();
+        client.write(bad.as_bytes()).unwrap();
+        assert_eq!(client.read(false).unwrap().status, 400, "{bad:?}");
+    }
+    assert_eq!(get(address, "/status").unwrap().status, 200, "nobody else was hurt");
+}
+
+#[test]
+fn a_body_that_grows_over_the_limit_never_looks_whole() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", ", maxBody: 100KiB", ""));
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    let chunk = format!("2000\r\n{}\r\n", "z".repeat(0x2000));
+    // The server may close in the midst of it.
+    let _ = client.write(chunk.repeat(20).as_bytes()).and_then(|()| client.write(b"0\r\n\r\n"));
+    match client.read(false) {
+        Ok(response) => assert_eq!(response.status, 413),
+        Err(error) => println!("broken off: {error}"),
+    }
+    assert_eq!(get(address, "/status").unwrap().status, 200);
+}
+
+#[test]
+fn a_full_component_refuses_at_once_and_says_when_to_come_again() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", "", ", limits: { concurrency: 1 }"));
+    let mut busy = Client::connect(address).unwrap();
+    busy.write(b"GET /sleep?ms=3000 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let started = Instant::now();
+    let (refused, took) = lattice.wait("a refusal", Duration::from_secs(2), || {
+        let asked = Instant::now();
+        let response = get(address, "/status").unwrap();
+        (response.status == 503).then(|| (response, asked.elapsed()))
+    });
+    assert!(took < Duration::from_millis(500), "at once, not after {took:?}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.text(), "echo/main is at its concurrency limit\n");
+    let slept = busy.read(false).unwrap();
+    assert_eq!((slept.status, slept.text().as_str()), (200, "slept\n"));
+    assert!(started.elapsed() >= Duration::from_millis(2900), "the one who was there first is not disturbed");
+    assert_eq!(get(address, "/status").unwrap().status, 200, "and then there is room again");
+}
+
+#[test]
+fn calls_end_at_their_deadline_whether_they_wait_or_compute() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("slow", "echo", address, "/", "", ", limits: { timeout: 300ms }"));
+    lattice.apply(&app("spin", "trap", address, "/loop", "", ", limits: { timeout: 300ms }"));
+    for path in ["/sleep?ms=60000", "/loop"] {
+        let asked = Instant::now();
+        let response = get(address, path).unwrap();
+        let took = asked.elapsed();
+        assert_eq!(response.status, 504, "{path}: {}", response.text());
+        assert_eq!(response.text(), "no answer within 300 ms\n");
+        assert!((250..2000).contains(&took.as_millis()), "{path} took {took:?}");
+    }
+    assert_eq!(get(address, "/sleep?ms=10").unwrap().status, 200);
+}
+
+#[test]
+fn a_client_that_goes_away_disturbs_nobody() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", "", ", limits: { concurrency: 4, timeout: 2s }"));
+    for _ in 0..8 {
+        let mut client = Client::connect(address).unwrap();
+        client.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf").unwrap();
+        // The component has begun to answer when the client leaves.
+        assert_eq!(client.read_head().unwrap().status, 200);
+        drop(client);
+        let mut client = Client::connect(address).unwrap();
+        client.write(b"GET /sleep?ms=60000 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        drop(client);
+    }
+    let free = || get(address, "/status").ok().filter(|response| response.status == 200);
+    lattice.wait("places that are free again", Duration::from_secs(5), free);
+    let mut client = Client::connect(address).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.send("POST", "/", &[], b"whole").unwrap().text(), "whole");
+    }
+}

@@ -1,0 +1,82 @@
+//! NATS dies and comes back, with its store.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
+
+use std::{net::SocketAddr, time::Duration};
+
+use lattice_tests::{
+    Lattice, Load, get,
+    lattice::{SETTLE, head, image},
+    load::failures,
+    places::free_address,
+};
+
+fn zone(zone: &str) -> String {
+    format!("placement: {{ require: {{ zone: [{zone}] }} }}")
+}
+
+/// A counter with its listener in zone a, the component in one and the data in another.
+fn counter(app: &str, address: SocketAddr, component: &str, cache: &str) -> String {
+    format!(
+        "{}  components:\n    counter: {{ image: {}, links: {{ wasi:keyvalue: cache }}, {} }}\n  providers:\n    web: {{ use: \
+         http-server, config: {{ address: \"{address}\" }}, routes: {{ /: counter }}, {} }}\n    cache: {{ use: \
+         keyvalue-memory, {} }}\n",
+        head(app),
+        image("counter"),
+        zone(component),
+        zone("a"),
+        zone(cache)
+    )
+}
+
+#[test]
+fn calls_between_hosts_and_apply_work_again_after_nats_is_killed_and_started() {
+    let mut lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&counter("far", address, "b", "a"));
+    assert_eq!(get(address, "/").unwrap().text(), "1\n");
+    let pids: Vec<_> = lattice.hosts.iter().map(|host| host.pid()).collect();
+
+    lattice.nats.stop();
+    let refused = get(address, "/").unwrap();
+    assert!(matches!(refused.status, 502..=504), "{} {}", refused.status, refused.text());
+    lattice.nats.restart().unwrap();
+
+    let numbers = || get(address, "/").ok().filter(|r| r.status == 200)?.text().trim().parse::<u64>().ok();
+    let number = lattice.wait("a call to the other host", SETTLE, numbers);
+    assert!((2..=100).contains(&number), "the memory in host a has lived on, so {number} follows 1");
+    assert_eq!(lattice.hosts.iter().map(|host| host.pid()).collect::<Vec<_>>(), pids, "nobody was restarted");
+    assert!(lattice.hosts.iter().all(|host| host.log().matches("joined the lattice").count() == 1));
+
+    let other = free_address();
+    let said = lattice.apply(&counter("near", other, "a", "b"));
+    assert!(said.contains("app near: ready"), "{said}");
+    assert_eq!(get(other, "/").unwrap().text(), "1\n");
+    let again = lattice.apply(&counter("far", address, "b", "a"));
+    assert!(again.contains("unchanged"), "what was applied before is still known: {again}");
+}
+
+#[test]
+fn a_local_app_serves_while_nats_is_away() {
+    let mut lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&counter("island", address, "a", "a"));
+    let load = Load::start(address, "/", 4);
+    load.wait_for(100);
+    lattice.nats.stop();
+    // Longer than the time after which a host that is silent counts as lost.
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        load.wait_for(50);
+    }
+    let output = lattice.ctl(&["status"]);
+    assert_eq!(output.code, Some(4), "NATS is away: {}", output.all());
+    lattice.nats.restart().unwrap();
+    lattice.wait_ready("island");
+    load.wait_for(100);
+    let answers = load.finish();
+    assert_eq!(failures(&answers), [], "of {} requests", answers.len());
+    let mut numbers: Vec<u64> = answers.iter().map(|a| a.outcome.as_ref().unwrap().trim().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=answers.len() as u64), "one unbroken sequence: nothing was restarted");
+}

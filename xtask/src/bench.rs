@@ -1,0 +1,62 @@
+//! `cargo xtask bench`: builds everything for release, fetches the servers, and runs `lattice-bench`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{
+    guests,
+    process::tied_to_us,
+    project::{self, cargo, run, step, target},
+    tools,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Rows to measure; all without one
+    names: Vec<String>,
+    /// Write the rows as JSON: an array of {name, value, unit, baseline_name, baseline_value, ratio}
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Rounds of each row; its figure is the median
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Length of each measurement in a round, in seconds
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+}
+
+/// What users run, and two backends as processes of their own.
+const MEASURED: [&str; 4] =
+    ["lattice-host", "lattice-ctl", "lattice-provider-keyvalue-redis", "lattice-provider-keyvalue-memory"];
+
+pub(crate) fn measure(options: &Options) -> Result<()> {
+    let nats_server = tools::nats_server()?;
+    let redis_server = tools::redis_server()?;
+    guests::build()?;
+    step("host, CLI and providers: building for release (some minutes the first time)", || build(&MEASURED))?;
+    // By itself: in one invocation cargo would build the host with the features that only the baselines want.
+    step("lattice-bench: building for release", || build(&["lattice-bench"]))?;
+    let binaries = target().join("release");
+    let mut bench = tied_to_us(&binaries.join("lattice-bench"))?;
+    bench.arg("run").args(&options.names);
+    bench.args(["--rounds", &options.rounds.to_string(), "--seconds", &options.seconds.to_string()]);
+    if let Some(file) = &options.json {
+        bench.arg("--json").arg(file);
+    }
+    bench
+        .env("LATTICE_BIN", binaries)
+        .env("LATTICE_GUESTS", project::guests())
+        .env("LATTICE_NATS_SERVER", nats_server)
+        .env("LATTICE_REDIS_SERVER", redis_server);
+    run(&mut bench)
+}
+
+fn build(packages: &[&str]) -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--release"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    run(&mut build)
+}
