@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     env,
+    ffi::OsString,
     hash::{BuildHasher, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -48,4 +49,16 @@ pub fn free_address() -> SocketAddr {
         }
     }
     panic!("no free port between 10000 and 20000");
+}
+
+/// A PATH on which nats-server is.
+pub fn path_with_nats() -> OsString {
+    let given = env::var_os("LATTICE_NATS_SERVER").map(PathBuf::from);
+    let folder = given.and_then(|program| Some(program.parent()?.as_os_str().to_owned()));
+    folder.or_else(|| env::var_os("PATH")).unwrap_or_default()
+}
+
+/// The folder of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

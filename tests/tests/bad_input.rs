@@ -53,9 +53,11 @@ fn shop(spec: &str) -> String {
 fn a_manifest_that_is_not_one_is_told_where_and_what_to_write() {
     let dir = folder();
     let dir = dir.path();
-    let begin = "a manifest begins with `apiVersion: lattice/v1`";
+    let begin = "begin with `apiVersion: lattice/v1`";
     refused(dir, "just some words\n", "1:1", "this is not a manifest", begin);
-    refused(dir, "\n", "1:1", "the manifest is empty", "apiVersion: lattice/v1");
+    refused(dir, "", "1:1", "the manifest is empty", begin);
+    refused(dir, "# later\n", "2:1", "the manifest is empty, or ends too early", begin);
+    refused(dir, "apiVersion: [lattice/v1\n", "1:13", "expected a text here", "without brackets");
     refused(
         dir,
         "apiVersion: lattice/v2\nkind: App\nmetadata: {name: x}\nspec: {}\n",
@@ -63,13 +65,12 @@ fn a_manifest_that_is_not_one_is_told_where_and_what_to_write() {
         "apiVersion is `lattice/v2`",
         "lattice/v1",
     );
-    for (text, line) in
-        [("apiVersion: lattice/v1\nkind: 'App\n", 2), ("apiVersion: lattice/v1\n\tkind: App\n", 2), ("a: b: c\n", 1)]
-    {
+    for text in ["apiVersion: lattice/v1\nkind: 'App\n", "apiVersion: lattice/v1\n\tkind: App\n", "kind: @App\n"] {
         let output = apply(dir, text);
         assert_eq!(output.code, Some(3), "{}", output.all());
-        assert!(output.stderr.starts_with(&format!("error: app.yaml:{line}:")), "{text:?}: {}", output.stderr);
-        assert!(output.stderr.contains("not YAML") && output.stderr.contains("help: "), "{text:?}: {}", output.stderr);
+        let line = output.stderr.lines().next().unwrap();
+        assert!(line.starts_with("error: app.yaml:") && line.contains(": not YAML: "), "{text:?}: {line}");
+        assert!(output.stderr.contains("  help: look for a quote, bracket"), "{text:?}: {}", output.stderr);
     }
 }
 

@@ -161,3 +161,27 @@ fn a_host_that_is_told_to_end_loses_no_request_when_another_copy_serves() {
 fn a_host_that_is_told_to_end_loses_no_request_even_with_the_only_copy() {
     a_leaving_host_loses_no_request(1);
 }
+
+#[test]
+fn a_host_that_is_told_to_end_hands_over_its_listener_too_and_the_last_one_does_not_wait() {
+    let mut lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&counter(address, "process", &zone("b")));
+    lattice.apply(&counter(address, "process", ""));
+    assert_eq!(get(address, "/").unwrap().status, 200);
+    lattice.host("b").ask_to_end();
+    let asked = Instant::now();
+    assert_eq!(lattice.host("b").wait_ended(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < FAILOVER, "it ended after {took:?}");
+    let serves = |path: &str| get(address, path).ok().filter(|response| response.status == 200);
+    lattice.wait("the app on the other host", FAILOVER, || serves("/").and(serves("/both")));
+    let id = lattice.host("a").id();
+    let status = lattice.wait_ready("counter");
+    assert!(["web", "counter", "cache", "both"].iter().all(|unit| status.hosts(unit) == [id.as_str()]));
+
+    let asked = Instant::now();
+    lattice.host("a").ask_to_end();
+    assert_eq!(lattice.host("a").wait_ended(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "with nobody to hand over to: {:?}", asked.elapsed());
+}

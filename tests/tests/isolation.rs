@@ -31,14 +31,14 @@ fn each_fault_answers_its_caller_in_time_and_stands_in_the_status() {
     let lattice = Lattice::start(1);
     let address = free_address();
     lattice.apply(&app("trap", "trap", address, ", limits: { memory: 32MiB, timeout: 400ms }"));
-    let mut faults = 0;
-    for (path, code, fault) in [
+    let faults = [
         ("/trap", 500, "unreachable"),
         ("/stack", 500, "wasm trap"),
         ("/eat", 500, "out of memory: the limit is 33554432 bytes"),
         ("/silent", 500, "without a response"),
         ("/loop", 504, "no answer within 400 ms"),
-    ] {
+    ];
+    for (before, (path, code, fault)) in faults.into_iter().enumerate() {
         let asked = Instant::now();
         let response = get(address, path).unwrap();
         let took = asked.elapsed();
@@ -47,10 +47,9 @@ fn each_fault_answers_its_caller_in_time_and_stands_in_the_status() {
         if code == 500 {
             assert_eq!(response.text(), "the component failed\n", "{path}: its insides are not its caller's business");
         }
-        faults += 1;
         let told = || {
             let instance = lattice.status("trap").instances("main").pop()?;
-            (instance.traps + instance.timeouts == faults).then_some(instance)
+            (instance.traps + instance.timeouts == before as u64 + 1).then_some(instance)
         };
         let instance = lattice.wait("the fault in the status", Duration::from_secs(5), told);
         assert!(instance.last_fault.contains(fault), "{path}: {}", instance.last_fault);

@@ -76,12 +76,22 @@ fn digest(guest: &str) -> String {
 
 #[test]
 fn the_backend_is_swapped_under_load_without_a_failed_request_or_a_lost_number() {
+    swap("");
+}
+
+#[test]
+fn a_backend_of_its_own_process_is_swapped_under_load_without_a_failed_request_or_a_lost_number() {
+    swap(", isolate: process");
+}
+
+fn swap(isolate: &str) {
     let redis = RedisServer::start().unwrap();
     let lattice = Lattice::start(2);
     let address = free_address();
-    let redis = format!("use: keyvalue-redis, config: {{ url: \"{}\" }}", redis.url());
-    let backends = ["use: keyvalue-memory", "use: keyvalue-nats", redis.as_str(), "use: keyvalue-redb"];
-    lattice.apply(&counter(address, backends[0]));
+    let redis = format!("keyvalue-redis, config: {{ url: \"{}\" }}", redis.url());
+    let backends = ["keyvalue-memory", "keyvalue-nats", redis.as_str(), "keyvalue-redb"];
+    let backends = backends.map(|backend| format!("use: {backend}{isolate}"));
+    lattice.apply(&counter(address, &backends[0]));
     let digest = lattice.status("counter").what("counter");
     let load = Load::start(address, "/", 16);
     load.wait_for(ANSWERS);
@@ -114,5 +124,39 @@ fn assert_unbroken(answers: &[Answer], backends: usize) {
         assert!(now > 0, "{number} was never given out, but {last} was");
         assert!(now <= before, "{number} came {now} times, and the one before it {before} times");
         before = now;
+    }
+}
+
+#[test]
+fn every_other_change_of_an_app_loses_no_request_either() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    let first = counter(address, "use: keyvalue-memory");
+    lattice.apply(&first);
+    let load = Load::start(address, "/", 8);
+    load.wait_for(100);
+    let steps = [
+        ("a new environment", "replicas: 2", "replicas: 2, env: { A: b }"),
+        ("one copy less", "replicas: 2", "replicas: 1"),
+        ("one copy more, and reuse", "replicas: 2", "replicas: 2, reuse: 50"),
+        ("another setting of the server", "\" }, routes", "\", maxBody: 1MiB }, routes"),
+        ("one more route", "/: counter", "/: counter, /more: counter"),
+        ("the data in a process", "keyvalue-memory", "keyvalue-memory, isolate: process"),
+        ("every call over the lattice", "wasi:keyvalue: cache", "wasi:keyvalue: { to: cache, transport: lattice }"),
+        ("back to the beginning", "", ""),
+    ];
+    let mut answered = 0;
+    for (what, from, to) in steps {
+        let changed = first.replacen(from, to, 1);
+        assert!(changed != first || from.is_empty(), "{what}");
+        lattice.apply(&changed);
+        load.wait_for(100);
+        assert!(load.answered() > answered);
+        answered = load.answered();
+    }
+    let answers = load.finish();
+    let failed = failures(&answers);
+    if !failed.is_empty() {
+        lattice.fail(&format!("of {} requests: {failed:?}", answers.len()));
     }
 }

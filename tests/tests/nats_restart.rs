@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use lattice_tests::{
     Lattice, Load, get,
     lattice::{SETTLE, head, image},
     load::failures,
     places::free_address,
+    process::runs,
 };
 
 fn zone(zone: &str) -> String {
@@ -33,13 +37,16 @@ fn counter(app: &str, address: SocketAddr, component: &str, cache: &str) -> Stri
 fn calls_between_hosts_and_apply_work_again_after_nats_is_killed_and_started() {
     let mut lattice = Lattice::start(2);
     let address = free_address();
-    lattice.apply(&counter("far", address, "b", "a"));
+    let far = counter("far", address, "b", "a").replacen("links:", "limits: { timeout: 1s }, links:", 1);
+    lattice.apply(&far);
     assert_eq!(get(address, "/").unwrap().text(), "1\n");
     let pids: Vec<_> = lattice.hosts.iter().map(|host| host.pid()).collect();
 
     lattice.nats.stop();
+    let asked = Instant::now();
     let refused = get(address, "/").unwrap();
     assert!(matches!(refused.status, 502..=504), "{} {}", refused.status, refused.text());
+    assert!(asked.elapsed() < Duration::from_secs(3), "an answer within its deadline, not after {:?}", asked.elapsed());
     lattice.nats.restart().unwrap();
 
     let numbers = || get(address, "/").ok().filter(|r| r.status == 200)?.text().trim().parse::<u64>().ok();
@@ -52,7 +59,7 @@ fn calls_between_hosts_and_apply_work_again_after_nats_is_killed_and_started() {
     let said = lattice.apply(&counter("near", other, "a", "b"));
     assert!(said.contains("app near: ready"), "{said}");
     assert_eq!(get(other, "/").unwrap().text(), "1\n");
-    let again = lattice.apply(&counter("far", address, "b", "a"));
+    let again = lattice.apply(&far);
     assert!(again.contains("unchanged"), "what was applied before is still known: {again}");
 }
 
@@ -65,7 +72,7 @@ fn a_local_app_serves_while_nats_is_away() {
     load.wait_for(100);
     lattice.nats.stop();
     // Longer than the time after which a host that is silent counts as lost.
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while began.elapsed() < Duration::from_secs(5) {
         load.wait_for(50);
     }
@@ -79,4 +86,25 @@ fn a_local_app_serves_while_nats_is_away() {
     let mut numbers: Vec<u64> = answers.iter().map(|a| a.outcome.as_ref().unwrap().trim().parse().unwrap()).collect();
     numbers.sort_unstable();
     assert!(numbers.iter().copied().eq(1..=answers.len() as u64), "one unbroken sequence: nothing was restarted");
+}
+
+#[test]
+fn hosts_and_their_providers_end_when_nats_is_away() {
+    let mut lattice = Lattice::start(2);
+    // Both hosts have a provider process.
+    for (app, zone) in [("one", "a"), ("two", "b")] {
+        let manifest = counter(app, free_address(), "a", zone)
+            .replace("use: keyvalue-memory", "use: keyvalue-memory, isolate: process");
+        lattice.apply(&manifest);
+    }
+    let providers: Vec<_> = lattice.hosts.iter().flat_map(|host| host.providers()).collect();
+    assert_eq!(providers.len(), 2);
+    lattice.nats.stop();
+    lattice.host("a").ask_to_end();
+    lattice.host("b").kill();
+    let asked = Instant::now();
+    let limit = Duration::from_secs(20);
+    lattice.wait("the end of all provider processes", limit, || providers.iter().all(|pid| !runs(*pid)).then_some(()));
+    assert_eq!(lattice.host("a").wait_ended(), Some(0), "it ends in peace");
+    assert!(asked.elapsed() < Duration::from_secs(10), "and in time, not after {:?}", asked.elapsed());
 }

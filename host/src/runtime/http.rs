@@ -49,11 +49,14 @@ impl HttpHandler for LoadedHttp {
 /// A loaded component as an HTTP handler.
 pub struct LoadedHttp(pub Arc<LoadedComponent>);
 
+/// Ends when the guest has ended.
+type GuestWork = dyn Future<Output = Result<(), CallError>> + Send;
+
 /// A guest at work on one request.
 struct Run {
     component: Arc<LoadedComponent>,
     /// `None` when it has ended.
-    guest: Option<Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>>,
+    guest: Option<Pin<Box<GuestWork>>>,
     deadline: Instant,
     /// Made when the guest first waits: most calls never do, and a timer for each would cost more than it gives.
     timer: Option<Pin<Box<Sleep>>>,

@@ -22,7 +22,7 @@ mod store;
 mod table;
 mod trace;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -36,6 +36,9 @@ pub use self::{
     trace::traced,
 };
 use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served};
+
+/// How long a flush may take.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// A cheap handle to one lattice.
 #[derive(Clone)]
@@ -136,12 +139,14 @@ impl Bus {
         }
     }
 
-    /// Sends what is buffered.
+    /// Sends what is buffered. While NATS is away that cannot be done, and after a moment is given up: whoever flushes
+    /// is about to end, and must.
     pub async fn flush(&self) {
-        if let Road::Nats(client) = &self.road
-            && let Err(error) = client.flush().await
-        {
-            tracing::debug!(%error, "flush failed");
+        let Road::Nats(client) = &self.road else { return };
+        match tokio::time::timeout(FLUSH, client.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "flush failed"),
+            Err(_) => tracing::debug!("NATS is away; what is not sent is lost"),
         }
     }
 }

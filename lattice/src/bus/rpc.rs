@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, RequestErrorKind, Subscriber};
+use async_nats::{
+    Client, HeaderMap, HeaderName, HeaderValue, Message, RequestErrorKind, Subscriber, connection::State,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -163,6 +165,10 @@ impl Server {
                 },
                 () = stop.cancelled() => break,
             }
+        }
+        // While NATS is away nothing comes, and nobody would say that the last message has come.
+        if self.client.connection_state() != State::Connected {
+            return;
         }
         // What the server had already sent is answered, not dropped.
         if let Err(error) = subscriber.drain().await {

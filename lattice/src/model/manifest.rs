@@ -201,11 +201,10 @@ fn problem(source: &str, error: &Error) -> Problem {
             Problem::new(format!("the key `{}` stands here twice", key.as_deref().unwrap_or("?")))
                 .help("remove one of the two")
         }
-        _ if source.trim().is_empty() => {
-            Problem::new("the manifest is empty").help("begin with `apiVersion: lattice/v1`")
-        }
+        _ if source.trim().is_empty() => Problem::new("the manifest is empty").help(BEGINNING_HELP),
+        Error::Eof { .. } => Problem::new("the manifest is empty, or ends too early").help(BEGINNING_HELP),
         Error::Unexpected { expected: "mapping start", .. } if !source.contains(':') => {
-            Problem::new("this is not a manifest").help("a manifest begins with `apiVersion: lattice/v1`")
+            Problem::new("this is not a manifest").help(BEGINNING_HELP)
         }
         Error::Unexpected { expected, .. } => expected_shape(expected),
         Error::InvalidScalar { ty, .. } => expected_scalar(ty, scalar_at(source, error)),
@@ -220,6 +219,7 @@ fn problem(source: &str, error: &Error) -> Problem {
     }
 }
 
+const BEGINNING_HELP: &str = "begin with `apiVersion: lattice/v1`";
 const NOT_YAML_HELP: &str = "look for a quote, bracket or `: ` too many or too few, and indent with spaces";
 
 fn expected_shape(expected: &str) -> Problem {

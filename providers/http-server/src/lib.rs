@@ -12,7 +12,13 @@ mod listener;
 mod respond;
 mod table;
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use lattice::{model::routes::Pattern, wire::InstanceId};
 use lattice_provider::http::HttpHandler;
@@ -62,17 +68,13 @@ impl HttpServers {
     ) -> Result<Listening, ListenError> {
         let mut listeners = self.listeners.lock().await;
         let key = config.address;
-        if !listeners.contains_key(&key) {
-            listeners.insert(key, Listener::bind(config).await.map_err(|source| explain(key, source))?);
-        }
-        let address = match listeners.get_mut(&key) {
-            Some(listener) => {
-                let routes = routes.into_iter().map(|(pattern, handler)| Route { pattern, handler });
-                listener.add(owner.clone(), config, routes.collect());
-                listener.address
-            }
-            None => key,
+        let listener = match listeners.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Listener::bind(config).await.map_err(|source| explain(key, source))?),
         };
+        let routes = routes.into_iter().map(|(pattern, handler)| Route { pattern, handler });
+        listener.add(owner.clone(), config, routes.collect());
+        let address = listener.address;
         Ok(Listening { servers: self.clone(), owner, key, address })
     }
 }

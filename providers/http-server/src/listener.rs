@@ -52,9 +52,7 @@ impl Listener {
             connections: TaskTracker::new(),
         };
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_buf_size(config.max_headers);
+        http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.max_headers);
         let accept = accept(socket, http, listener.live.clone(), listener.stop.clone(), listener.connections.clone());
         listener.connections.spawn(accept);
         listener.connections.close();
