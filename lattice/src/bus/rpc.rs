@@ -34,7 +34,8 @@ pub trait CallHandler: Send + Sync + 'static {
 pub enum Pace {
     /// It runs there until it first waits: for handlers that answer at once or wait for others.
     Light,
-    /// It gets a task of its own at once: for handlers that compute.
+    /// It gets a task of its own while others are under way: for handlers that compute. A lone call still begins on
+    /// the task that received it, which saves it the way to another core.
     Heavy,
 }
 
@@ -208,8 +209,12 @@ impl Server {
         };
         let mut call: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(call);
         // The first poll has no task to wake; if the call waits, the task that takes it over polls it again at once.
-        let done = self.pace == Pace::Light
-            && call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
+        let here = match self.pace {
+            Pace::Light => true,
+            // The task that receives is itself one of them.
+            Pace::Heavy => self.calls.len() <= 1,
+        };
+        let done = here && call.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
         if !done {
             self.calls.spawn(call);
         }

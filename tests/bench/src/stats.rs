@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use tokio::runtime::Runtime;
 
 use crate::bench::Times;
 
@@ -51,23 +52,39 @@ impl Latencies {
     }
 }
 
-/// Calls one after the other for as long as a measurement takes.
-pub(crate) async fn one_by_one(times: Times, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Latencies> {
-    let begin = Instant::now() + times.warm_up;
-    let end = begin + times.measured;
-    let mut latencies = Latencies::default();
-    loop {
-        let start = Instant::now();
-        if start >= end {
-            break;
+/// A runtime of the kind that a host has: what waits in it costs what it costs there.
+pub(crate) fn like_a_host() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Calls one after the other, in a task, for as long as a measurement takes.
+pub(crate) fn one_by_one<F>(
+    runtime: &Runtime,
+    times: Times,
+    mut call: impl FnMut() -> F + Send + 'static,
+) -> Result<Latencies>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let calls = async move {
+        let begin = Instant::now() + times.warm_up;
+        let end = begin + times.measured;
+        let mut latencies = Latencies::default();
+        loop {
+            let start = Instant::now();
+            if start >= end {
+                return Ok(latencies);
+            }
+            call().await?;
+            if start >= begin {
+                latencies.push(start.elapsed());
+            }
         }
-        call().await?;
-        if start >= begin {
-            latencies.push(start.elapsed());
-        }
-    }
+    };
+    let latencies: Result<Latencies> = runtime.block_on(runtime.spawn(calls))?;
+    let latencies = latencies?;
     if latencies.len() == 0 {
-        bail!("no call ended within {:?}", times.measured);
+        bail!("no call began within {:?}", times.measured);
     }
     Ok(latencies)
 }

@@ -31,7 +31,7 @@ use crate::{
     lattice::{Nats, Redis},
     report::{Row, Target},
     servers::spawn,
-    stats::one_by_one,
+    stats::{like_a_host, one_by_one},
 };
 
 const SUBJECT: &str = "baseline.echo";
@@ -89,31 +89,29 @@ pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
         config: serde_json::Map::new(),
     };
     let _provider = provider(bench, dir.path(), launch)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = like_a_host()?;
     let road = runtime.block_on(async {
         let bus = Bus::connect_for_calls(&options, lattice, "lattice-bench").await?;
         anyhow::Ok(Arc::new(Road { bus, unit, instance, caller: "bench/counter".parse()? }))
     })?;
     let (request, answer) = sizes(&road)?;
     let (_echo, _) = spawn(dir.path(), &["nats-echo", &nats.url, SUBJECT, "--answer", &answer.to_string()])?;
-    let (remote, times) = (KeyValueRemote(road), bench.times);
+    let (remote, times) = (Arc::new(KeyValueRemote(road)), bench.times);
     let client = runtime.block_on(async {
         remote.set(BUCKET.into(), KEY.into(), Bytes::from_static(VALUE)).await?;
         anyhow::Ok(async_nats::connect(&nats.url).await?)
     })?;
     let message = Bytes::from(vec![b'x'; request]);
     let mut rounds = bench.rounds(|| {
-        let ours = runtime.block_on(one_by_one(times, async || {
-            let value = remote.get(BUCKET.into(), KEY.into()).await?;
-            if value.as_deref() != Some(VALUE) {
-                bail!("another value than was set");
-            }
-            Ok(())
-        }))?;
-        let plain = runtime.block_on(one_by_one(times, async || {
-            client.request(SUBJECT, message.clone()).await?;
-            Ok(())
-        }))?;
+        let (remote, client, message) = (remote.clone(), client.clone(), message.clone());
+        let ours = one_by_one(&runtime, times, move || {
+            let remote = remote.clone();
+            async move { same(remote.get(BUCKET.into(), KEY.into()).await?.as_deref()) }
+        })?;
+        let plain = one_by_one(&runtime, times, move || {
+            let (client, message) = (client.clone(), message.clone());
+            async move { Ok(client.request(SUBJECT, message).await.map(drop)?) }
+        })?;
         Ok((ours, plain))
     })?;
     let mut row = |name: &str, share: f64| {
@@ -148,25 +146,33 @@ fn sizes(road: &Road) -> Result<(usize, usize)> {
 pub(super) fn redis_local(bench: &Bench) -> Result<Vec<Row>> {
     let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
     let redis = Redis::start(bench, dir.path())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = like_a_host()?;
     let times = bench.times;
     let engine = Runtime::new()?;
     let capability = runtime.block_on(backend(&redis, dir.path()))?;
     let Capability::KeyValue(store) = &capability;
     runtime.block_on(store.set(BUCKET.into(), KEY.into(), Bytes::from_static(VALUE)))?;
-    let fresh = component(bench, &engine, &capability, 1)?;
-    let reused = component(bench, &engine, &capability, 1000)?;
-    let mut direct =
-        runtime.block_on(async { redis::Client::open(redis.url.as_str())?.get_connection_manager().await })?;
-    let call = |component: &LoadedHttp| -> Result<f64> {
-        Ok(runtime.block_on(one_by_one(times, async || get(component).await))?.percentile(0.5))
+    let fresh = Arc::new(component(bench, &engine, &capability, 1)?);
+    let reused = Arc::new(component(bench, &engine, &capability, 1000)?);
+    let client = redis::Client::open(redis.url.as_str())?;
+    let direct = runtime.block_on(client.get_connection_manager())?;
+    let call = |component: &Arc<LoadedHttp>| -> Result<f64> {
+        let component = component.clone();
+        let latencies = one_by_one(&runtime, times, move || {
+            let component = component.clone();
+            async move { get(&component).await }
+        });
+        Ok(latencies?.percentile(0.5))
     };
     let rounds = bench.rounds(|| {
-        let (fresh, reused) = (call(&fresh)?, call(&reused)?);
-        let mut plain = runtime.block_on(one_by_one(times, async || {
-            let value: Vec<u8> = redis::cmd("GET").arg(stored_key()).query_async(&mut direct).await?;
-            if value == VALUE { Ok(()) } else { bail!("another value than was set") }
-        }))?;
+        let (fresh, reused, direct) = (call(&fresh)?, call(&reused)?, direct.clone());
+        let mut plain = one_by_one(&runtime, times, move || {
+            let mut direct = direct.clone();
+            async move {
+                let value: Option<Vec<u8>> = redis::cmd("GET").arg(stored_key()).query_async(&mut direct).await?;
+                same(value.as_deref())
+            }
+        })?;
         Ok((fresh, reused, plain.percentile(0.5)))
     })?;
     let row = |name: &str, of: fn(&(f64, f64, f64)) -> f64| {
@@ -179,6 +185,10 @@ pub(super) fn redis_local(bench: &Bench) -> Result<Vec<Row>> {
         ),
         row("kv_redis_local.reuse", |round| round.1).note("the same with an instance that lives on"),
     ])
+}
+
+fn same(value: Option<&[u8]>) -> Result<()> {
+    if value == Some(VALUE) { Ok(()) } else { bail!("another value than was set") }
 }
 
 fn stored_key() -> String {

@@ -12,7 +12,7 @@ use crate::{
     load::Client,
     report::{Row, Target},
     servers::{spawn, spawn_http},
-    stats::one_by_one,
+    stats::{like_a_host, one_by_one},
 };
 
 const SUBJECT: &str = "baseline.echo";
@@ -44,19 +44,19 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
 
 /// The median of plain requests to a process that echoes them, in microseconds.
 fn raw_request(bench: &Bench, url: &str) -> Result<f64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = async_nats::connect(url).await?;
-        let mut latencies = one_by_one(bench.times, async || {
+    let runtime = like_a_host()?;
+    let client = runtime.block_on(async_nats::connect(url))?;
+    let mut latencies = one_by_one(&runtime, bench.times, move || {
+        let client = client.clone();
+        async move {
             let answer = client.request(SUBJECT, Bytes::from_static(MESSAGE)).await?;
             if answer.payload.len() != MESSAGE.len() {
                 bail!("an echo of {} bytes", answer.payload.len());
             }
             Ok(())
-        })
-        .await?;
-        Ok(latencies.percentile(0.5))
-    })
+        }
+    })?;
+    Ok(latencies.percentile(0.5))
 }
 
 pub(super) fn rate(bench: &Bench) -> Result<Vec<Row>> {
