@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::{
     guests,
     process::{Interrupt, Process, tied_to_us},
-    project::{self, binaries, capture, cargo, root, step},
+    project::{self, binaries, capture, root, step},
     tools,
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    step("host, CLI and providers: building (some minutes the first time)", || project::build_binaries())?;
+    step("host, CLI and providers: building (some minutes the first time)", project::build_binaries)?;
     guests::build()
 }
 
