@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 
 /// The project's folder.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
+    // As cargo says now: with one target folder for several checkouts, what was compiled in may be another one's.
+    let xtask =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    xtask.parent().map_or_else(|| xtask.clone(), Path::to_owned)
 }
 
 /// Where cargo puts what it builds for this machine.
