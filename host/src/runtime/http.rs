@@ -168,12 +168,8 @@ impl http_body::Body for GuestInput {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Pin::new(&mut self.0).poll_frame(cx).map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                wasmtime_wasi_http::Error::HttpRequestBodySize(None)
-            } else {
-                tracing::debug!(%error, "a request's body ended early");
-                wasmtime_wasi_http::Error::HttpRequestBodySize(None)
-            }
+            tracing::debug!(%error, "a request's body ended early");
+            wasmtime_wasi_http::Error::HttpRequestBodySize(None)
         })
     }
 

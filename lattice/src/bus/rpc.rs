@@ -44,7 +44,6 @@ pub enum Pace {
 pub struct Serving {
     pub(super) stop: CancellationToken,
     pub(super) calls: TaskTracker,
-    pub(super) rejected: Arc<AtomicU64>,
 }
 
 impl Serving {
@@ -54,11 +53,6 @@ impl Serving {
         if tokio::time::timeout(limit, self.calls.wait()).await.is_err() {
             tracing::warn!(calls = self.calls.len(), ?limit, "calls are still under way; stopping all the same");
         }
-    }
-
-    /// Messages that were no calls of ours.
-    pub fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
     }
 }
 
@@ -126,8 +120,8 @@ pub(super) async fn serve(
     let subscriber = client.subscribe(served.to_string()).await.map_err(|e| transport(e.to_string()))?;
     // A subscription that the server has not seen yet would answer "no responders" to the first callers.
     round_trip(&client).await.map_err(transport)?;
-    let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new(), rejected: Arc::default() };
-    let server = Server { client, handler, pace, calls: serving.calls.clone(), rejected: serving.rejected.clone() };
+    let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
+    let server = Server { client, handler, pace, calls: serving.calls.clone(), rejected: AtomicU64::new(0) };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
     serving.calls.close();
     Ok(serving)
@@ -152,7 +146,8 @@ struct Server {
     handler: Arc<dyn CallHandler>,
     pace: Pace,
     calls: TaskTracker,
-    rejected: Arc<AtomicU64>,
+    /// Messages that were no calls of ours.
+    rejected: AtomicU64,
 }
 
 impl Server {

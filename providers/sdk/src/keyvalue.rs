@@ -219,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn the_functions_are_those_of_the_wit() {
+        let wit = include_str!("../../../wit/keyvalue/package.wit");
+        let named = |line: &'static str| line.trim().split_once(": func(").map(|(name, _)| name);
+        let mut written: Vec<_> = wit.lines().filter_map(named).collect();
+        let mut served = FUNCTIONS.to_vec();
+        written.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(served, written);
+    }
+
+    #[test]
     fn numbers_add_up_or_say_why_not() {
         assert_eq!(add("k", None, 3).unwrap(), 3);
         assert_eq!(add("k", Some(b"41"), 1).unwrap(), 42);
