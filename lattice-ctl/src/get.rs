@@ -257,6 +257,7 @@ impl Row for Link {
         let transport = match self.transport {
             Transport::Auto => "auto",
             Transport::Local => "local",
+            Transport::Fused => "fused",
             Transport::Lattice => "lattice",
         };
         vec![

@@ -65,6 +65,7 @@ impl Caller for Road {
                 caller: Some(self.caller.clone()),
                 content_type: ContentType::Postcard,
                 traceparent: None,
+                session: None,
             };
             match self.bus.call(&subject, &head, payload.clone()).await {
                 // Nothing has run: the next one may have it.

@@ -120,6 +120,8 @@ pub enum Transport {
     Auto,
     /// Only inside the host.
     Local,
+    /// Composed with the target into one component.
+    Fused,
     /// Always over NATS.
     Lattice,
 }
@@ -129,9 +131,22 @@ pub enum Transport {
 pub struct LinkSpec {
     /// `ns:pkg` or `ns:pkg/interface`, with or without a version.
     pub interface: String,
+    /// What the component may choose this link by, when it has several of one interface; `default` otherwise.
+    #[serde(default = "default_link")]
+    pub name: String,
     pub to: UnitId,
     pub transport: Transport,
     pub deadline_ms: Option<u64>,
+    /// Functions that may be called again when it is not known whether they ran: their names, or `*` for all.
+    #[serde(default)]
+    pub idempotent: Vec<String>,
+}
+
+/// The name of a link that has none.
+pub const DEFAULT_LINK: &str = "default";
+
+fn default_link() -> String {
+    DEFAULT_LINK.to_owned()
 }
 
 /// One route of an HTTP server.

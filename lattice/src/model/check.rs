@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{AppRecord, ComponentSpec, Isolation, Limits, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec},
+    app::{
+        AppRecord, ComponentSpec, DEFAULT_LINK, Isolation, Limits, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec,
+    },
     catalog::{self, ProviderKind},
     manifest::{Component, Link, Manifest, Provider, resolve_duration},
     problem::{Problem, suggest},
@@ -191,9 +193,14 @@ impl<'m> Checker<'m> {
                 self.problems.push(problem.help(could));
                 None
             }
-            Some(_) => {
-                Some(LinkSpec { interface: interface.value.clone(), to, transport: link.transport, deadline_ms })
-            }
+            Some(_) => Some(LinkSpec {
+                interface: interface.value.clone(),
+                name: DEFAULT_LINK.to_owned(),
+                to,
+                transport: link.transport,
+                deadline_ms,
+                idempotent: Vec::new(),
+            }),
             // A provider of an unknown kind has its own problem.
             None if self.manifest.spec.providers.0.iter().any(|(k, _)| k.value == link.to.value) => None,
             None => {

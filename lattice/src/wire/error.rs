@@ -31,6 +31,9 @@ pub enum CallError {
     /// The callee serves no such interface or function.
     #[error("not served here: {0}")]
     NotServed(String),
+    /// The session that the call belongs to has ended: its host is gone, its lease ran out, or its instance failed.
+    #[error("the instance that held this resource is gone: {0}")]
+    Gone(String),
     /// The caller may not do this.
     #[error("not allowed: {0}")]
     Denied(String),
@@ -47,10 +50,11 @@ pub enum ErrorCode {
     TooLarge,
     BadMessage,
     NotServed,
+    Gone,
     Denied,
 }
 
-const CODES: [(ErrorCode, &str); 9] = [
+const CODES: [(ErrorCode, &str); 10] = [
     (ErrorCode::NoInstance, "no-instance"),
     (ErrorCode::Overloaded, "overloaded"),
     (ErrorCode::Deadline, "deadline"),
@@ -59,6 +63,7 @@ const CODES: [(ErrorCode, &str); 9] = [
     (ErrorCode::TooLarge, "too-large"),
     (ErrorCode::BadMessage, "bad-message"),
     (ErrorCode::NotServed, "not-served"),
+    (ErrorCode::Gone, "gone"),
     (ErrorCode::Denied, "denied"),
 ];
 
@@ -92,6 +97,7 @@ impl CallError {
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::BadMessage(_) => ErrorCode::BadMessage,
             Self::NotServed(_) => ErrorCode::NotServed,
+            Self::Gone(_) => ErrorCode::Gone,
             Self::Denied(_) => ErrorCode::Denied,
         }
     }
@@ -100,7 +106,7 @@ impl CallError {
     pub fn wire_text(&self) -> String {
         let mut text = match self {
             Self::NoInstance(t) | Self::Overloaded(t) | Self::Transport(t) | Self::Trap(t) => t.clone(),
-            Self::BadMessage(t) | Self::NotServed(t) | Self::Denied(t) => t.clone(),
+            Self::BadMessage(t) | Self::NotServed(t) | Self::Gone(t) | Self::Denied(t) => t.clone(),
             Self::Deadline(after) => after.as_millis().to_string(),
             Self::TooLarge { what, size, limit } => format!("{size} {limit} {what}"),
         };
@@ -128,6 +134,7 @@ impl CallError {
             }
             ErrorCode::BadMessage => Self::BadMessage(text),
             ErrorCode::NotServed => Self::NotServed(text),
+            ErrorCode::Gone => Self::Gone(text),
             ErrorCode::Denied => Self::Denied(text),
         }
     }
@@ -154,6 +161,7 @@ mod tests {
             CallError::TooLarge { what: "a response body".into(), size: 10, limit: 5 },
             CallError::BadMessage("short".into()),
             CallError::NotServed("a:b/c".into()),
+            CallError::Gone("app/unit".into()),
             CallError::Denied("no link".into()),
         ];
         assert_eq!(all.len(), CODES.len());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::{
     codec::ContentType,
     error::{CallError, ErrorCode},
@@ -28,6 +30,8 @@ pub mod header {
     pub const CONTENT_TYPE: &str = "content-type";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
+    /// The session that the call belongs to: it runs in the instance that holds the resources made there.
+    pub const SESSION: &str = "lattice-session";
 }
 
 /// Header pairs, as they are handed to and taken from a transport.
@@ -45,6 +49,8 @@ pub struct CallHead {
     pub caller: Option<UnitId>,
     pub content_type: ContentType,
     pub traceparent: Option<String>,
+    /// The session that holds the resources which the call is about.
+    pub session: Option<Uuid>,
 }
 
 /// Why headers are not those of a call or a reply.
@@ -74,6 +80,9 @@ impl CallHead {
         }
         if let Some(traceparent) = &self.traceparent {
             put(header::TRACEPARENT, traceparent.clone());
+        }
+        if let Some(session) = &self.session {
+            put(header::SESSION, session.simple().to_string());
         }
     }
 
@@ -105,6 +114,10 @@ impl CallHead {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| bad(header::CALLER, text, "app/unit"))?),
         };
+        let session = match headers.get(header::SESSION) {
+            None => None,
+            Some(text) => Some(Uuid::try_parse(text).map_err(|_| bad(header::SESSION, text, "a UUID"))?),
+        };
         Ok(Self {
             interface: interface.parse().map_err(|_| wrong())?,
             function: function.to_owned(),
@@ -113,6 +126,7 @@ impl CallHead {
             content_type,
             // Anything that is not a trace context of the usual length is dropped rather than carried on.
             traceparent: headers.get(header::TRACEPARENT).filter(|t| t.len() == 55 && t.is_ascii()).map(str::to_owned),
+            session,
         })
     }
 }
@@ -174,6 +188,7 @@ mod tests {
             caller: Some("shop/cart".parse().unwrap()),
             content_type: ContentType::Json,
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+            session: Some(Uuid::from_u128(7)),
         }
     }
 

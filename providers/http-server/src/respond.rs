@@ -56,9 +56,11 @@ pub(crate) fn refuse(error: &CallError) -> Response<Body> {
         CallError::Trap(_) => StatusCode::INTERNAL_SERVER_ERROR,
         CallError::TooLarge { what, .. } if what.contains("request") => StatusCode::PAYLOAD_TOO_LARGE,
         CallError::Denied(_) => StatusCode::FORBIDDEN,
-        CallError::TooLarge { .. } | CallError::Transport(_) | CallError::BadMessage(_) | CallError::NotServed(_) => {
-            StatusCode::BAD_GATEWAY
-        }
+        CallError::TooLarge { .. }
+        | CallError::Transport(_)
+        | CallError::BadMessage(_)
+        | CallError::NotServed(_)
+        | CallError::Gone(_) => StatusCode::BAD_GATEWAY,
     };
     // What a component says when it traps is for its owner's log, not for whoever called it.
     let body = match error {

@@ -223,6 +223,7 @@ mod tests {
                 caller: None,
                 content_type: Default::default(),
                 traceparent: None,
+                session: None,
             };
             self.0.call(head, payload).await
         }

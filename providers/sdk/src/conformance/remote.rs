@@ -41,6 +41,7 @@ impl Caller for LatticeCaller {
             caller: None,
             content_type: ContentType::Postcard,
             traceparent: None,
+            session: None,
         };
         self.bus.call(&subject, &head, payload).await
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, NatsOptions},
-    model::app::{ComponentSpec, Limits, LinkSpec, Placement, Scale, Transport},
+    model::app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, Placement, Scale, Transport},
     wire::{
         CallError, CallHead, CallSubject, ContentType, Digest, InstanceId, Interface, LatticeName, ReplyStatus, UnitId,
         encode, header,
@@ -57,6 +57,7 @@ impl Road {
             caller: Some(self.caller.clone()),
             content_type: ContentType::Postcard,
             traceparent: None,
+            session: None,
         }
     }
 }
@@ -214,9 +215,11 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
     let interface = |name: &str| format!("wasi:keyvalue/{name}@0.2.0-draft").parse::<Interface>();
     let link = LinkSpec {
         interface: "wasi:keyvalue".into(),
+        name: DEFAULT_LINK.into(),
         to: cache.clone(),
         transport: Transport::Auto,
         deadline_ms: None,
+        idempotent: Vec::new(),
     };
     let spec = ComponentSpec {
         image: file.display().to_string(),
