@@ -30,7 +30,7 @@ use tokio::sync::watch;
 pub use self::{
     artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
     connect::{ConnectError, NatsOptions},
-    rpc::{CallHandler, Pace, Serving},
+    rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
     table::{Entry, Table, View},
     trace::traced,

@@ -135,11 +135,24 @@ pub struct LinkSpec {
     #[serde(default = "default_link")]
     pub name: String,
     pub to: UnitId,
+    #[serde(default)]
+    pub target: LinkTarget,
     pub transport: Transport,
     pub deadline_ms: Option<u64>,
     /// Functions that may be called again when it is not known whether they ran: their names, or `*` for all.
     #[serde(default)]
     pub idempotent: Vec<String>,
+}
+
+/// What a link leads to, which decides how its calls look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkTarget {
+    /// A provider of a capability: calls are those of its stateless interface in `wit/`.
+    #[default]
+    Provider,
+    /// A component: calls are those of the imported interface itself.
+    Component,
 }
 
 /// The name of a link that has none.

@@ -6,7 +6,8 @@ use serde_saphyr::Spanned;
 
 use super::{
     app::{
-        AppRecord, ComponentSpec, DEFAULT_LINK, Isolation, Limits, LinkSpec, ProviderSpec, RouteSpec, Scale, UnitSpec,
+        AppRecord, ComponentSpec, DEFAULT_LINK, Isolation, Limits, LinkSpec, LinkTarget, ProviderSpec, RouteSpec,
+        Scale, UnitSpec,
     },
     catalog::{self, ProviderKind},
     manifest::{Component, Link, Manifest, Provider, resolve_duration},
@@ -197,6 +198,7 @@ impl<'m> Checker<'m> {
                 interface: interface.value.clone(),
                 name: DEFAULT_LINK.to_owned(),
                 to,
+                target: LinkTarget::Provider,
                 transport: link.transport,
                 deadline_ms,
                 idempotent: Vec::new(),

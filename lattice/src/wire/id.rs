@@ -228,6 +228,33 @@ impl Interface {
         self.text.get(self.at + 1..)
     }
 
+    /// Whether something that exports this interface may serve an import of `wanted`, by the rules of semantic versions:
+    /// it has the same name, is not older, and nothing that breaks lies in between. Without a version, or before 0.1 or
+    /// a release, only the same version will do.
+    pub fn satisfies(&self, wanted: &Self) -> bool {
+        if self.unversioned() != wanted.unversioned() {
+            return false;
+        }
+        let release = |version: Option<&str>| {
+            // Build metadata does not count.
+            let version = version?.split('+').next()?;
+            let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+            let release = (parts.next()??, parts.next()??, parts.next()??);
+            parts.next().is_none().then_some(release)
+        };
+        match (release(self.version()), release(wanted.version())) {
+            (Some(has), Some(wants)) => {
+                let track = |(major, minor, patch): (u64, u64, u64)| match (major, minor) {
+                    (0, 0) => (0, 0, patch),
+                    (0, minor) => (0, minor, 0),
+                    (major, _) => (major, 0, 0),
+                };
+                track(has) == track(wants) && has >= wants
+            }
+            _ => self.version() == wanted.version(),
+        }
+    }
+
     /// Whether a link's key names this interface: `ns:pkg`, `ns:pkg/name`, each with or without a version.
     pub fn matches(&self, pattern: &str) -> bool {
         let (name, version) = pattern.split_once('@').map_or((pattern, None), |(n, v)| (n, Some(v)));
@@ -335,6 +362,39 @@ mod tests {
         }
         let error = "a.b".parse::<AppName>().unwrap_err().to_string();
         assert!(error.starts_with("app name \"a.b\" has the character '.'"), "{error}");
+    }
+
+    #[test]
+    fn versions_serve_each_other_by_the_rules() {
+        let satisfies = |has: &str, wants: &str| {
+            let interface = |version: &str| format!("a:b/c{version}").parse::<Interface>().unwrap();
+            interface(has).satisfies(&interface(wants))
+        };
+        for (has, wants) in [
+            ("@0.2.6", "@0.2.1"),
+            ("@0.2.1", "@0.2.1"),
+            ("@1.4.0", "@1.2.9"),
+            ("@1.2.3+build", "@1.2.3"),
+            ("@0.0.3", "@0.0.3"),
+            ("@0.2.0-draft", "@0.2.0-draft"),
+            ("", ""),
+        ] {
+            assert!(satisfies(has, wants), "{has} serves {wants}");
+        }
+        for (has, wants) in [
+            ("@0.2.1", "@0.2.6"),
+            ("@0.3.0", "@0.2.6"),
+            ("@2.0.0", "@1.0.0"),
+            ("@0.0.4", "@0.0.3"),
+            ("@0.2.0", "@0.2.0-draft"),
+            ("@0.2.0-draft2", "@0.2.0-draft"),
+            ("", "@1.0.0"),
+            ("@1.0.0", ""),
+        ] {
+            assert!(!satisfies(has, wants), "{has} does not serve {wants}");
+        }
+        let other: Interface = "a:b/d@1.0.0".parse().unwrap();
+        assert!(!other.satisfies(&"a:b/c@1.0.0".parse().unwrap()));
     }
 
     #[test]

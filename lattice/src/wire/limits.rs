@@ -22,3 +22,7 @@ pub const MAX_ERROR_TEXT: usize = 4096;
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest deadline that a message may ask for.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// How long an instance keeps resources for a holder that is silent; holders are heard three times as often.
+pub const SESSION_LEASE: Duration = Duration::from_secs(30);
+/// What holders of resources call: `renew()`, `drop(list<u32>)` and `end()`, each about the session in the headers.
+pub const SESSION_INTERFACE: &str = "lattice:session/holder";

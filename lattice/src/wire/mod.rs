@@ -8,6 +8,7 @@ mod http;
 mod id;
 mod limits;
 mod subject;
+pub mod value;
 
 pub use codec::{CodecError, ContentType, decode, encode};
 pub use error::{CallError, ErrorCode};

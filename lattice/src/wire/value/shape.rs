@@ -1,0 +1,215 @@
+use super::{ValueError, binary::Reader};
+
+/// A WIT type with its names expanded: everything that turning a value into another encoding needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    Bool,
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+    Char,
+    String,
+    List(Box<Shape>),
+    /// With its length.
+    FixedList(Box<Shape>, u32),
+    /// Keys and values.
+    Map(Box<(Shape, Shape)>),
+    Record(Box<[(Box<str>, Shape)]>),
+    Tuple(Box<[Shape]>),
+    Variant(Box<[(Box<str>, Option<Shape>)]>),
+    Enum(Box<[Box<str>]>),
+    Option(Box<Shape>),
+    Result(Option<Box<Shape>>, Option<Box<Shape>>),
+    Flags(Box<[Box<str>]>),
+    /// A resource, owned or borrowed: a number.
+    Handle,
+    /// A stream or a future: a ticket.
+    Stream,
+}
+
+/// What a function takes and returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionShape {
+    pub params: Box<[(Box<str>, Shape)]>,
+    pub result: Option<Shape>,
+}
+
+impl Shape {
+    /// Whether `null` is already a value of it in JSON, so that an option of it needs a form of its own.
+    pub(super) fn nullable(&self) -> bool {
+        matches!(self, Self::Option(_))
+    }
+}
+
+/// The canonical ABI's measures of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measures {
+    /// In bytes of a 32-bit memory.
+    pub size: u64,
+    pub align: u64,
+    /// Core values.
+    pub flat: u64,
+}
+
+impl Measures {
+    fn scalar(size: u64) -> Self {
+        Self { size, align: size, flat: 1 }
+    }
+
+    /// Parts one after the other.
+    fn sequence(parts: impl Iterator<Item = Measures>) -> Self {
+        let mut whole = Self { size: 0, align: 1, flat: 0 };
+        for part in parts {
+            whole.size = whole.size.next_multiple_of(part.align).saturating_add(part.size);
+            whole.align = whole.align.max(part.align);
+            whole.flat = whole.flat.saturating_add(part.flat);
+        }
+        whole.size = whole.size.next_multiple_of(whole.align);
+        whole
+    }
+
+    /// One of `count` cases.
+    fn choice(count: usize, payloads: impl Iterator<Item = Measures>) -> Self {
+        let tag = match count {
+            0..=0x100 => 1,
+            0x101..=0x1_0000 => 2,
+            _ => 4,
+        };
+        let mut whole = Self::scalar(tag);
+        let (mut size, mut flat) = (0, 0);
+        for payload in payloads {
+            whole.align = whole.align.max(payload.align);
+            size = size.max(payload.size);
+            flat = flat.max(payload.flat);
+        }
+        whole.size = tag.next_multiple_of(whole.align).saturating_add(size).next_multiple_of(whole.align);
+        whole.flat = 1 + flat;
+        whole
+    }
+}
+
+impl FunctionShape {
+    /// The measures of all parameters together.
+    pub fn params_measures(&self) -> Measures {
+        Measures::sequence(self.params.iter().map(|(_, shape)| shape.measures()))
+    }
+
+    /// Whether a caller may be given resources.
+    pub fn returns_handles(&self) -> bool {
+        self.result.as_ref().is_some_and(Shape::has_handles)
+    }
+
+    /// Whether it is about resources that the caller holds.
+    pub fn takes_handles(&self) -> bool {
+        self.params.iter().any(|(_, shape)| shape.has_handles())
+    }
+}
+
+impl Shape {
+    pub fn measures(&self) -> Measures {
+        match self {
+            Self::Bool | Self::S8 | Self::U8 => Measures::scalar(1),
+            Self::S16 | Self::U16 => Measures::scalar(2),
+            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Handle | Self::Stream => Measures::scalar(4),
+            Self::S64 | Self::U64 | Self::F64 => Measures::scalar(8),
+            Self::String | Self::List(_) | Self::Map(_) => Measures { size: 8, align: 4, flat: 2 },
+            Self::FixedList(of, length) => {
+                let (of, length) = (of.measures(), u64::from(*length));
+                Measures { size: of.size.saturating_mul(length), align: of.align, flat: of.flat.saturating_mul(length) }
+            }
+            Self::Record(fields) => Measures::sequence(fields.iter().map(|(_, shape)| shape.measures())),
+            Self::Tuple(parts) => Measures::sequence(parts.iter().map(Self::measures)),
+            Self::Variant(cases) => Measures::choice(
+                cases.len(),
+                cases.iter().filter_map(|(_, payload)| Some(payload.as_ref()?.measures())),
+            ),
+            Self::Enum(names) => Measures::choice(names.len(), std::iter::empty()),
+            Self::Option(of) => Measures::choice(2, std::iter::once(of.measures())),
+            Self::Result(ok, err) => Measures::choice(2, [ok, err].into_iter().flatten().map(|shape| shape.measures())),
+            Self::Flags(names) => match names.len() {
+                0..=8 => Measures::scalar(1),
+                9..=16 => Measures::scalar(2),
+                count => {
+                    let words = count.div_ceil(32) as u64;
+                    Measures { size: 4 * words, align: 4, flat: words }
+                }
+            },
+        }
+    }
+
+    /// Whether resources may be in its values.
+    pub fn has_handles(&self) -> bool {
+        match self {
+            Self::Handle => true,
+            Self::List(of) | Self::FixedList(of, _) | Self::Option(of) => of.has_handles(),
+            Self::Map(of) => of.0.has_handles() || of.1.has_handles(),
+            Self::Record(fields) => fields.iter().any(|(_, shape)| shape.has_handles()),
+            Self::Tuple(parts) => parts.iter().any(Self::has_handles),
+            Self::Variant(cases) => cases.iter().filter_map(|(_, payload)| payload.as_ref()).any(Self::has_handles),
+            Self::Result(ok, err) => [ok, err].into_iter().flatten().any(|shape| shape.has_handles()),
+            _ => false,
+        }
+    }
+
+    /// Checks that a value of this type comes next, and tells the resources in it.
+    pub fn scan(&self, from: &mut Reader<'_>, handles: &mut Vec<u32>) -> Result<(), ValueError> {
+        match self {
+            Self::Bool => drop(from.bool()?),
+            Self::S8 | Self::U8 => drop(from.byte()?),
+            Self::S16 => drop(from.integer::<i16>()?),
+            Self::U16 => drop(from.unsigned::<u16>()?),
+            Self::S32 => drop(from.integer::<i32>()?),
+            Self::U32 => drop(from.unsigned::<u32>()?),
+            Self::S64 | Self::U64 => drop(from.varint()?),
+            Self::F32 => drop(from.array::<4>()?),
+            Self::F64 => drop(from.array::<8>()?),
+            Self::Char => drop(from.char()?),
+            Self::String | Self::Stream => drop(from.text()?),
+            Self::Handle => handles.push(from.unsigned()?),
+            Self::List(of) if **of == Self::U8 => drop(from.bytes()?),
+            Self::List(of) => {
+                for _ in 0..from.length()? {
+                    of.scan(from, handles)?;
+                }
+            }
+            Self::FixedList(of, length) => {
+                for _ in 0..*length {
+                    of.scan(from, handles)?;
+                }
+            }
+            Self::Map(of) => {
+                for _ in 0..from.length()? {
+                    of.0.scan(from, handles)?;
+                    of.1.scan(from, handles)?;
+                }
+            }
+            Self::Record(fields) => fields.iter().try_for_each(|(_, shape)| shape.scan(from, handles))?,
+            Self::Tuple(parts) => parts.iter().try_for_each(|shape| shape.scan(from, handles))?,
+            Self::Variant(cases) => {
+                if let Some(payload) = &cases[from.case(cases.len())? as usize].1 {
+                    payload.scan(from, handles)?;
+                }
+            }
+            Self::Enum(names) => drop(from.case(names.len())?),
+            Self::Option(of) => {
+                if from.bool()? {
+                    of.scan(from, handles)?;
+                }
+            }
+            Self::Result(ok, err) => {
+                if let Some(payload) = if from.case(2)? == 0 { ok } else { err } {
+                    payload.scan(from, handles)?;
+                }
+            }
+            Self::Flags(names) => drop(from.take(names.len().div_ceil(8))?),
+        }
+        Ok(())
+    }
+}
