@@ -6,7 +6,7 @@ use std::{
 };
 
 use lattice::{
-    bus::Serving,
+    bus::{CallHandler, Serving},
     model::{
         app::UnitSpec,
         inventory::{Faults, InstanceReport, InstanceState},
@@ -43,7 +43,11 @@ pub(crate) struct Running {
 }
 
 pub(super) enum Kind {
-    Component { component: Arc<LoadedComponent>, http: Option<Arc<dyn HttpHandler>> },
+    Component {
+        component: Arc<LoadedComponent>,
+        http: Option<Arc<dyn HttpHandler>>,
+        functions: Option<Arc<dyn CallHandler>>,
+    },
     Backend(Capability),
     Server(Listening),
     Process(Process),
@@ -182,12 +186,12 @@ impl Slot {
     /// What can be called here without NATS.
     pub(super) fn local(&self, key: &Key) -> Option<LocalInstance> {
         let Life::Running { running, .. } = &self.life else { return None };
-        let (http, capability) = match &running.what {
-            Kind::Component { http, .. } => (http.clone(), None),
-            Kind::Backend(capability) => (None, Some(capability.clone())),
+        let (http, calls, capability) = match &running.what {
+            Kind::Component { http, functions, .. } => (http.clone(), functions.clone(), None),
+            Kind::Backend(capability) => (None, None, Some(capability.clone())),
             Kind::Server(_) | Kind::Process(_) => return None,
         };
-        Some(LocalInstance { unit: key.unit.clone(), revision: key.revision, http, capability })
+        Some(LocalInstance { unit: key.unit.clone(), revision: key.revision, http, capability, calls })
     }
 
     pub(super) fn report(&self, key: &Key) -> InstanceReport {

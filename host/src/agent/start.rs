@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
-    wire::{CallError, HostId, Served},
+    wire::{CallError, CallHead, HostId, Interface, Served},
 };
 use lattice_provider::{
     Health, StartError,
@@ -23,7 +25,7 @@ use super::{
 };
 use crate::{
     links::{ComponentLinks, HttpLink, Router},
-    runtime::{ArtifactCache, LoadedHttp, Runtime, cache::LoadError, component::PrepareError},
+    runtime::{ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError},
 };
 
 /// What every instance of this host is started with.
@@ -107,15 +109,40 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, spec);
     let component = here.runtime.prepare(&compiled, key.unit.clone(), spec, links)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
-    let serving = match &http {
-        Some(handler) => {
-            let served = HttpServed { handler: handler.clone(), max_body: here.bus.max_payload() };
-            Some(serve(here, key, Arc::new(served), Pace::Heavy).await?)
-        }
-        None => None,
+    let functions = LoadedFunctions::new(component.clone(), here.runtime.engine(), &compiled);
+    let mut serves: Vec<Interface> = functions.interfaces().cloned().collect();
+    serves.extend(http.is_some().then(http::interface));
+    serves.sort();
+    let callable = functions.interfaces().next().is_some();
+    let functions = callable.then(|| Arc::new(functions) as Arc<dyn CallHandler>);
+    let serving = if serves.is_empty() {
+        None
+    } else {
+        let max_body = here.bus.max_payload();
+        let http = http.clone().map(|handler| HttpServed { handler, max_body });
+        Some(serve(here, key, Arc::new(ComponentCalls { http, functions: functions.clone() }), Pace::Heavy).await?)
     };
-    let serves = if http.is_some() { vec![http::interface()] } else { Vec::new() };
-    Ok(Running { what: Kind::Component { component, http }, serving, serves, watching: CancellationToken::new() })
+    let what = Kind::Component { component, http, functions };
+    Ok(Running { what, serving, serves, watching: CancellationToken::new() })
+}
+
+/// What a component answers over the lattice.
+struct ComponentCalls {
+    http: Option<HttpServed>,
+    functions: Option<Arc<dyn CallHandler>>,
+}
+
+#[async_trait]
+impl CallHandler for ComponentCalls {
+    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        match (&self.http, &self.functions) {
+            (Some(http), _) if head.interface.unversioned() == http::interface().unversioned() => {
+                http.call(head, payload).await
+            }
+            (_, Some(functions)) => functions.call(head, payload).await,
+            _ => Err(CallError::NotServed(head.interface.to_string())),
+        }
+    }
 }
 
 async fn server(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<Running, StartFailure> {

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use lattice::{
     bus::Bus,
     model::app::{LinkSpec, RouteSpec, Transport},
-    wire::{CallError, CallHead, CallSubject, ContentType, DEFAULT_DEADLINE, Interface, UnitId},
+    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId},
 };
 use lattice_provider::{
     Caller, Capability,
@@ -19,96 +19,83 @@ use lattice_provider::{
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
-use super::router::Router;
+use super::{
+    road::{Outgoing, Road},
+    router::Router,
+};
 
-/// How long a call waits for an instance to appear when none is there: long enough to bridge a change that this host
-/// has not heard of yet, short enough to be an answer.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// Calls over NATS to whichever instance of a unit is there.
-struct Road {
-    bus: Bus,
-    router: Arc<Router>,
-    caller: UnitId,
-    to: UnitId,
+/// A road whose calls end at a time.
+struct Timed {
+    road: Arc<Road>,
+    /// For each call.
     deadline: Duration,
+    /// For all calls: what is left to the caller itself.
+    until: Option<Instant>,
+    /// Functions that may run twice.
+    idempotent: Arc<[String]>,
 }
 
 #[async_trait]
-impl Caller for Road {
+impl Caller for Timed {
     async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
-        let until = Instant::now() + self.deadline;
-        let patience = Instant::now() + PATIENCE.min(self.deadline);
-        let mut changes = self.router.changes();
-        let mut tried = Vec::new();
-        let mut last = CallError::NoInstance(self.to.to_string());
-        loop {
-            changes.mark_unchanged();
-            let picked = self.router.pick(&self.to, &tried);
-            let Some((instance, in_flight)) = picked else {
-                let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
-                if woken.is_err() {
-                    return Err(last);
-                }
-                continue;
-            };
-            let subject = CallSubject {
-                lattice: self.bus.lattice().clone(),
-                unit: self.to.clone(),
-                instance,
-                interface: interface.clone(),
-            };
-            let head = CallHead {
-                interface: interface.clone(),
-                function: function.to_owned(),
-                deadline: until.saturating_duration_since(Instant::now()),
-                caller: Some(self.caller.clone()),
-                content_type: ContentType::Postcard,
-                traceparent: None,
-                session: None,
-            };
-            match self.bus.call(&subject, &head, payload.clone()).await {
-                // Nothing has run: the next one may have it.
-                Err(error) if error.certainly_not_started() => {
-                    if matches!(error, CallError::NoInstance(_)) {
-                        in_flight.was_silent();
-                    }
-                    tried.push(subject.instance);
-                    last = error;
-                }
-                outcome => return outcome,
-            }
-        }
+        let own = Instant::now() + self.deadline;
+        let call = Outgoing {
+            interface,
+            function,
+            payload,
+            until: self.until.map_or(own, |until| until.min(own)),
+            session: None,
+            idempotent: is_idempotent(&self.idempotent, function),
+        };
+        self.road.call(&call).await.map(|(reply, _)| reply)
     }
+}
+
+pub(super) fn is_idempotent(functions: &[String], function: &str) -> bool {
+    functions.iter().any(|name| name == function || name == "*")
 }
 
 /// A link to a capability provider.
 pub struct Link {
     road: Arc<Road>,
     transport: Transport,
+    deadline: Duration,
+    idempotent: Arc<[String]>,
     remote: Arc<dyn KeyValue>,
 }
 
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
-        let deadline = spec.deadline_ms.map_or(DEFAULT_DEADLINE, Duration::from_millis);
-        let road = Arc::new(Road { bus, router, caller, to: spec.to.clone(), deadline });
-        Self { remote: Arc::new(KeyValueRemote(road.clone())), road, transport: spec.transport }
+        let deadline = deadline(spec);
+        let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
+        let idempotent: Arc<[String]> = spec.idempotent.clone().into();
+        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: idempotent.clone() };
+        let remote = Arc::new(KeyValueRemote(Arc::new(timed)));
+        Self { road, transport: spec.transport, deadline, idempotent, remote }
     }
 
-    /// The key-value store that the link leads to now.
-    pub fn key_value(&self) -> Arc<dyn KeyValue> {
-        if self.transport == Transport::Lattice {
+    /// The key-value store that the link leads to now, for a caller that has until `until`.
+    pub fn key_value(&self, until: Instant) -> Arc<dyn KeyValue> {
+        if self.transport != Transport::Lattice
+            && let Some(Capability::KeyValue(local)) = self.road.router.capability(&self.road.to)
+        {
+            return local;
+        }
+        if self.transport == Transport::Local {
+            return Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone()))));
+        }
+        if until >= Instant::now() + self.deadline {
             return self.remote.clone();
         }
-        match self.road.router.capability(&self.road.to) {
-            Some(Capability::KeyValue(local)) => local,
-            None if self.transport == Transport::Local => {
-                Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone()))))
-            }
-            None => self.remote.clone(),
-        }
+        let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
+        let timed = Timed { road, deadline: self.deadline, until: Some(until), idempotent };
+        Arc::new(KeyValueRemote(Arc::new(timed)))
     }
+}
+
+/// How long one call over a link may take.
+pub(super) fn deadline(spec: &LinkSpec) -> Duration {
+    spec.deadline_ms.map_or(DEFAULT_DEADLINE, Duration::from_millis)
 }
 
 /// Where a local link leads when its target is not on this host.
@@ -117,8 +104,12 @@ struct Nowhere(UnitId);
 #[async_trait]
 impl Caller for Nowhere {
     async fn call(&self, _: &Interface, _: &'static str, _: Bytes) -> Result<Bytes, CallError> {
-        Err(CallError::NoInstance(format!("{} on this host (the link's transport is local)", self.0)))
+        Err(nowhere(&self.0))
     }
+}
+
+pub(super) fn nowhere(to: &UnitId) -> CallError {
+    CallError::NoInstance(format!("{to} on this host (the link's transport is local)"))
 }
 
 /// A route's way to a component.
@@ -134,8 +125,9 @@ impl HttpLink {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, route: &RouteSpec) -> Self {
         let max_body = bus.max_payload();
         let deadline = Duration::from_millis(route.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus, router, caller, to: route.to.clone(), deadline });
-        Self { remote: HttpRemote { caller: road.clone(), max_body }, road }
+        let road = Arc::new(Road { bus, router, caller, to: route.to.clone() });
+        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: Arc::default() };
+        Self { remote: HttpRemote { caller: Arc::new(timed), max_body }, road }
     }
 }
 

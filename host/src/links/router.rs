@@ -11,11 +11,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use lattice::{
+    bus::CallHandler,
     model::inventory::HostRecord,
     wire::{InstanceId, UnitId},
 };
 use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// An instance in this host that can be called without NATS.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub struct LocalInstance {
     pub revision: u64,
     pub http: Option<Arc<dyn HttpHandler>>,
     pub capability: Option<Capability>,
+    /// What answers calls of the component's own interfaces.
+    pub calls: Option<Arc<dyn CallHandler>>,
 }
 
 /// An instance that is called over NATS.
@@ -41,6 +45,8 @@ struct Seen {
     in_flight: AtomicU32,
     /// Nobody answered there. Its host may be dead; until it tells its inventory anew, others are asked first.
     silent: AtomicBool,
+    /// No inventory has it any more: its host was lost, or it ended.
+    gone: CancellationToken,
 }
 
 /// Who can answer for one unit.
@@ -48,14 +54,23 @@ struct Seen {
 struct Targets {
     http: Option<Arc<dyn HttpHandler>>,
     capability: Option<Capability>,
+    calls: Option<Arc<dyn CallHandler>>,
     remotes: Vec<RemoteInstance>,
     /// The newest revision that takes calls; older ones get none.
     revision: u64,
 }
 
+/// What calls go by.
+#[derive(Default)]
+struct Table {
+    units: HashMap<UnitId, Targets>,
+    /// Every instance of every inventory, whether it takes calls or not.
+    seen: HashMap<InstanceId, Arc<Seen>>,
+}
+
 /// The table of a host.
 pub struct Router {
-    table: ArcSwap<HashMap<UnitId, Targets>>,
+    table: ArcSwap<Table>,
     changes: watch::Sender<()>,
 }
 
@@ -70,13 +85,19 @@ impl Router {
     /// Each inventory comes with its revision in the store.
     pub fn update<'a>(&self, hosts: impl IntoIterator<Item = (&'a HostRecord, u64)>, local: &[LocalInstance]) {
         let before = self.table.load();
-        let mut table: HashMap<UnitId, Targets> = HashMap::new();
+        let mut table = Table::default();
         for (host, told_at) in hosts {
-            for report in host.instances.iter().filter(|report| report.state.takes_calls()) {
-                let Some(targets) = newest(&mut table, &report.unit, report.revision) else { continue };
-                let known =
-                    before.get(&report.unit).and_then(|old| old.remotes.iter().find(|r| r.instance == report.instance));
-                let seen = known.map(|known| known.seen.clone()).unwrap_or_default();
+            for report in &host.instances {
+                let seen = before.seen.get(&report.instance).cloned().unwrap_or_default();
+                table.seen.insert(report.instance.clone(), seen.clone());
+                if !report.state.takes_calls() {
+                    continue;
+                }
+                let Some(targets) = newest(&mut table.units, &report.unit, report.revision) else { continue };
+                let known = before
+                    .units
+                    .get(&report.unit)
+                    .and_then(|old| old.remotes.iter().find(|r| r.instance == report.instance));
                 if known.is_none_or(|known| known.told_at != told_at) {
                     seen.silent.store(false, Ordering::Relaxed);
                 }
@@ -84,9 +105,15 @@ impl Router {
             }
         }
         for instance in local {
-            let Some(targets) = newest(&mut table, &instance.unit, instance.revision) else { continue };
+            let Some(targets) = newest(&mut table.units, &instance.unit, instance.revision) else { continue };
             targets.http = instance.http.clone();
             targets.capability = instance.capability.clone();
+            targets.calls = instance.calls.clone();
+        }
+        for (instance, seen) in &before.seen {
+            if !table.seen.contains_key(instance) {
+                seen.gone.cancel();
+            }
         }
         self.table.store(Arc::new(table));
         self.changes.send_replace(());
@@ -94,17 +121,29 @@ impl Router {
 
     /// The component that answers HTTP for `unit` in this host.
     pub fn http(&self, unit: &UnitId) -> Option<Arc<dyn HttpHandler>> {
-        self.table.load().get(unit)?.http.clone()
+        self.table.load().units.get(unit)?.http.clone()
     }
 
     /// What `unit` provides in this host.
     pub fn capability(&self, unit: &UnitId) -> Option<Capability> {
-        self.table.load().get(unit)?.capability.clone()
+        self.table.load().units.get(unit)?.capability.clone()
+    }
+
+    /// What answers calls of the interfaces of `unit` in this host.
+    pub(super) fn calls(&self, unit: &UnitId) -> Option<Arc<dyn CallHandler>> {
+        self.table.load().units.get(unit)?.calls.clone()
+    }
+
+    /// A call to `instance`, chosen by somebody else.
+    pub(super) fn follow(&self, instance: &InstanceId) -> InFlight {
+        // One that is not known never ends: whoever calls it hears that nobody is there.
+        let seen = self.table.load().seen.get(instance).cloned().unwrap_or_default();
+        InFlight::new(seen)
     }
 
     /// The instance of `unit` to call over NATS next, but none of `tried`.
     pub(super) fn pick(&self, unit: &UnitId, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
-        self.table.load().get(unit)?.pick(tried)
+        self.table.load().units.get(unit)?.pick(tried)
     }
 
     /// A receiver that wakes when the table was replaced.
@@ -126,6 +165,16 @@ fn newest<'t>(table: &'t mut HashMap<UnitId, Targets>, unit: &UnitId, revision: 
 pub(super) struct InFlight(Arc<Seen>);
 
 impl InFlight {
+    fn new(seen: Arc<Seen>) -> Self {
+        seen.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(seen)
+    }
+
+    /// Returns when the instance is gone.
+    pub(super) async fn gone(&self) {
+        self.0.gone.cancelled().await;
+    }
+
     /// Nobody answered there.
     pub(super) fn was_silent(&self) {
         self.0.silent.store(true, Ordering::Relaxed);
@@ -149,8 +198,7 @@ impl Targets {
             self.remotes.iter().filter(fits).collect::<Vec<_>>()
         };
         let chosen = least_busy(&left(false)).or_else(|| least_busy(&left(true)))?;
-        chosen.seen.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some((chosen.instance.clone(), InFlight(chosen.seen.clone())))
+        Some((chosen.instance.clone(), InFlight::new(chosen.seen.clone())))
     }
 }
 
@@ -223,14 +271,14 @@ mod tests {
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        assert_eq!(router.table.load()[&unit].remotes.len(), 2);
+        assert_eq!(router.table.load().units[&unit].remotes.len(), 2);
         let hosts = [
             host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]),
             host("B", &[("app/unit", 1, InstanceState::Ready)]),
         ];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
         let table = router.table.load();
-        let targets = &table[&unit];
+        let targets = &table.units[&unit];
         assert_eq!((targets.remotes.len(), targets.revision), (1, 2));
         let (instance, _guard) = targets.pick(&[]).unwrap();
         assert!(targets.pick(&[instance]).is_none());
@@ -244,7 +292,7 @@ mod tests {
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
         let table = router.table.load();
-        let targets = &table[&unit];
+        let targets = &table.units[&unit];
         let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
         let first = held.iter().filter(|(instance, _)| *instance == targets.remotes[0].instance).count();
         assert_eq!(first, 5);
@@ -262,7 +310,7 @@ mod tests {
         drop(in_flight);
         router.update(hosts.iter().map(|h| (h, 1)), &[]);
         let table = router.table.load();
-        let targets = &table[&unit];
+        let targets = &table.units[&unit];
         for _ in 0..10 {
             assert_ne!(targets.pick(&[]).unwrap().0, dead);
         }
@@ -270,7 +318,7 @@ mod tests {
         assert_eq!(targets.pick(&[other]).unwrap().0, dead, "better than nobody");
         router.update(hosts.iter().map(|h| (h, 2)), &[]);
         let table = router.table.load();
-        let targets = &table[&unit];
+        let targets = &table.units[&unit];
         assert!((0..10).any(|_| targets.pick(&[]).unwrap().0 == dead));
     }
 

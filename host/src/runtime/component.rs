@@ -22,7 +22,9 @@ use super::{
     engine::{self, EngineError},
     faults::FaultLog,
     guest::Guest,
-    keyvalue,
+    imports, keyvalue,
+    lens::Held,
+    session::Live,
 };
 use crate::links::ComponentLinks;
 
@@ -64,8 +66,15 @@ impl Runtime {
         if spec.limits.memory_bytes > engine::MAX_MEMORY {
             return Err(PrepareError::Memory { wanted: spec.limits.memory_bytes });
         }
-        let imports = |error: wasmtime::Error| PrepareError::Imports(format!("{error:#}"));
-        let pre = self.linker.instantiate_pre(component).map_err(imports)?;
+        let unsatisfied = |error: wasmtime::Error| PrepareError::Imports(format!("{error:#}"));
+        let pre = if links.functions.is_empty() {
+            self.linker.instantiate_pre(component).map_err(unsatisfied)?
+        } else {
+            // What it imports from other components is of its own types.
+            let mut linker = Linker::clone(&self.linker);
+            imports::define(&mut linker, &self.engine, component, &links).map_err(unsatisfied)?;
+            linker.instantiate_pre(component).map_err(unsatisfied)?
+        };
         let blueprint = Blueprint {
             unit: Arc::new(unit),
             http: ProxyPre::new(pre.clone()).ok(),
@@ -196,6 +205,15 @@ impl LoadedComponent {
         Guest::begin(&mut store, self.timeout);
         let proxy = pre.instantiate_async(&mut store).await.map_err(|error| self.explain(&store, &error))?;
         Ok(HttpInstance { store, proxy, calls_left: self.reuse })
+    }
+
+    /// A fresh instance for calls that may take `deadline` together.
+    pub(super) async fn live(&self, deadline: Duration) -> Result<Live, CallError> {
+        let mut store = Guest::store(&self.blueprint);
+        Guest::begin(&mut store, deadline);
+        let instance = self.blueprint.pre.instantiate_async(&mut store).await;
+        let instance = instance.map_err(|error| self.explain(&store, &error))?;
+        Ok(Live { store, instance, held: Held::default() })
     }
 
     /// Takes back an instance whose call ended well.

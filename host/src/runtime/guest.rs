@@ -9,7 +9,7 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable}
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{component::Blueprint, log::GuestLog};
+use super::{component::Blueprint, imports::HeldSessions, log::GuestLog};
 use crate::links::ComponentLinks;
 
 /// The data of a store.
@@ -20,6 +20,8 @@ pub(crate) struct Guest {
     hooks: DenyOutgoing,
     pub(super) memory: MemoryLimit,
     pub(super) links: Arc<ComponentLinks>,
+    /// Resources that it holds of other units.
+    pub(super) sessions: HeldSessions,
     deadline: Instant,
 }
 
@@ -42,6 +44,7 @@ impl Guest {
             hooks: DenyOutgoing,
             memory: MemoryLimit { limit: blueprint.memory, used: 0, refused: false },
             links: blueprint.links.clone(),
+            sessions: HeldSessions::default(),
             deadline: Instant::now(),
         };
         let mut store = Store::new(blueprint.engine(), guest);
@@ -57,6 +60,11 @@ impl Guest {
             }
         });
         store
+    }
+
+    /// When the call that is under way must have ended: what it calls itself has no longer.
+    pub(super) fn until(&self) -> Instant {
+        self.deadline
     }
 
     /// Prepares the store for a call that may take `timeout`.

@@ -69,7 +69,7 @@ impl Guest {
             Interface::Atomics => &self.links.keyvalue_atomics,
             Interface::Batch => &self.links.keyvalue_batch,
         };
-        Ok(link.as_ref().map(|link| (name, link.key_value())))
+        Ok(link.as_ref().map(|link| (name, link.key_value(self.until()))))
     }
 }
 

@@ -7,13 +7,19 @@
 pub mod cache;
 pub mod component;
 pub mod engine;
+mod exports;
 mod faults;
+mod functions;
 mod guest;
 mod http;
+mod imports;
 mod keyvalue;
+mod lens;
 mod log;
+mod session;
 
 pub use cache::ArtifactCache;
 pub use component::{LoadedComponent, Runtime};
 pub use engine::EngineError;
+pub use functions::LoadedFunctions;
 pub use http::LoadedHttp;

@@ -1,0 +1,87 @@
+//! A link whose calls are those of the WIT interface itself: to another component, or to a provider of an interface
+//! that this host has no road of its own for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use lattice::{
+    bus::{Bus, CallHandler, within},
+    model::app::{LinkSpec, Transport},
+    wire::{CallError, InstanceId, UnitId},
+};
+
+use super::{
+    link::{deadline, is_idempotent, nowhere},
+    road::{Outgoing, Road},
+    router::Router,
+};
+
+/// From an imported interface to a unit.
+pub struct FunctionLink {
+    road: Road,
+    transport: Transport,
+    deadline: Duration,
+    idempotent: Vec<String>,
+}
+
+/// The instance that a call went to.
+#[derive(Clone)]
+pub enum Place {
+    /// In this process.
+    Here(Arc<dyn CallHandler>),
+    There(InstanceId),
+}
+
+impl FunctionLink {
+    pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
+        let road = Road { bus, router, caller, to: spec.to.clone() };
+        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone() }
+    }
+
+    /// The unit that it leads to.
+    pub fn to(&self) -> &UnitId {
+        &self.road.to
+    }
+
+    /// How long one call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether `function` may run twice.
+    pub fn is_idempotent(&self, function: &str) -> bool {
+        is_idempotent(&self.idempotent, function)
+    }
+
+    /// Makes the call; where a session binds it, in `pinned` and nowhere else. Returns who answered.
+    pub(crate) async fn call(&self, call: Outgoing<'_>, pinned: Option<&Place>) -> Result<(Bytes, Place), CallError> {
+        match pinned {
+            Some(Place::Here(handler)) => {
+                self.call_here(handler, &call).await.map(|r| (r, Place::Here(handler.clone())))
+            }
+            Some(place @ Place::There(instance)) => {
+                Ok((self.road.call_instance(instance, &call).await?, place.clone()))
+            }
+            None => {
+                let here = match self.transport {
+                    Transport::Lattice => None,
+                    _ => self.road.router.calls(&self.road.to),
+                };
+                match here {
+                    Some(handler) => Ok((self.call_here(&handler, &call).await?, Place::Here(handler))),
+                    None if self.transport == Transport::Local => Err(nowhere(&self.road.to)),
+                    None => self.road.call(&call).await.map(|(reply, instance)| (reply, Place::There(instance))),
+                }
+            }
+        }
+    }
+
+    async fn call_here(&self, handler: &Arc<dyn CallHandler>, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
+        let left = call.until.saturating_duration_since(Instant::now());
+        let work = handler.call(call.head(&self.road.caller), call.payload.clone());
+        within(left, work).await.unwrap_or(Err(CallError::Deadline(left)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Calls over NATS to whichever instance of a unit is there.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use lattice::{
+    bus::Bus,
+    wire::{CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId},
+};
+use uuid::Uuid;
+
+use super::router::{InFlight, Router};
+
+/// How long a call waits for an instance to appear when none is there: long enough to bridge a change that this host
+/// has not heard of yet, short enough to be an answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One call, wherever it goes.
+pub(crate) struct Outgoing<'c> {
+    pub(crate) interface: &'c Interface,
+    pub(crate) function: &'c str,
+    pub(crate) payload: Bytes,
+    pub(crate) until: Instant,
+    pub(crate) session: Option<Uuid>,
+    /// Whether it may run twice.
+    pub(crate) idempotent: bool,
+}
+
+impl Outgoing<'_> {
+    pub(super) fn head(&self, caller: &UnitId) -> CallHead {
+        CallHead {
+            interface: self.interface.clone(),
+            function: self.function.to_owned(),
+            deadline: self.until.saturating_duration_since(Instant::now()),
+            caller: Some(caller.clone()),
+            content_type: ContentType::Postcard,
+            traceparent: None,
+            session: self.session,
+        }
+    }
+}
+
+/// The way from one unit to another.
+pub(super) struct Road {
+    pub(super) bus: Bus,
+    pub(super) router: Arc<Router>,
+    pub(super) caller: UnitId,
+    pub(super) to: UnitId,
+}
+
+impl Road {
+    /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
+    pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
+        let patience = call.until.min(Instant::now() + PATIENCE);
+        let mut changes = self.router.changes();
+        let mut tried = Vec::new();
+        let mut last = CallError::NoInstance(self.to.to_string());
+        loop {
+            changes.mark_unchanged();
+            let Some((instance, in_flight)) = self.router.pick(&self.to, &tried) else {
+                let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
+                if woken.is_err() {
+                    return Err(last);
+                }
+                continue;
+            };
+            match self.send(&instance, call, &in_flight).await {
+                Ok(reply) => return Ok((reply, instance)),
+                // Nothing has run: the next one may have it.
+                Err(error) if error.certainly_not_started() => {
+                    if matches!(error, CallError::NoInstance(_)) {
+                        in_flight.was_silent();
+                    }
+                    tried.push(instance);
+                    last = error;
+                }
+                Err(error @ CallError::Transport(_)) if call.idempotent && Instant::now() < call.until => {
+                    tried.push(instance);
+                    last = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Calls `instance`, and nobody else.
+    pub(super) async fn call_instance(&self, instance: &InstanceId, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
+        let in_flight = self.router.follow(instance);
+        match self.send(instance, call, &in_flight).await {
+            Err(CallError::NoInstance(_)) => Err(CallError::Gone(format!("{} on {instance}", self.to))),
+            outcome => outcome,
+        }
+    }
+
+    async fn send(&self, instance: &InstanceId, call: &Outgoing<'_>, in_flight: &InFlight) -> Result<Bytes, CallError> {
+        let subject = CallSubject {
+            lattice: self.bus.lattice().clone(),
+            unit: self.to.clone(),
+            instance: instance.clone(),
+            interface: call.interface.clone(),
+        };
+        let head = call.head(&self.caller);
+        // Either arm may be dropped: giving up a call is what the other side is told of.
+        tokio::select! {
+            biased;
+            reply = self.bus.call(&subject, &head, call.payload.clone()) => reply,
+            () = in_flight.gone() => Err(CallError::Transport(format!("the host of {} is lost", self.to))),
+        }
+    }
+}

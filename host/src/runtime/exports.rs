@@ -1,0 +1,115 @@
+//! What a component exports besides HTTP, and calling it.
+
+use std::collections::HashMap;
+
+use lattice::wire::{
+    CallError, Interface,
+    value::{FunctionShape, Shape},
+};
+use wasmtime::{
+    Engine, Store,
+    component::{Component, ComponentExportIndex, Instance, types::ComponentItem},
+};
+
+use super::{
+    guest::Guest,
+    lens::{ExportRoad, Held, Lifted, function_shape},
+};
+
+/// Packages whose exports the host calls in ways of its own.
+const OWN_ROADS: [&str; 2] = ["wasi:http", "wasi:cli"];
+
+/// The functions of a component that others may call.
+#[derive(Default)]
+pub(super) struct Exports {
+    /// By the interface's name without its version.
+    interfaces: HashMap<String, ExportedInterface>,
+}
+
+struct ExportedInterface {
+    name: Interface,
+    functions: HashMap<String, Result<ExportedFunction, String>>,
+}
+
+/// A function that can be called.
+pub(super) struct ExportedFunction {
+    index: ComponentExportIndex,
+    pub(super) shape: FunctionShape,
+    road: ExportRoad,
+}
+
+impl Exports {
+    pub(super) fn of(engine: &Engine, component: &Component) -> Self {
+        let mut interfaces = HashMap::new();
+        for (name, item) in component.component_type().exports(engine) {
+            let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+            let Ok(interface) = name.parse::<Interface>() else { continue };
+            if OWN_ROADS.contains(&interface.package()) {
+                continue;
+            }
+            let Some(parent) = component.get_export_index(None, name) else { continue };
+            let function = |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
+                let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
+                let index = component.get_export_index(Some(&parent), function)?;
+                let exported = function_shape(&ty)
+                    .map_err(|error| error.to_string())
+                    .and_then(|shape| ExportedFunction::new(index, shape));
+                Some((function.to_owned(), exported))
+            };
+            let functions = instance.exports(engine).filter_map(function).collect();
+            interfaces.insert(interface.unversioned().to_owned(), ExportedInterface { name: interface, functions });
+        }
+        Self { interfaces }
+    }
+
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values().map(|exported| &exported.name)
+    }
+
+    /// The function that a call means.
+    pub(super) fn find(&self, interface: &Interface, function: &str) -> Result<&ExportedFunction, CallError> {
+        let not_served = |text: String| CallError::NotServed(text);
+        let Some(exported) = self.interfaces.get(interface.unversioned()) else {
+            return Err(not_served(interface.to_string()));
+        };
+        // A caller that names no version takes what is there.
+        if interface.version().is_some() && !exported.name.satisfies(interface) {
+            return Err(not_served(format!("{interface} (this component exports {})", exported.name)));
+        }
+        match exported.functions.get(function) {
+            Some(Ok(function)) => Ok(function),
+            Some(Err(reason)) => Err(not_served(format!("{interface}#{function}: {reason}"))),
+            None => Err(not_served(format!("{interface}#{function}"))),
+        }
+    }
+}
+
+impl ExportedFunction {
+    fn new(index: ComponentExportIndex, shape: FunctionShape) -> Result<Self, String> {
+        Ok(Self { index, road: ExportRoad::of(&shape)?, shape })
+    }
+
+    /// Calls it in `instance`.
+    pub(super) async fn call(
+        &self,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+        bytes: &[u8],
+        held: &Held,
+    ) -> wasmtime::Result<Lifted> {
+        let Some(func) = instance.get_func(&mut *store, self.index) else {
+            wasmtime::bail!("an export that the component's type declares is not there");
+        };
+        self.road.call(store, func, bytes, held).await
+    }
+
+    /// Checks that `bytes` are arguments for it, and tells the resources in them.
+    pub(super) fn check(&self, bytes: &[u8]) -> Result<Vec<u32>, CallError> {
+        let mut handles = Vec::new();
+        let mut reader = lattice::wire::value::binary::Reader::new(bytes);
+        let scan = |(_, shape): &(Box<str>, Shape)| shape.scan(&mut reader, &mut handles);
+        self.shape.params.iter().try_for_each(scan)?;
+        reader.finish()?;
+        Ok(handles)
+    }
+}

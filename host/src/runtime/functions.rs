@@ -1,0 +1,197 @@
+//! A component that answers calls of its own interfaces, from this host or another one.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lattice::{
+    bus::CallHandler,
+    wire::{
+        CallError, CallHead, ContentType, Interface, SESSION_INTERFACE,
+        value::{Shape, ValueError, binary::Reader, json},
+    },
+};
+use uuid::Uuid;
+use wasmtime::{Engine, component::Component};
+
+use super::{
+    component::{LoadedComponent, Permit},
+    exports::{ExportedFunction, Exports},
+    guest::Guest,
+    lens::{Held, HeldResource, Lifted, UnknownResource},
+    session::{Live, MAX_RESOURCES, Session, Sessions},
+};
+
+/// The functions of a component, ready for calls.
+pub struct LoadedFunctions {
+    component: Arc<LoadedComponent>,
+    exports: Exports,
+    sessions: Arc<Sessions>,
+}
+
+impl LoadedFunctions {
+    pub fn new(loaded: Arc<LoadedComponent>, engine: &Engine, component: &Component) -> Self {
+        Self { component: loaded, exports: Exports::of(engine, component), sessions: Arc::default() }
+    }
+
+    /// What can be called.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.exports.interfaces()
+    }
+
+    /// A call in an instance of its own, which is kept when the caller now holds resources of it.
+    async fn call_fresh(
+        &self,
+        function: &ExportedFunction,
+        bytes: &[u8],
+        deadline: Duration,
+        session: Option<Uuid>,
+        _permit: Permit,
+    ) -> Result<Vec<u8>, CallError> {
+        let mut live = self.component.live(deadline).await?;
+        let lifted = function.call(&mut live.store, &live.instance, bytes, &live.held).await;
+        let lifted = lifted.map_err(|error| self.explain(&live, &error))?;
+        if lifted.given.is_empty() {
+            return Ok(lifted.bytes);
+        }
+        let Some(session) = session else {
+            return Err(CallError::BadMessage("the answer has resources, and the caller has no session".into()));
+        };
+        let bytes = keep(&mut live.held, lifted)?;
+        self.sessions.begin(session, live)?;
+        Ok(bytes)
+    }
+
+    /// A call in the instance that holds the caller's resources.
+    async fn call_session(
+        &self,
+        session: &Session,
+        function: &ExportedFunction,
+        bytes: &[u8],
+        deadline: Duration,
+        _permit: Permit,
+    ) -> Result<Vec<u8>, CallError> {
+        // Before the instance is touched: a message that is wrong must not cost the caller what it holds.
+        let numbers = function.check(bytes)?;
+        let mut place = session.live.lock().await;
+        let Some(mut live) = place.take() else { return Err(self.gone()) };
+        if let Some(unknown) = numbers.iter().find(|number| !live.held.0.contains_key(number)) {
+            let error = CallError::Gone(format!("{} has no resource {unknown}", self.component.unit()));
+            *place = Some(live);
+            return Err(error);
+        }
+        Guest::begin(&mut live.store, deadline);
+        // While it runs it is not in its place: a call that is given up leaves an instance in the middle of something.
+        let lifted = function.call(&mut live.store, &live.instance, bytes, &live.held).await;
+        let lifted = lifted.map_err(|error| self.explain(&live, &error))?;
+        live.held.0.retain(|_, held| !held.spent.load(Ordering::Relaxed));
+        let bytes = keep(&mut live.held, lifted)?;
+        *place = Some(live);
+        Ok(bytes)
+    }
+
+    /// What holders of resources say: that they are there, or that they are done.
+    async fn control(&self, head: &CallHead, payload: &[u8]) -> Result<Bytes, CallError> {
+        let Some(id) = head.session else {
+            return Err(CallError::BadMessage("a call about a session, without one".into()));
+        };
+        let session = self.sessions.find(&id).ok_or_else(|| self.gone())?;
+        match head.function.as_str() {
+            "renew" => {}
+            "end" => self.sessions.end(&id),
+            "drop" => {
+                let numbers: Vec<u32> = lattice::wire::decode::<(Vec<u32>,)>(head.content_type, payload)?.0;
+                if self.drop_resources(&session, &numbers, head.deadline).await {
+                    self.sessions.end(&id);
+                }
+            }
+            other => return Err(CallError::NotServed(format!("{}#{other}", head.interface))),
+        }
+        Ok(Bytes::new())
+    }
+
+    /// Runs the destructors; whether nothing is left to keep the instance for.
+    async fn drop_resources(&self, session: &Session, numbers: &[u32], deadline: Duration) -> bool {
+        let mut place = session.live.lock().await;
+        let Some(mut live) = place.take() else { return true };
+        Guest::begin(&mut live.store, deadline.min(self.component.timeout()));
+        for number in numbers {
+            let Some(held) = live.held.0.remove(number) else { continue };
+            if let Err(error) = held.resource.resource_drop_async(&mut live.store).await {
+                self.component.record(&self.explain(&live, &error));
+                return true;
+            }
+        }
+        let done = live.held.0.is_empty();
+        *place = Some(live);
+        done
+    }
+
+    fn gone(&self) -> CallError {
+        CallError::Gone(format!("{}: its session has ended", self.component.unit()))
+    }
+
+    fn explain(&self, live: &Live, error: &wasmtime::Error) -> CallError {
+        if let Some(error) = error.downcast_ref::<ValueError>() {
+            return CallError::BadMessage(error.to_string());
+        }
+        match error.downcast_ref::<UnknownResource>() {
+            Some(error) => CallError::Gone(format!("{}: {error}", self.component.unit())),
+            None => self.component.explain(&live.store, error),
+        }
+    }
+}
+
+/// Takes what the instance gave away into its keeping.
+fn keep(held: &mut Held, lifted: Lifted) -> Result<Vec<u8>, CallError> {
+    for (number, resource) in lifted.given {
+        held.0.insert(number, HeldResource { resource, spent: false.into() });
+    }
+    if held.0.len() > MAX_RESOURCES {
+        return Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources")));
+    }
+    Ok(lifted.bytes)
+}
+
+#[async_trait]
+impl CallHandler for LoadedFunctions {
+    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        if head.interface.unversioned() == SESSION_INTERFACE {
+            return self.control(&head, &payload).await;
+        }
+        let function = self.exports.find(&head.interface, &head.function)?;
+        let bytes = match head.content_type {
+            ContentType::Postcard => payload,
+            ContentType::Json => json::arguments_from_json(&function.shape, &payload)?.into(),
+        };
+        let deadline = head.deadline.min(self.component.timeout());
+        let permit = self.component.permit()?;
+        let session = head.session.and_then(|id| self.sessions.find(&id));
+        let outcome = match session {
+            Some(session) => self.call_session(&session, function, &bytes, deadline, permit).await,
+            None if function.shape.takes_handles() && !function.check(&bytes)?.is_empty() => Err(self.gone()),
+            None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
+        };
+        let result = outcome.inspect_err(|error| {
+            if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
+                self.component.record(error);
+            }
+        })?;
+        match head.content_type {
+            ContentType::Postcard => Ok(result.into()),
+            ContentType::Json => Ok(json::result_to_json(function.shape.result.as_ref(), &result)?.into()),
+        }
+    }
+}
+
+/// The resources in a result.
+pub(super) fn resources_in(shape: Option<&Shape>, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+    let mut numbers = Vec::new();
+    if let Some(shape) = shape.filter(|shape| shape.has_handles()) {
+        shape.scan(&mut Reader::new(bytes), &mut numbers)?;
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,251 @@
+//! What a component imports from other components: functions of any type, and resources that live elsewhere.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use lattice::wire::{
+    CallError, ContentType, Interface, SESSION_INTERFACE, SESSION_LEASE, UnitId, encode,
+    value::{FunctionShape, Shape, binary::put_bytes},
+};
+use uuid::Uuid;
+use wasmtime::{
+    Engine, StoreContextMut, bail,
+    component::{Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
+};
+
+use super::{
+    functions::resources_in,
+    guest::Guest,
+    lens::{self, LatticeResource, Lifted, function_shape},
+};
+use crate::links::{ComponentLinks, FunctionLink, Outgoing, Place};
+
+/// Defines every interface of `component` that `links` lead to units called by WIT.
+pub(super) fn define(
+    linker: &mut Linker<Guest>,
+    engine: &Engine,
+    component: &Component,
+    links: &ComponentLinks,
+) -> wasmtime::Result<()> {
+    // A component may be linked for an interface that the host has a road of its own for.
+    linker.allow_shadowing(true);
+    for (name, item) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        let Some(link) = links.functions.get(name) else { continue };
+        let interface: Interface = name.parse()?;
+        let mut into = linker.instance(name)?;
+        for (item_name, item) in instance.exports(engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(ty) => {
+                    let shape = match function_shape(&ty) {
+                        Ok(shape) => shape,
+                        Err(error) => bail!("{interface}#{item_name}: {error}"),
+                    };
+                    let import = Arc::new(ImportedFunction::new(link, &interface, item_name, shape.clone()));
+                    lens::define(&mut into, item_name, &shape, move |store, args| {
+                        let import = import.clone();
+                        Box::new(async move { import.call(store, args).await })
+                    })?;
+                }
+                ComponentItem::Resource(_) => define_resource(&mut into, item_name, link.to().clone())?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn define_resource(into: &mut LinkerInstance<'_, Guest>, name: &str, unit: UnitId) -> wasmtime::Result<()> {
+    into.resource_async(name, ResourceType::host::<LatticeResource>(), move |mut store, number| {
+        let drop = store.data_mut().sessions.dropped(&unit, number);
+        Box::new(async move {
+            if let Some(drop) = drop {
+                drop.await;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// A function of another unit.
+struct ImportedFunction {
+    link: Arc<FunctionLink>,
+    interface: Interface,
+    function: String,
+    shape: FunctionShape,
+    /// Whether a call is about resources in any way.
+    has_resources: bool,
+    idempotent: bool,
+}
+
+impl ImportedFunction {
+    fn new(link: &Arc<FunctionLink>, interface: &Interface, function: &str, shape: FunctionShape) -> Self {
+        Self {
+            link: link.clone(),
+            interface: interface.clone(),
+            function: function.to_owned(),
+            has_resources: shape.takes_handles() || shape.returns_handles(),
+            shape,
+            idempotent: link.is_idempotent(function),
+        }
+    }
+
+    async fn call(&self, mut store: StoreContextMut<'_, Guest>, args: Lifted) -> wasmtime::Result<Vec<u8>> {
+        if !args.given.is_empty() {
+            bail!("{}#{} was given a resource of the caller's own", self.interface, self.function);
+        }
+        match self.answer(&mut store, args).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => match self.shape.result.as_ref().and_then(|result| as_value(result, &error)) {
+                Some(bytes) => Ok(bytes),
+                None => bail!("{}#{} of {}: {error}", self.interface, self.function, self.link.to()),
+            },
+        }
+    }
+
+    async fn answer(&self, store: &mut StoreContextMut<'_, Guest>, args: Lifted) -> Result<Vec<u8>, CallError> {
+        let unit = self.link.to();
+        let guest = store.data_mut();
+        let until = guest.until().min(Instant::now() + self.link.deadline());
+        for number in &args.returned {
+            guest.sessions.forget(unit, *number);
+        }
+        let bound = guest.sessions.find(unit);
+        let session = match (bound, self.has_resources) {
+            (Some(bound), _) => Some(bound.id),
+            (None, true) => Some(Uuid::now_v7()),
+            (None, false) => None,
+        };
+        let pinned = bound.map(|bound| bound.place.clone());
+        let call = Outgoing {
+            interface: &self.interface,
+            function: &self.function,
+            payload: args.bytes.into(),
+            until,
+            session,
+            idempotent: self.idempotent,
+        };
+        let (reply, place) = self.link.call(call, pinned.as_ref()).await?;
+        if let (Some(result), Some(session)) = (&self.shape.result, session) {
+            let numbers = resources_in(Some(result), &reply)?;
+            store.data_mut().sessions.received(&self.link, session, place, numbers);
+        }
+        Ok(reply.into())
+    }
+}
+
+/// The error as a value, where the function's own error can carry it: a text, or a case for what has no other.
+fn as_value(result: &Shape, error: &CallError) -> Option<Vec<u8>> {
+    let Shape::Result(_, Some(shape)) = result else { return None };
+    let mut bytes = vec![1];
+    match &**shape {
+        Shape::String => {}
+        Shape::Variant(cases) => {
+            let carries = |(name, payload): &(Box<str>, Option<Shape>)| match payload {
+                Some(Shape::String) => &**name == "other",
+                Some(Shape::Option(of)) => &**name == "internal-error" && **of == Shape::String,
+                _ => false,
+            };
+            let case = cases.iter().position(carries)?;
+            lattice::wire::value::binary::put_varint(&mut bytes, case as u64);
+            if matches!(cases[case].1, Some(Shape::Option(_))) {
+                bytes.push(1);
+            }
+        }
+        _ => return None,
+    }
+    put_bytes(&mut bytes, error.to_string().as_bytes());
+    Some(bytes)
+}
+
+/// The resources that a guest holds of other units: one session a unit.
+#[derive(Default)]
+pub(super) struct HeldSessions(BTreeMap<UnitId, HeldSession>);
+
+/// A session with one unit. Dropping it ends the session there.
+struct HeldSession {
+    id: Uuid,
+    place: Place,
+    link: Arc<FunctionLink>,
+    numbers: HashSet<u32>,
+    /// Tells the holder of the instance that we are still there.
+    renewing: tokio::task::AbortHandle,
+}
+
+/// How long telling an instance about resources may take.
+const CONTROL: Duration = Duration::from_secs(5);
+
+impl HeldSessions {
+    fn find(&self, unit: &UnitId) -> Option<&HeldSession> {
+        self.0.get(unit)
+    }
+
+    /// The guest gave a resource back: it is the instance's own again.
+    fn forget(&mut self, unit: &UnitId, number: u32) {
+        if let Some(session) = self.0.get_mut(unit) {
+            session.numbers.remove(&number);
+        }
+    }
+
+    fn received(&mut self, link: &Arc<FunctionLink>, id: Uuid, place: Place, numbers: Vec<u32>) {
+        if let Some(session) = self.0.get_mut(link.to()) {
+            session.numbers.extend(numbers);
+            if session.numbers.is_empty() {
+                self.0.remove(link.to());
+            }
+        } else if !numbers.is_empty() {
+            let renewing = tokio::spawn(renew(link.clone(), id, place.clone())).abort_handle();
+            let session =
+                HeldSession { id, place, link: link.clone(), numbers: numbers.into_iter().collect(), renewing };
+            self.0.insert(link.to().clone(), session);
+        }
+    }
+
+    /// The guest dropped a resource: tells its instance, and ends when that has run the destructor.
+    fn dropped(&mut self, unit: &UnitId, number: u32) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let session = self.0.get_mut(unit)?;
+        session.numbers.remove(&number);
+        let payload = encode(ContentType::Postcard, &([number].as_slice(),)).ok()?;
+        let (link, id, place) = (session.link.clone(), session.id, session.place.clone());
+        // The last one: what it would be told when it ends, it is told now.
+        let ended = if session.numbers.is_empty() { self.0.remove(unit) } else { None };
+        Some(async move {
+            control(&link, "drop", id, &place, payload).await;
+            drop(ended);
+        })
+    }
+}
+
+impl Drop for HeldSession {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        if self.numbers.is_empty() {
+            return;
+        }
+        // Whoever drops a store does not wait for the other side.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (link, id, place) = (self.link.clone(), self.id, self.place.clone());
+            runtime.spawn(async move { control(&link, "end", id, &place, Bytes::new()).await });
+        }
+    }
+}
+
+async fn renew(link: Arc<FunctionLink>, id: Uuid, place: Place) {
+    loop {
+        tokio::time::sleep(SESSION_LEASE / 3).await;
+        control(&link, "renew", id, &place, Bytes::new()).await;
+    }
+}
+
+async fn control(link: &FunctionLink, function: &str, session: Uuid, place: &Place, payload: Bytes) {
+    let Ok(interface) = SESSION_INTERFACE.parse() else { return };
+    let until = Instant::now() + CONTROL;
+    let call = Outgoing { interface: &interface, function, payload, until, session: Some(session), idempotent: false };
+    if let Err(error) = link.call(call, Some(place)).await {
+        tracing::debug!(unit = %link.to(), function, %error, "an instance with resources of ours does not answer");
+    }
+}

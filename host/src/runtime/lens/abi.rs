@@ -1,0 +1,135 @@
+//! The types that carry bytes through wasmtime's static road.
+//!
+//! That road fixes two things by type that differ from function to function: how many core values a parameter list
+//! takes (`N`), and how large it is in memory when it takes too many (`SIZE`). Everything else is looked up in the
+//! component's own tables at each call.
+#![expect(unsafe_code, reason = "wasmtime's interface; see the module's SAFETY notes")]
+
+use std::mem::MaybeUninit;
+
+use wasmtime::{
+    Result, ValRaw,
+    component::{
+        __internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext},
+        ComponentNamedList, ComponentType, Lift, Lower,
+    },
+};
+
+use super::{
+    Held, Lifted,
+    lift::{At, lift},
+    lower::{To, lower},
+};
+
+/// Values that come out of a guest in `N` core values, or in memory.
+pub(super) struct Out<const N: usize>(pub(super) Lifted);
+
+/// Values on their way into a guest in `N` core values, or in `SIZE` bytes of memory.
+pub(super) struct In<'b, const N: usize, const SIZE: u32> {
+    pub(super) bytes: &'b [u8],
+    pub(super) held: &'b Held,
+}
+
+/// [`In`] for the results of an import, which wasmtime keeps until the import has ended.
+pub(super) struct Back<const N: usize>(pub(super) Vec<u8>);
+
+const fn abi(size: u32) -> CanonicalAbiInfo {
+    // Only memory that wasmtime itself allocates or checks by this type goes by these numbers: for what is read, the
+    // place is all that counts.
+    let align = if size == 0 { 1 } else { 8 };
+    CanonicalAbiInfo { size32: size, align32: align, size64: size, align64: align, flat_count: None }
+}
+
+// SAFETY (all of `ComponentType`): `Lower` is an array of `ValRaw`, as it must be. That any function's types are accepted
+// is right because lifting and lowering go by the types that the component itself declares, which they are given, and
+// check every slot and every offset.
+unsafe impl<const N: usize> ComponentType for Out<N> {
+    type Lower = [ValRaw; N];
+    const ABI: CanonicalAbiInfo = abi(0);
+
+    fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<const N: usize> ComponentNamedList for Out<N> {}
+
+// SAFETY: reads the slots that it is given and bounds-checked memory.
+unsafe impl<const N: usize> Lift for Out<N> {
+    fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &[ValRaw; N]) -> Result<Self> {
+        lift(cx, ty, At::Flat(src)).map(Self)
+    }
+
+    fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Result<Self> {
+        // `bytes` is an empty part of the memory (`SIZE32` is 0), and tells where the values begin.
+        let offset = (bytes.as_ptr() as usize).wrapping_sub(cx.memory().as_ptr() as usize);
+        lift(cx, ty, At::Memory(offset)).map(Self)
+    }
+}
+
+// SAFETY: see the first.
+unsafe impl<const N: usize, const SIZE: u32> ComponentType for In<'_, N, SIZE> {
+    type Lower = [ValRaw; N];
+    const ABI: CanonicalAbiInfo = abi(SIZE);
+
+    fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<const N: usize, const SIZE: u32> ComponentNamedList for In<'_, N, SIZE> {}
+
+// SAFETY: fills every slot of `dst` before the values are written over them.
+unsafe impl<const N: usize, const SIZE: u32> Lower for In<'_, N, SIZE> {
+    fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<[ValRaw; N]>,
+    ) -> Result<()> {
+        lower(cx, ty, self.bytes, self.held, To::Flat(zeroed(dst)))
+    }
+
+    fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
+        lower(cx, ty, self.bytes, self.held, To::Memory(offset))
+    }
+}
+
+// SAFETY: see the first.
+unsafe impl<const N: usize> ComponentType for Back<N> {
+    type Lower = [ValRaw; N];
+    const ABI: CanonicalAbiInfo = abi(0);
+
+    fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<const N: usize> ComponentNamedList for Back<N> {}
+
+// SAFETY: fills every slot of `dst` before the values are written over them.
+unsafe impl<const N: usize> Lower for Back<N> {
+    fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<[ValRaw; N]>,
+    ) -> Result<()> {
+        lower(cx, ty, &self.0, &Held::default(), To::Flat(zeroed(dst)))
+    }
+
+    fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
+        lower(cx, ty, &self.0, &Held::default(), To::Memory(offset))
+    }
+}
+
+/// The slots of `dst`, all zero.
+fn zeroed<const N: usize>(dst: &mut MaybeUninit<[ValRaw; N]>) -> &mut [MaybeUninit<ValRaw>] {
+    // SAFETY: an array of values that may be uninitialised is the same as one that is.
+    let slots: &mut [MaybeUninit<ValRaw>; N] = unsafe { &mut *std::ptr::from_mut(dst).cast() };
+    slots.fill(MaybeUninit::new(ValRaw::u64(0)));
+    slots
+}

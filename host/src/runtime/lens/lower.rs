@@ -1,0 +1,319 @@
+//! From bytes to a guest's memory.
+
+use std::{mem::MaybeUninit, sync::atomic::Ordering};
+
+use lattice::wire::value::{ValueError, binary::Reader};
+use wasmtime::{
+    Result, ValRaw, bail,
+    component::{
+        __internal::{CanonicalAbiInfo, InterfaceType, LowerContext, wasmtime_environ::component::VariantInfo},
+        Lower as _, ResourceType,
+    },
+    ensure,
+};
+
+use super::{Held, LatticeResource, lift::flat_count};
+
+/// Where a value goes.
+pub(super) enum To<'s> {
+    /// Into the values of a core call.
+    Flat(&'s mut [MaybeUninit<ValRaw>]),
+    /// To an offset of the linear memory.
+    Memory(usize),
+}
+
+/// One lowering of the parameters or results of a call.
+struct Lowering<'c, 'a, 'b, T: 'static> {
+    cx: &'c mut LowerContext<'a, T>,
+    from: Reader<'b>,
+    held: &'b Held,
+}
+
+/// Lowers `bytes`, the values of `types`, a tuple.
+pub(super) fn lower<T>(
+    cx: &mut LowerContext<'_, T>,
+    types: InterfaceType,
+    bytes: &[u8],
+    held: &Held,
+    to: To<'_>,
+) -> Result<()> {
+    let mut lowering = Lowering { cx, from: Reader::new(bytes), held };
+    lowering.value(types, to)?;
+    lowering.from.finish()?;
+    Ok(())
+}
+
+impl<T> Lowering<'_, '_, '_, T> {
+    fn value(&mut self, ty: InterfaceType, to: To<'_>) -> Result<()> {
+        let types = self.cx.types;
+        match ty {
+            InterfaceType::Bool => {
+                let value = self.from.bool()?;
+                self.put(to, value.into(), 1)?;
+            }
+            InterfaceType::U8 => {
+                let value = self.from.byte()?;
+                self.put(to, value.into(), 1)?;
+            }
+            // In a core value a signed number keeps its sign: it is an i32.
+            InterfaceType::S8 => {
+                let value = self.from.byte()? as i8;
+                self.put(to, i32::from(value) as u32 as u64, 1)?;
+            }
+            InterfaceType::U16 => {
+                let value = self.from.unsigned::<u16>()?;
+                self.put(to, value.into(), 2)?;
+            }
+            InterfaceType::S16 => {
+                let value = self.from.integer::<i16>()?;
+                self.put(to, i32::from(value) as u32 as u64, 2)?;
+            }
+            InterfaceType::U32 => {
+                let value = self.from.unsigned::<u32>()?;
+                self.put(to, value.into(), 4)?;
+            }
+            InterfaceType::S32 => {
+                let value = self.from.integer::<i32>()?;
+                self.put(to, value as u32 as u64, 4)?;
+            }
+            InterfaceType::U64 => {
+                let value = self.from.varint()?;
+                self.put(to, value, 8)?;
+            }
+            InterfaceType::S64 => {
+                let value = self.from.signed()?;
+                self.put(to, value as u64, 8)?;
+            }
+            InterfaceType::Float32 => {
+                let bits = u32::from_le_bytes(self.from.array()?);
+                self.put(to, bits.into(), 4)?;
+            }
+            InterfaceType::Float64 => {
+                let bits = u64::from_le_bytes(self.from.array()?);
+                self.put(to, bits, 8)?;
+            }
+            InterfaceType::Char => {
+                let value = self.from.char()?;
+                self.put(to, u32::from(value).into(), 4)?;
+            }
+            InterfaceType::String => self.string(ty, to)?,
+            InterfaceType::List(list) => {
+                let pair = self.list(types[list].element)?;
+                self.put_pair(to, pair)?;
+            }
+            InterfaceType::Map(map) => {
+                let map = &types[map];
+                let length = self.from.length()?;
+                let (start, entry) = self.allocate(length, &map.entry_abi)?;
+                for index in 0..length {
+                    let at = start + index * entry;
+                    self.value(map.key, To::Memory(at))?;
+                    self.value(map.value, To::Memory(at + map.value_offset32 as usize))?;
+                }
+                self.put_pair(to, (start, length))?;
+            }
+            InterfaceType::FixedLengthList(list) => {
+                let list = &types[list];
+                self.parts(to, std::iter::repeat_n(list.element, list.size as usize))?;
+            }
+            InterfaceType::Record(record) => self.parts(to, types[record].fields.iter().map(|field| field.ty))?,
+            InterfaceType::Tuple(tuple) => self.parts(to, types[tuple].types.iter().copied())?,
+            InterfaceType::Variant(variant) => {
+                let variant = &types[variant];
+                let case = self.from.case(variant.cases.len())?;
+                let payload = variant.cases.get_index(case as usize).and_then(|(_, payload)| *payload);
+                self.variant(to, case, &variant.info, payload)?;
+            }
+            InterfaceType::Enum(of) => {
+                let case = self.from.case(types[of].names.len())?;
+                self.variant(to, case, &types[of].info, None)?;
+            }
+            InterfaceType::Option(option) => {
+                let option = &types[option];
+                let case = self.from.case(2)?;
+                self.variant(to, case, &option.info, (case == 1).then_some(option.ty))?;
+            }
+            InterfaceType::Result(result) => {
+                let result = &types[result];
+                let case = self.from.case(2)?;
+                self.variant(to, case, &result.info, if case == 0 { result.ok } else { result.err })?;
+            }
+            InterfaceType::Flags(flags) => self.flags(to, types[flags].names.len())?,
+            InterfaceType::Own(_) | InterfaceType::Borrow(_) => self.resource(ty, to)?,
+            InterfaceType::Future(_) | InterfaceType::Stream(_) | InterfaceType::ErrorContext(_) => {
+                bail!("streams, futures and error contexts do not cross here")
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a number of `bytes` bytes; in a core value, all bits of `raw`.
+    fn put(&mut self, to: To<'_>, raw: u64, bytes: usize) -> Result<()> {
+        match to {
+            To::Flat([slot, ..]) => {
+                slot.write(ValRaw::u64(raw));
+            }
+            To::Flat([]) => bail!("a core value is missing"),
+            To::Memory(offset) => {
+                let memory = self.cx.as_slice_mut().get_mut(offset..).and_then(|memory| memory.get_mut(..bytes));
+                let Some(memory) = memory else { bail!("a value lies outside of the memory") };
+                memory.copy_from_slice(&raw.to_le_bytes()[..bytes]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a pointer and a length.
+    fn put_pair(&mut self, to: To<'_>, (pointer, length): (usize, usize)) -> Result<()> {
+        match to {
+            To::Flat(slots) => {
+                ensure!(slots.len() >= 2, "a core value is missing");
+                let (first, second) = slots.split_at_mut(1);
+                self.put(To::Flat(first), pointer as u64, 4)?;
+                self.put(To::Flat(second), length as u64, 4)
+            }
+            To::Memory(offset) => {
+                self.put(To::Memory(offset), pointer as u64, 4)?;
+                self.put(To::Memory(offset + 4), length as u64, 4)
+            }
+        }
+    }
+
+    /// Memory of the guest for `length` elements, and the size of one. The guest's own allocator gives it.
+    fn allocate(&mut self, length: usize, element: &CanonicalAbiInfo) -> Result<(usize, usize)> {
+        let size = element.size32 as usize;
+        let Some(bytes) = size.checked_mul(length) else { bail!("a list is larger than a memory") };
+        Ok((self.cx.realloc(0, 0, element.align32, bytes)?, size))
+    }
+
+    fn string(&mut self, ty: InterfaceType, to: To<'_>) -> Result<()> {
+        let text = self.from.text()?;
+        // wasmtime's own: it knows each guest's encoding.
+        match to {
+            To::Flat(slots) => {
+                let mut pair = MaybeUninit::uninit();
+                text.linear_lower_to_flat(self.cx, ty, &mut pair)?;
+                // SAFETY: the lowering of a string, when it succeeds, fills both values.
+                #[expect(unsafe_code, reason = "wasmtime's interface")]
+                let [pointer, length] = unsafe { pair.assume_init() };
+                self.put_pair(To::Flat(slots), (pointer.get_u32() as usize, length.get_u32() as usize))
+            }
+            To::Memory(offset) => text.linear_lower_to_memory(self.cx, ty, offset),
+        }
+    }
+
+    fn list(&mut self, element: InterfaceType) -> Result<(usize, usize)> {
+        let types = self.cx.types;
+        let abi = types.canonical_abi(&element);
+        if let InterfaceType::U8 | InterfaceType::S8 | InterfaceType::Float32 | InterfaceType::Float64 = element {
+            let size = abi.size32 as usize;
+            let length = self.from.unsigned::<usize>()?;
+            let bytes = length.checked_mul(size).ok_or(ValueError::Short)?;
+            // Taken before it is allocated: a length that lies costs the guest nothing.
+            let bytes = self.from.take(bytes)?;
+            let (start, _) = self.allocate(length, abi)?;
+            match self.cx.as_slice_mut().get_mut(start..).and_then(|memory| memory.get_mut(..bytes.len())) {
+                Some(memory) => memory.copy_from_slice(bytes),
+                None => bail!("a list lies outside of the memory"),
+            }
+            return Ok((start, length));
+        }
+        let length = self.from.length()?;
+        let (start, size) = self.allocate(length, abi)?;
+        for index in 0..length {
+            self.value(element, To::Memory(start + index * size))?;
+        }
+        Ok((start, length))
+    }
+
+    /// Values one after the other.
+    fn parts(&mut self, to: To<'_>, types: impl Iterator<Item = InterfaceType>) -> Result<()> {
+        match to {
+            To::Flat(mut slots) => {
+                for ty in types {
+                    let count = flat_count(self.cx.types.canonical_abi(&ty))?;
+                    ensure!(count <= slots.len(), "a core value is missing");
+                    let (own, rest) = slots.split_at_mut(count);
+                    self.value(ty, To::Flat(own))?;
+                    slots = rest;
+                }
+            }
+            To::Memory(start) => {
+                let mut offset = 0;
+                for ty in types {
+                    let part = self.cx.types.canonical_abi(&ty).next_field32_size(&mut offset);
+                    self.value(ty, To::Memory(start + part))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn variant(&mut self, to: To<'_>, case: u32, info: &VariantInfo, payload: Option<InterfaceType>) -> Result<()> {
+        match to {
+            To::Flat(slots) => {
+                // Values that this case does not use are zero.
+                slots.fill(MaybeUninit::new(ValRaw::u64(0)));
+                let Some((first, rest)) = slots.split_first_mut() else { bail!("a core value is missing") };
+                first.write(ValRaw::u32(case));
+                payload.map_or(Ok(()), |ty| self.value(ty, To::Flat(rest)))
+            }
+            To::Memory(start) => {
+                self.put(To::Memory(start), case.into(), u32::from(info.size) as usize)?;
+                payload.map_or(Ok(()), |ty| self.value(ty, To::Memory(start + info.payload_offset32 as usize)))
+            }
+        }
+    }
+
+    fn flags(&mut self, mut to: To<'_>, count: usize) -> Result<()> {
+        let mut left = count;
+        for word in 0..count.div_ceil(32) {
+            let here = left.min(32);
+            let mut bits = [0; 4];
+            bits[..here.div_ceil(8)].copy_from_slice(self.from.take(here.div_ceil(8))?);
+            // Bits beyond the last flag mean nothing.
+            let bits = u64::from(u32::from_le_bytes(bits)) & (u64::MAX >> (64 - here));
+            let size = if count <= 8 {
+                1
+            } else if count <= 16 {
+                2
+            } else {
+                4
+            };
+            match &mut to {
+                To::Flat(slots) => self.put(To::Flat(slots.get_mut(word..).unwrap_or_default()), bits, 4)?,
+                To::Memory(offset) => self.put(To::Memory(*offset + 4 * word), bits, size)?,
+            }
+            left -= here;
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self, ty: InterfaceType, to: To<'_>) -> Result<()> {
+        let number = self.from.unsigned::<u32>()?;
+        let (InterfaceType::Own(table) | InterfaceType::Borrow(table)) = ty else { bail!("not a resource") };
+        let index = if self.cx.resource_type(table) == ResourceType::host::<LatticeResource>() {
+            match ty {
+                InterfaceType::Own(_) => self.cx.guest_resource_lower_own(table, number)?,
+                _ => self.cx.guest_resource_lower_borrow(table, number)?,
+            }
+        } else {
+            let held = self.held.0.get(&number).filter(|held| !held.spent.load(Ordering::Relaxed));
+            let Some(held) = held else { bail!(UnknownResource(number)) };
+            if matches!(ty, InterfaceType::Own(_)) {
+                held.spent.store(true, Ordering::Relaxed);
+            }
+            let mut index = MaybeUninit::uninit();
+            held.resource.linear_lower_to_flat(self.cx, ty, &mut index)?;
+            // SAFETY: the lowering of a resource, when it succeeds, fills its value.
+            #[expect(unsafe_code, reason = "wasmtime's interface")]
+            unsafe { index.assume_init() }.get_u32()
+        };
+        self.put(to, index.into(), 4)
+    }
+}
+
+/// A resource that the instance does not have, or not any more.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no resource {0} here")]
+pub(in super::super) struct UnknownResource(u32);
