@@ -80,7 +80,7 @@ fn all() -> String {
     let nested = vec![vec![], vec![Some(1), None], vec![None]];
     check("nested", echo::nested(&nested) == nested);
     let point = Point { x: -3, y: 0.1 };
-    check("point", echo::point(point) == point);
+    check("point", echo::one_point(point) == point);
     let wide = Wide {
         a: 1 << 63,
         b: "b".into(),
@@ -92,7 +92,7 @@ fn all() -> String {
         h: (1, -1, 2, -2),
         i: -1,
     };
-    check("wide", echo::wide(&wide, &wide) == wide);
+    check("wide", echo::one_wide(&wide, &wide) == wide);
     let shapes = vec![
         Shape::Empty,
         Shape::Circle(2.5),
@@ -102,10 +102,10 @@ fn all() -> String {
         Shape::Either(Err("e".into())),
     ];
     check("shapes", echo::shapes(&shapes) == shapes);
-    check("shape", shapes.iter().all(|shape| echo::shape(shape) == *shape));
-    check("color", [Color::Red, Color::Green, Color::Blue].into_iter().all(|color| echo::color(color) == color));
-    check("small", echo::small(Small::A | Small::C) == Small::A | Small::C);
-    check("many", echo::many(Many::F0 | Many::F15 | Many::F31) == Many::F0 | Many::F15 | Many::F31);
+    check("shape", shapes.iter().all(|shape| echo::one_shape(shape) == *shape));
+    check("color", [Color::Red, Color::Green, Color::Blue].into_iter().all(|color| echo::one_color(color) == color));
+    check("small", echo::few_flags(Small::A | Small::C) == Small::A | Small::C);
+    check("many", echo::all_flags(Many::F0 | Many::F15 | Many::F31) == Many::F0 | Many::F15 | Many::F31);
     check("maybe", [None, Some(None), Some(Some(9))].into_iter().all(|maybe| echo::maybe(maybe) == maybe));
     let outcomes = [Ok(1), Err("no".to_owned())];
     check("outcome", outcomes.iter().all(|outcome| echo::outcome(outcome.as_ref().map(|n| *n).map_err(|e| e.as_str())) == *outcome));

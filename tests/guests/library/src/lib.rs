@@ -55,25 +55,25 @@ impl echo::Guest for Library {
     fn nested(a: Vec<Vec<Option<u16>>>) -> Vec<Vec<Option<u16>>> {
         a
     }
-    fn point(a: Point) -> Point {
+    fn one_point(a: Point) -> Point {
         a
     }
-    fn wide(a: Wide, _b: Wide) -> Wide {
+    fn one_wide(a: Wide, _b: Wide) -> Wide {
         a
     }
-    fn shape(a: Shape) -> Shape {
+    fn one_shape(a: Shape) -> Shape {
         a
     }
     fn shapes(a: Vec<Shape>) -> Vec<Shape> {
         a
     }
-    fn color(a: Color) -> Color {
+    fn one_color(a: Color) -> Color {
         a
     }
-    fn small(a: Small) -> Small {
+    fn few_flags(a: Small) -> Small {
         a
     }
-    fn many(a: Many) -> Many {
+    fn all_flags(a: Many) -> Many {
         a
     }
     fn maybe(a: Option<Option<u32>>) -> Option<Option<u32>> {
