@@ -143,7 +143,7 @@ pub(crate) struct StatusArgs {
 ///   hosts:       id, short_id, alive, release, labels, units, uptime_seconds, generation
 ///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
 ///   providers:   app, unit, use, isolate, revision, state, replicas, ready, hosts, address, reason
-///   links:       app, from, interface, to, transport, deadline_ms, route
+///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct GetArgs {

@@ -13,6 +13,7 @@ mod inspect;
 mod output;
 mod problems;
 mod progress;
+mod shape;
 mod source;
 mod status;
 mod up;
