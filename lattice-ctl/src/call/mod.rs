@@ -52,7 +52,11 @@ async fn call(bus: &Bus, args: &CallArgs, payload: Bytes) -> Result<Bytes> {
             break;
         }
         let Candidate { instance, interface } = candidate;
-        outcome = ask(bus, args, instance, interface, payload.clone(), left).await;
+        outcome = ask(bus, args, instance, interface, payload.clone(), left).await.map_err(|error| match error {
+            // The time that was asked for, not what finding the instance has left of it.
+            CallError::Deadline(after) if after.as_millis() == left.as_millis() => CallError::Deadline(args.deadline),
+            error => error,
+        });
         // Another one is asked only when this one certainly did not begin.
         if !outcome.as_ref().is_err_and(CallError::certainly_not_started) {
             break;

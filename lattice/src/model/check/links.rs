@@ -138,6 +138,7 @@ impl Checker<'_> {
         let Wire { pattern, link, .. } = wire;
         let mut named = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
         if named.all(|import| kind.serves.contains(&import.unversioned())) {
+            facts.into_iter().for_each(|facts| self.resources_of_components(wire, facts));
             return Some(());
         }
         let message = format!("`{}` is a {}, which does not serve `{}`", link.to.value, kind.name, pattern.value);

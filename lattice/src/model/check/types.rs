@@ -1,6 +1,8 @@
 //! Whether what one component imports is what the other exports: names, versions, the types of functions, and whether
 //! their values can leave a component at all.
 
+use std::collections::BTreeSet;
+
 use super::{
     Checker, ComponentFacts,
     links::{Wire, links_of, same_name, serves},
@@ -124,6 +126,25 @@ impl Checker<'_> {
                 )
             };
             self.problems.push(Problem::at(&link.to, message).help(help));
+        }
+    }
+
+    /// Resources that a component would make, and this link would bring to a provider.
+    pub(super) fn resources_of_components(&mut self, wire: Wire<'_>, facts: &ComponentFacts) {
+        let Wire { component, link, .. } = wire;
+        for (import, shape) in facts.import_shapes.iter().filter(|(import, _)| takes(wire, import)) {
+            let resources: BTreeSet<_> = shape.functions.values().flat_map(|function| &function.resources).collect();
+            for resource in resources {
+                let makers = facts.imports.iter().filter(|i| i.unversioned() == resource.interface);
+                let mut makers = makers.flat_map(|maker| links_of(component, maker).into_values());
+                let Some((_, maker)) = makers.find(|(_, maker)| !self.is_provider(&maker.to.value)) else { continue };
+                let message = format!(
+                    "{import} takes or returns the resource {resource}, which `{}` holds: it cannot go to `{}`",
+                    maker.to.value, link.to.value
+                );
+                let help = format!("link {} and {} to the same unit", resource.interface, import.unversioned());
+                self.problems.push(Problem::at(&link.to, message).help(help));
+            }
         }
     }
 }

@@ -190,6 +190,24 @@ fn a_component_may_take_the_place_of_a_provider() {
 }
 
 #[test]
+fn what_a_component_holds_does_not_go_to_a_provider() {
+    let atomics = ("wasi:keyvalue/atomics@0.2.0-draft", [("increment", "func(b: borrow<wasi:keyvalue/store.bucket>)")]);
+    let imports: Interfaces<'_> = &[QUOTE[0], (atomics.0, &atomics.1)];
+    let facts = app(imports, &[QUOTE[0], STORE, (atomics.0, &atomics.1)]);
+    let apart = with("wasi:keyvalue: cache", "wasi:keyvalue/store: pricing\n        wasi:keyvalue/atomics: cache");
+    assert_eq!(
+        told(&apart, &facts),
+        [
+            "11:32: wasi:keyvalue/atomics@0.2.0-draft takes or returns the resource wasi:keyvalue/store.bucket, which `pricing` holds: it cannot go to `cache` / link wasi:keyvalue/store and wasi:keyvalue/atomics to the same unit"
+        ]
+    );
+    for together in ["cache", "pricing"] {
+        let text = with("wasi:keyvalue: cache", &format!("wasi:keyvalue: {together}"));
+        assert_eq!(told(&text, &facts), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn what_cannot_be_linked_is_told() {
     let facts = app(QUOTE, QUOTE);
     for (from, to, expected) in [
