@@ -7,15 +7,18 @@ mod instances;
 mod known;
 mod result;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lattice::{
     bus::Bus,
-    wire::{CallError, CallHead, CallSubject, ContentType, Interface},
+    wire::{CallError, CallHead, CallSubject, ContentType, InstanceId, Interface},
 };
 use tokio::time::Instant;
 
 pub(crate) use self::{failure::CallFailure, function::FunctionName};
 use self::{
+    failure::FailedCall,
     instances::{Candidate, candidates},
     known::Known,
 };
@@ -67,9 +70,9 @@ async fn call(bus: &Bus, args: &CallArgs, payload: Bytes) -> Result<Bytes> {
         Ok(reply) => Ok(reply),
         Err(error) => {
             let known = Known::find(bus, &unit.spec, interface, &error).await;
-            let function = args.function.function.clone();
-            Err(CallFailure::Failed { unit: args.unit.clone(), interface: interface.clone(), function, error, known }
-                .into())
+            let (unit, function) = (args.unit.clone(), args.function.function.clone());
+            let failed = FailedCall { unit, interface: interface.clone(), function, error, known };
+            Err(CallFailure::Failed(Box::new(failed)).into())
         }
     }
 }
@@ -77,10 +80,10 @@ async fn call(bus: &Bus, args: &CallArgs, payload: Bytes) -> Result<Bytes> {
 async fn ask(
     bus: &Bus,
     args: &CallArgs,
-    instance: &lattice::wire::InstanceId,
+    instance: &InstanceId,
     interface: &Interface,
     payload: Bytes,
-    deadline: std::time::Duration,
+    deadline: Duration,
 ) -> std::result::Result<Bytes, CallError> {
     let subject = CallSubject {
         lattice: bus.lattice().clone(),

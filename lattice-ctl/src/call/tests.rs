@@ -1,10 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use lattice::{
     bus::{CallHandler, Pace, Serving},
     model::{app::AppRecord, inventory::InstanceState},
-    wire::{InstanceId, Served},
+    wire::Served,
 };
 
 use super::*;
