@@ -170,13 +170,15 @@ async fn write(
     let mut conflict = None;
     for _ in 0..ATTEMPTS {
         let world = World::read(bus).await?;
-        let app = checked(source, manifest, images, &world)?;
+        let mut app = checked(source, manifest, images, &world)?;
+        let notes = std::mem::take(&mut app.notes);
         // Before the record: no host may be told of an artifact that it cannot get.
         upload(bus, images, output).await?;
         match write_once(bus, source, app, &world).await {
             Err(Failure::Store(error @ StoreError::Conflict { .. })) => conflict = Some(error),
             Ok(applied) => {
                 output.say(&applied.line())?;
+                notes.iter().for_each(|note| output.note(note));
                 return Ok(applied);
             }
             Err(failure) => return Err(failure),

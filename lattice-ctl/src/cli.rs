@@ -7,10 +7,11 @@ use clap_complete::Shell;
 use lattice::{
     bus::{Bus, NatsOptions},
     model::manifest::parse_duration,
-    wire::LatticeName,
+    wire::{InstanceId, LatticeName, MAX_DEADLINE, UnitId},
 };
 
 use crate::{
+    call::FunctionName,
     failure::{Failure, Result},
     output::Output,
 };
@@ -24,7 +25,9 @@ Exit codes:
   4  the lattice cannot be reached
   5  not ready in time, or a unit failed
   6  not found
-  7  somebody else changed it meanwhile";
+  7  somebody else changed it meanwhile
+  8  a call failed
+  9  the function that was called returned an error";
 
 /// Drive a lattice: apply manifests, see what runs where and why something does not
 #[derive(Debug, Parser)]
@@ -71,6 +74,7 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     Status(StatusArgs),
     Get(GetArgs),
+    Call(CallArgs),
     Up(UpArgs),
     /// Print a completion script for a shell
     Completions {
@@ -143,7 +147,7 @@ pub(crate) struct StatusArgs {
 ///   hosts:       id, short_id, alive, release, labels, units, uptime_seconds, generation
 ///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
 ///   providers:   app, unit, use, isolate, revision, state, replicas, ready, hosts, address, reason
-///   links:       app, from, interface, to, transport, deadline_ms, route
+///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct GetArgs {
@@ -158,6 +162,48 @@ pub(crate) enum What {
     Components,
     Providers,
     Links,
+}
+
+/// Call a function of a component or provider that runs in the lattice
+///
+/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with `-o json`. When the
+/// function returns the error of a WIT `result`, it is printed, and the exit code is 9.
+///
+/// Arguments and results are written like this:
+///
+///   numbers, bool, char, string   3, 1.5, true, "x", "text"
+///   list, tuple                   [1, 2, 3]
+///   list<u8>                      [104, 105]; with components also "aGk=" (base64), as results are
+///   record                        {"amount": 5, "currency": "eur"}
+///   variant                       "case", or {"case": value}
+///   enum                          "case"
+///   flags                         ["one", "two"]
+///   option                        null, or the value
+///   result                        {"ok": value} or {"err": value}
+///   resource                      as a call has returned it
+///
+/// Examples:
+///
+///   lattice-ctl call shop/cache lattice:keyvalue/store.get '["carts", "42"]'
+///   lattice-ctl call shop/pricing acme:pricing/quote@1.2.0.price '["apple"]' --deadline 2s
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct CallArgs {
+    /// Whom to call
+    #[arg(value_name = "APP/UNIT")]
+    pub(crate) unit: UnitId,
+    /// What to call: an interface and its function. Without a version, that which the unit serves
+    #[arg(value_name = "NS:PKG/INTERFACE[@VERSION].FUNCTION")]
+    pub(crate) function: FunctionName,
+    /// A JSON array with one value for each parameter; `-` reads it from stdin
+    #[arg(value_name = "ARGUMENTS", default_value = "[]")]
+    pub(crate) arguments: String,
+    /// How long the call may take, such as 500ms or 1m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
+    pub(crate) deadline: Duration,
+    /// Call this instance, and no other; `lattice-ctl status APP -o json` has their ids
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<InstanceId>,
 }
 
 /// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C
@@ -179,6 +225,14 @@ pub(crate) struct UpArgs {
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number with ms, s, m or h, as in `90s`".to_owned())
+}
+
+fn deadline(text: &str) -> std::result::Result<Duration, String> {
+    match duration(text)? {
+        time if time.is_zero() => Err("write a time above 0".to_owned()),
+        time if time > MAX_DEADLINE => Err(format!("{} s is the most", MAX_DEADLINE.as_secs())),
+        time => Ok(time),
+    }
 }
 
 impl Global {

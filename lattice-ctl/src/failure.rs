@@ -8,7 +8,7 @@ use lattice::{
     wire::{AppName, LatticeName},
 };
 
-use crate::problems::Rejected;
+use crate::{call::CallFailure, problems::Rejected};
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     NotReady { app: AppName, message: String },
     #[error("there is no app `{name}` in lattice {lattice}")]
     NoApp { name: String, lattice: LatticeName, known: Vec<String> },
+    #[error(transparent)]
+    Call(#[from] CallFailure),
     #[error("{0}")]
     Overtaken(String),
     #[error("{message}")]
@@ -60,6 +62,7 @@ impl Failure {
             Self::NoHost(_) | Self::NotReady { .. } => 5,
             Self::NoApp { .. } | Self::Artifact(ArtifactError::Missing(_)) => 6,
             Self::Overtaken(_) | Self::Store(StoreError::Conflict { .. }) => 7,
+            Self::Call(failure) => failure.exit_code(),
             Self::OutputClosed => 0,
             Self::Artifact(ArtifactError::Damaged { .. }) | Self::Store(StoreError::Unreadable { .. }) => 1,
             Self::Start { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
@@ -89,6 +92,7 @@ impl Failure {
             }
             Self::NoApp { name, known, .. } => Some(suggest(name, known.iter().map(String::as_str))),
             Self::Store(StoreError::Conflict { .. }) => Some("try again".to_owned()),
+            Self::Call(failure) => failure.help(),
             Self::Start { help, .. } => help.clone(),
             _ => None,
         }

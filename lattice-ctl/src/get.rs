@@ -244,15 +244,20 @@ struct Link {
     app: String,
     from: String,
     interface: String,
+    /// What the component chooses it by; `null` for a route.
+    name: Option<String>,
     to: String,
     transport: Transport,
     deadline_ms: Option<u64>,
+    /// Functions that may be called again, or `*`.
+    idempotent: Vec<String>,
     /// The pattern, for a link that is a route of an HTTP server.
     route: Option<String>,
 }
 
 impl Row for Link {
-    const HEADER: &'static [&'static str] = &["APP", "FROM", "INTERFACE", "TO", "TRANSPORT", "DEADLINE", "ROUTE"];
+    const HEADER: &'static [&'static str] =
+        &["APP", "FROM", "INTERFACE", "NAME", "TO", "TRANSPORT", "DEADLINE", "IDEMPOTENT", "ROUTE"];
     fn cells(&self) -> Vec<String> {
         let transport = match self.transport {
             Transport::Auto => "auto",
@@ -264,9 +269,11 @@ impl Row for Link {
             self.app.clone(),
             self.from.clone(),
             self.interface.clone(),
+            self.name.clone().unwrap_or("-".to_owned()),
             self.to.clone(),
             transport.to_owned(),
             self.deadline_ms.map_or("-".to_owned(), |ms| format!("{ms}ms")),
+            if self.idempotent.is_empty() { "-".to_owned() } else { self.idempotent.join(",") },
             self.route.clone().unwrap_or_default(),
         ]
     }
@@ -280,18 +287,22 @@ fn links(world: &World) -> Vec<Link> {
                 app: record.name.to_string(),
                 from: name.to_string(),
                 interface: link.interface.clone(),
+                name: Some(link.name.clone()),
                 to: link.to.unit.to_string(),
                 transport: link.transport,
                 deadline_ms: link.deadline_ms,
+                idempotent: link.idempotent.clone(),
                 route: None,
             };
             let route = |route: &RouteSpec| Link {
                 app: record.name.to_string(),
                 from: name.to_string(),
                 interface: HTTP_HANDLER.to_owned(),
+                name: None,
                 to: route.to.unit.to_string(),
                 transport: Transport::Auto,
                 deadline_ms: None,
+                idempotent: Vec::new(),
                 route: Some(route.pattern.to_string()),
             };
             match &unit.spec {
@@ -343,6 +354,11 @@ fn age(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lattice::{
+        model::app::{ComponentSpec, Limits, LinkTarget, Placement, Scale, UnitRecord},
+        wire::Digest,
+    };
+
     use super::*;
     use crate::wait::tests::{Fake, TINY};
 
@@ -395,5 +411,42 @@ mod tests {
         assert_eq!(keys, expected);
         let yaml = printed(&fake, What::Hosts, Format::Yaml).await;
         assert!(yaml.contains("short_id: NAAAAAAA\n") && yaml.contains("uptime_seconds: null\n"), "{yaml}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn links_of_components_have_names() {
+        let fake = Fake::new();
+        let mut record = fake.app(TINY).await;
+        let link = |name: &str, idempotent: &[&str]| LinkSpec {
+            interface: "acme:pricing/quote".into(),
+            name: name.into(),
+            target: LinkTarget::Component,
+            to: "shop/pricing".parse().unwrap(),
+            transport: Transport::Lattice,
+            deadline_ms: Some(200),
+            idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
+        };
+        let spec = UnitSpec::Component(ComponentSpec {
+            image: "cart.wasm".into(),
+            digest: Digest::of(b""),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            scale: Scale::PerHost,
+            placement: Placement::default(),
+            limits: Limits::default(),
+            reuse: 1,
+            env: BTreeMap::new(),
+            links: vec![link("default", &[]), link("main", &["price", "list"])],
+        });
+        record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });
+        fake.bus.store().apps().put("shop", &record).await.unwrap();
+        assert_eq!(
+            printed(&fake, What::Links, Format::Table).await,
+            "APP   FROM  INTERFACE           NAME     TO       TRANSPORT  DEADLINE  IDEMPOTENT  ROUTE\n\
+             shop  cart  acme:pricing/quote  default  pricing  lattice    200ms     -\n\
+             shop  cart  acme:pricing/quote  main     pricing  lattice    200ms     price,list\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&printed(&fake, What::Links, Format::Json).await).unwrap();
+        assert_eq!((&json[1]["name"], &json[1]["idempotent"][1]), (&"main".into(), &"list".into()));
     }
 }

@@ -1,11 +1,15 @@
 //! What a component's bytes say of themselves.
 
+use std::collections::BTreeMap;
+
 use lattice::{
-    model::check::ComponentFacts,
+    model::{check::ComponentFacts, shape::InterfaceShape},
     wire::{Digest, Interface},
 };
 use wit_component::DecodedWasm;
 use wit_parser::{InterfaceId, Resolve, TypeDefKind, WorldItem, WorldKey};
+
+use crate::shape::Shapes;
 
 const MAGIC: &[u8] = b"\0asm";
 /// The format's version, and the layer that tells a component from a core module.
@@ -69,10 +73,18 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, InspectError> {
         Err(error) => return Err(InspectError::Damaged(format!("{error:#}"))),
     };
     let world = &resolve.worlds[world];
-    let imports = Items::read(&resolve, &world.imports)?;
-    let exports = Items::read(&resolve, &world.exports)?;
+    let mut shapes = Shapes::new(&resolve);
+    let imports = Items::read(&resolve, &mut shapes, &world.imports)?;
+    let exports = Items::read(&resolve, &mut shapes, &world.exports)?;
+    let names = |shapes: &BTreeMap<Interface, InterfaceShape>| shapes.keys().cloned().collect();
     Ok(Inspected {
-        facts: ComponentFacts { digest: Digest::of(bytes), imports: imports.interfaces, exports: exports.interfaces },
+        facts: ComponentFacts {
+            digest: Digest::of(bytes),
+            imports: names(&imports.shapes),
+            exports: names(&exports.shapes),
+            import_shapes: imports.shapes,
+            export_shapes: exports.shapes,
+        },
         loose_imports: imports.loose,
         loose_exports: exports.loose,
     })
@@ -80,13 +92,14 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, InspectError> {
 
 #[derive(Default)]
 struct Items {
-    interfaces: Vec<Interface>,
+    shapes: BTreeMap<Interface, InterfaceShape>,
     loose: Vec<String>,
 }
 
 impl Items {
     fn read<'a>(
         resolve: &Resolve,
+        shapes: &mut Shapes<'_>,
         items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
     ) -> Result<Self, InspectError> {
         let mut found = Self::default();
@@ -95,7 +108,8 @@ impl Items {
                 (WorldKey::Interface(id), _) if !does_something(resolve, *id) => {}
                 (WorldKey::Interface(id), _) => {
                     let name = resolve.id_of(*id).unwrap_or_default();
-                    found.interfaces.push(name.parse().map_err(|e| InspectError::Damaged(format!("{e}")))?);
+                    let name = name.parse().map_err(|e| InspectError::Damaged(format!("{e}")))?;
+                    found.shapes.insert(name, shapes.of(*id));
                 }
                 (WorldKey::Name(name), WorldItem::Function(_)) => found.loose.push(format!("the function `{name}`")),
                 (WorldKey::Name(name), WorldItem::Interface { .. }) => {
@@ -104,7 +118,6 @@ impl Items {
                 (WorldKey::Name(_), WorldItem::Type { .. }) => {}
             }
         }
-        found.interfaces.sort();
         Ok(found)
     }
 }
@@ -177,17 +190,33 @@ fn leb(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use wasm_encoder::{ComponentBuilder, ComponentExportKind, ComponentTypeRef, ExportSection, InstanceType, Module};
+    use wasm_encoder::{
+        ComponentBuilder, ComponentExportKind, ComponentTypeRef, ComponentValType, ExportSection, InstanceType, Module,
+        PrimitiveValType,
+    };
 
     use super::*;
 
-    /// A component with these imports and exports, of one function each. What it exports it imports under another
-    /// name, in a package that needs no link: that spares it code.
+    /// A component with these imports and exports, of one function `run` each.
     pub(crate) fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
+        typed(&without_numbers(imports), &without_numbers(exports))
+    }
+
+    fn without_numbers<'n>(names: &[&'n str]) -> Vec<(&'n str, Option<PrimitiveValType>)> {
+        names.iter().map(|name| (*name, None)).collect()
+    }
+
+    /// A component whose functions `run` take a number of these types. What it exports it imports under another name,
+    /// in a package that needs no link: that spares it code.
+    pub(crate) fn typed(
+        imports: &[(&str, Option<PrimitiveValType>)],
+        exports: &[(&str, Option<PrimitiveValType>)],
+    ) -> Vec<u8> {
         let mut builder = ComponentBuilder::default();
-        for (index, interface) in imports.iter().chain(exports).enumerate() {
+        for (index, (interface, number)) in imports.iter().chain(exports).enumerate() {
             let mut instance = InstanceType::new();
-            instance.ty().function().params([] as [(&str, wasm_encoder::ComponentValType); 0]).result(None);
+            let params = number.iter().map(|ty| ("number", ComponentValType::Primitive(*ty)));
+            instance.ty().function().params(params.collect::<Vec<_>>()).result(None);
             instance.export("run", ComponentTypeRef::Func(0));
             let ty = ComponentTypeRef::Instance(builder.type_instance(None, &instance));
             if index < imports.len() {
@@ -218,10 +247,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn functions_come_with_their_types() {
+        let quote: Interface = "acme:pricing/quote@1.0.0".parse().unwrap();
+        let bytes = typed(&[], &[("acme:pricing/quote@1.0.0", Some(PrimitiveValType::U64))]);
+        let facts = inspect(&bytes).unwrap().facts;
+        assert_eq!(facts.export_shapes[&quote].functions["run"].signature, "func(number: u64)");
+    }
+
+    #[test]
     fn functions_and_types_without_an_interface() {
         let mut builder = ComponentBuilder::default();
         let (ty, mut function) = builder.type_function(None);
-        function.params([] as [(&str, wasm_encoder::ComponentValType); 0]).result(None);
+        function.params([] as [(&str, ComponentValType); 0]).result(None);
         builder.import("now", ComponentTypeRef::Func(ty));
         let empty = builder.type_instance(None, &InstanceType::new());
         builder.import("acme:shared/types", ComponentTypeRef::Instance(empty));

@@ -4,6 +4,7 @@
 //! [`output`] is the only way to stdout; [`world`] is what the lattice looks like, as a whole.
 
 mod apply;
+mod call;
 mod cli;
 mod delete;
 mod failure;
@@ -13,6 +14,7 @@ mod inspect;
 mod output;
 mod problems;
 mod progress;
+mod shape;
 mod source;
 mod status;
 mod up;
@@ -53,6 +55,7 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Delete(args) => delete::run(&cli.global, &args, output).await,
         Command::Status(args) => status::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
+        Command::Call(args) => call::run(&cli.global, &args, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
         Command::Completions { shell } => cli::completions(shell, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),

@@ -116,6 +116,47 @@ fn up_says_how_to_get_a_server() {
 }
 
 #[test]
+fn what_is_wrong_with_a_call_is_told_without_a_lattice() {
+    let dir = tempfile::tempdir().unwrap();
+    let get = "lattice:keyvalue/store@0.1.0.get";
+    let call = |args: &[&str]| {
+        let output = ctl(dir.path()).arg("call").args(args).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    assert_eq!(
+        call(&["shop/cache", get, "5"]),
+        (
+            Some(2),
+            "error: the arguments are a number, not an array\nhelp: for one parameter write an array of one value: \
+             '[5]'\n"
+                .to_owned()
+        )
+    );
+    for (args, text) in [
+        (&["shop/cache", get, "-"][..], "error: the arguments are empty\nhelp: write '[]' for a function without"),
+        (&["shop/cache", get, "[key]"], "error: the arguments are not JSON: expected value at line 1 column 2\nhelp: "),
+        (&["shop", get], "\"shop\" is not a unit id of the form app/unit"),
+        (&["shop/cache", "get"], "`get` is not of the form namespace:package/interface[@version].function"),
+        (&["shop/cache", get, "--deadline", "soon"], "write a number with ms, s, m or h"),
+        (&["shop/cache", get, "--deadline", "0s"], "write a time above 0"),
+        (&["shop/cache", get, "--deadline", "2h"], "3600 s is the most"),
+        (&["shop/cache", get, "--instance", "first"], "is not an instance id: 16 hexadecimal digits"),
+    ] {
+        let (code, said) = call(args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains(text), "{args:?}: {said}");
+    }
+    // What is right gets as far as the connection.
+    let (code, said) = call(&["shop/cache", get]);
+    assert!(code == Some(4) && said.starts_with("error: cannot reach NATS"), "{said}");
+    let help = stdout(&ctl(dir.path()).args(["call", "--help"]).output().unwrap());
+    for line in ["  variant                       \"case\", or {\"case\": value}", "  9  the function that was called"]
+    {
+        assert!(help.contains(line), "{help}");
+    }
+}
+
+#[test]
 fn usage_and_help() {
     let dir = tempfile::tempdir().unwrap();
     let output = ctl(dir.path()).arg("aply").output().unwrap();

@@ -180,6 +180,27 @@ fn imports_that_nobody_serves_are_all_told_with_who_could() {
 }
 
 #[test]
+fn links_between_components_are_checked_before_anything_runs() {
+    let dir = folder();
+    let dir = dir.path();
+    fs::copy(guest("hello"), dir.join("hello.wasm")).unwrap();
+    let two = |link: &str| {
+        shop(&format!(
+            "  components:\n    cart: {{ image: ./nobody.wasm, links: {{ {link} }} }}\n    hello: {{ image: ./hello.wasm }}\n"
+        ))
+    };
+    let message = "`hello` does not export acme:pricing/quote@1.0.0, which `cart` imports";
+    refused(dir, &two("acme:pricing: hello"), "6:61", message, "`hello` exports wasi:http/incoming-handler@0.2.");
+    let message = "`cart` cannot be linked to itself";
+    refused(dir, &two("acme:pricing: cart"), "6:61", message, "another unit");
+    let message = "`bank/pricing` is a unit of another app";
+    refused(dir, &two("acme:pricing: bank/pricing"), "6:61", message, "a unit of this manifest");
+    let message = "`acme:pricing` has no function `prize`";
+    let text = two("acme:pricing: { to: hello, idempotent: [prize] }");
+    refused(dir, &text, "6:87", message, "did you mean `price`?");
+}
+
+#[test]
 fn an_address_in_use_ends_apply_with_the_address_and_is_taken_when_it_is_free() {
     let lattice = Lattice::start(1);
     let taken = TcpListener::bind(free_address()).unwrap();

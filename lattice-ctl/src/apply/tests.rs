@@ -7,10 +7,11 @@ use lattice::{
     },
     wire::UnitId,
 };
+use wasm_encoder::PrimitiveValType;
 
 use super::*;
 use crate::{
-    inspect::tests::component,
+    inspect::tests::{component, typed},
     output::Captured,
     wait::tests::{Fake, TINY, host},
 };
@@ -204,4 +205,57 @@ async fn writers_at_the_same_time_do_not_lose_a_change() {
         outcome.unwrap();
     }
     assert_eq!(fake.bus.store().apps().get("shop").await.unwrap().unwrap().value.revision, 3);
+}
+
+/// Two components, of which one calls the other.
+const PAIR: &str = r"apiVersion: lattice/v1
+kind: App
+metadata: { name: pair }
+spec:
+  components:
+    cart:
+      image: ./cart.wasm
+      links:
+        acme:pricing: pricing
+    pricing: { image: ./pricing.wasm }
+";
+
+fn write_pair(folder: &Path, import: (&str, PrimitiveValType), export: (&str, PrimitiveValType)) {
+    let cart = typed(&[(import.0, Some(import.1))], &[]);
+    let pricing = typed(&[], &[(export.0, Some(export.1))]);
+    fs::write(folder.join("cart.wasm"), cart).unwrap();
+    fs::write(folder.join("pricing.wasm"), pricing).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn components_are_linked_when_their_types_agree() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let (old, new) = ("acme:pricing/quote@1.0.0", "acme:pricing/quote@1.2.0");
+    write_pair(dir.path(), (old, PrimitiveValType::U64), (new, PrimitiveValType::S64));
+    let expected = "\
+error: shop.yaml:9:23: `run` of acme:pricing/quote@1.0.0 is `func(number: u64)` where `cart` imports it, and `func(number: s64)` where `pricing` exports it
+    ╭─[shop.yaml:9:23]
+  8 │       links:
+  9 │         acme:pricing: pricing
+    ·                       ───┬───
+    ·                          ╰── here
+ 10 │     pricing: { image: ./pricing.wasm }
+    ╰────
+  help: build both with the same WIT package
+";
+    assert_eq!(rejected(&fake, dir.path(), PAIR).await, expected);
+    write_pair(dir.path(), (new, PrimitiveValType::U64), (old, PrimitiveValType::U64));
+    let rendered = rejected(&fake, dir.path(), PAIR).await;
+    let first =
+        format!("error: shop.yaml:9:23: `cart` imports {new}, and `pricing` exports {old}, which does not serve it\n");
+    assert!(rendered.starts_with(&first), "{rendered}");
+
+    write_pair(dir.path(), (old, PrimitiveValType::U64), (new, PrimitiveValType::U64));
+    assert_eq!(said(&fake, dir.path(), PAIR).await, "app pair: revision 1 (added: cart, pricing)\n");
+    let named = PAIR.replace(": pricing\n", ": { to: pricing, name: main, idempotent: [run] }\n");
+    let (outcome, captured) = apply_text(&fake, dir.path(), &named, true).await;
+    outcome.unwrap();
+    assert_eq!(captured.out(), "app pair: revision 2 (changed: cart)\n");
+    let note = "note: `cart` has no default link for acme:pricing: calls in which it does not choose `main` fail\n";
+    assert!(captured.remarks().starts_with(note), "{}", captured.remarks());
 }

@@ -1,18 +1,20 @@
 //! From a manifest to the desired state, or to everything that is wrong with it.
 
+mod links;
+mod transport;
+mod types;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{
-        AppRecord, ComponentSpec, DEFAULT_LINK, Isolation, Limits, LinkSpec, LinkTarget, ProviderSpec, RouteSpec,
-        Scale, UnitSpec,
-    },
+    app::{AppRecord, ComponentSpec, Isolation, Limits, ProviderSpec, RouteSpec, Scale, UnitSpec},
     catalog::{self, ProviderKind},
-    manifest::{Component, Link, Manifest, Provider, resolve_duration},
+    manifest::{Component, Manifest, Provider},
     problem::{Problem, suggest},
     routes::{Pattern, PatternError},
+    shape::InterfaceShape,
 };
 use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
 
@@ -22,6 +24,9 @@ pub struct ComponentFacts {
     pub digest: Digest,
     pub imports: Vec<Interface>,
     pub exports: Vec<Interface>,
+    /// What the imports are made of, as the component was built for.
+    pub import_shapes: BTreeMap<Interface, InterfaceShape>,
+    pub export_shapes: BTreeMap<Interface, InterfaceShape>,
 }
 
 /// A manifest that holds together.
@@ -30,6 +35,8 @@ pub struct CheckedApp {
     pub name: AppName,
     pub labels: BTreeMap<String, String>,
     pub units: BTreeMap<UnitName, UnitSpec>,
+    /// What is odd and does no harm.
+    pub notes: Vec<String>,
 }
 
 /// The interface that a route's target must export.
@@ -42,14 +49,15 @@ pub fn check<'a>(
     facts: &BTreeMap<String, ComponentFacts>,
     others: impl IntoIterator<Item = &'a AppRecord>,
 ) -> Result<CheckedApp, Vec<Problem>> {
-    let mut checker = Checker { manifest, facts, problems: Vec::new() };
+    let mut checker = Checker { manifest, facts, problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
     let mut units = checker.units(name.as_ref());
     hand_timeouts_to_routes(&mut units);
     checker.routes(&units, name.as_ref(), others);
+    checker.transports();
     match name {
         Some(name) if checker.problems.is_empty() => {
-            Ok(CheckedApp { name, labels: manifest.metadata.labels.clone(), units })
+            Ok(CheckedApp { name, labels: manifest.metadata.labels.clone(), units, notes: checker.notes })
         }
         _ => {
             checker.problems.sort_by_key(|p| p.place.map(|place| place.offset));
@@ -62,6 +70,7 @@ struct Checker<'m> {
     manifest: &'m Manifest,
     facts: &'m BTreeMap<String, ComponentFacts>,
     problems: Vec<Problem>,
+    notes: Vec<String>,
 }
 
 impl<'m> Checker<'m> {
@@ -149,8 +158,7 @@ impl<'m> Checker<'m> {
             );
         }
         let facts = self.facts.get(&key.value);
-        let links: Vec<_> =
-            component.links.0.iter().filter_map(|(interface, link)| self.link(app, interface, link, facts)).collect();
+        let links = self.links(app, key, component, facts);
         let facts = facts?;
         self.unlinked(key, component, facts);
         Some(ComponentSpec {
@@ -167,55 +175,6 @@ impl<'m> Checker<'m> {
         })
     }
 
-    fn link(
-        &mut self,
-        app: &AppName,
-        interface: &Spanned<String>,
-        link: &Link,
-        facts: Option<&ComponentFacts>,
-    ) -> Option<LinkSpec> {
-        let deadline_ms = link.deadline.as_ref().and_then(|d| resolve_duration(d, &mut self.problems));
-        if let Some(facts) = facts
-            && !facts.imports.iter().any(|i| i.matches(&interface.value))
-        {
-            let linkable: BTreeSet<_> =
-                facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())).map(|i| i.package()).collect();
-            let problem = Problem::at(interface, format!("the component does not import `{}`", interface.value));
-            self.problems.push(problem.help(suggest(&interface.value, linkable)));
-        }
-        let to = self.target(app, &link.to)?;
-        match self.provider_kind(&link.to.value) {
-            Some(kind) if facts.is_some_and(|f| !serves_all(kind, &interface.value, f)) => {
-                let problem = Problem::at(
-                    &link.to,
-                    format!("`{}` is a {}, which does not serve `{}`", link.to.value, kind.name, interface.value),
-                );
-                let could = could_serve(&interface.value, facts);
-                self.problems.push(problem.help(could));
-                None
-            }
-            Some(_) => Some(LinkSpec {
-                interface: interface.value.clone(),
-                name: DEFAULT_LINK.to_owned(),
-                to,
-                target: LinkTarget::Provider,
-                transport: link.transport,
-                deadline_ms,
-                idempotent: Vec::new(),
-            }),
-            // A provider of an unknown kind has its own problem.
-            None if self.manifest.spec.providers.0.iter().any(|(k, _)| k.value == link.to.value) => None,
-            None => {
-                let problem = Problem::at(
-                    &link.to,
-                    format!("`{}` is a component; this version links components only to providers", link.to.value),
-                );
-                self.problems.push(problem.help(could_serve(&interface.value, facts)));
-                None
-            }
-        }
-    }
-
     /// The unit of this app that `name` means.
     fn target(&mut self, app: &AppName, name: &Spanned<String>) -> Option<UnitId> {
         let spec = &self.manifest.spec;
@@ -230,40 +189,22 @@ impl<'m> Checker<'m> {
         if known.contains(&name.value.as_str()) {
             return name.value.parse().ok().map(|unit| UnitId::new(app.clone(), unit));
         }
-        self.problems
-            .push(Problem::at(name, format!("there is no unit `{}`", name.value)).help(suggest(&name.value, known)));
+        let problem = match name.value.split_once('/') {
+            Some((_, unit)) if known.contains(&unit) && name.value.starts_with(&format!("{app}/")) => {
+                Problem::at(name, format!("`{}` is written as a unit of another app", name.value))
+                    .help(format!("write `{unit}`"))
+            }
+            Some(_) => Problem::at(name, format!("`{}` is a unit of another app", name.value))
+                .help("this version connects units of one app: name a unit of this manifest"),
+            None => Problem::at(name, format!("there is no unit `{}`", name.value)).help(suggest(&name.value, known)),
+        };
+        self.problems.push(problem);
         None
     }
 
     fn provider_kind(&self, unit: &str) -> Option<&'static ProviderKind> {
         let (_, provider) = self.manifest.spec.providers.0.iter().find(|(k, _)| k.value == unit)?;
         catalog::find(&provider.kind.value)
-    }
-
-    /// Imports that nothing would satisfy.
-    fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
-        let linked = |import: &Interface| component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value));
-        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
-            if linked(import) {
-                continue;
-            }
-            let could = catalog::serving(import.unversioned());
-            let help = if could.is_empty() {
-                format!(
-                    "no provider that this lattice knows serves {}; the component cannot run here",
-                    import.unversioned()
-                )
-            } else {
-                format!(
-                    "add `links: {{ {}: NAME }}`, where NAME is a provider with `use:` one of {}",
-                    import.package(),
-                    could.join(", ")
-                )
-            };
-            self.problems.push(
-                Problem::at(key, format!("`{}` imports {import}, and no link satisfies it", key.value)).help(help),
-            );
-        }
     }
 
     fn provider(&mut self, app: &AppName, provider: &Provider) -> Option<ProviderSpec> {
@@ -422,21 +363,6 @@ fn listens(spec: &UnitSpec) -> Vec<(String, Pattern)> {
             provider.routes.iter().map(|r| (address.to_owned(), r.pattern.clone())).collect()
         }
         _ => Vec::new(),
-    }
-}
-
-/// Whether `kind` serves every import of the component that the link names.
-fn serves_all(kind: &ProviderKind, pattern: &str, facts: &ComponentFacts) -> bool {
-    facts.imports.iter().filter(|i| i.matches(pattern)).all(|i| kind.serves.contains(&i.unversioned()))
-}
-
-fn could_serve(pattern: &str, facts: Option<&ComponentFacts>) -> String {
-    let imports = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(pattern));
-    let could: BTreeSet<_> = imports.flat_map(|i| catalog::serving(i.unversioned())).collect();
-    if could.is_empty() {
-        format!("no provider that this lattice knows serves `{pattern}`")
-    } else {
-        format!("link it to a provider with `use:` one of {}", could.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 

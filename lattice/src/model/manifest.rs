@@ -1,15 +1,18 @@
 //! The manifest, as the user writes it. Every value that a later check may complain about remembers where it stands.
 
+mod link;
+
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_saphyr::{Error, Spanned};
 
+pub use self::link::{Link, Links};
 use super::{
-    app::{Limits, Placement, Transport},
+    app::{Limits, Placement},
     problem::{Problem, place, suggest},
 };
 
@@ -88,8 +91,9 @@ pub struct Component {
     /// Environment variables that the component may see. It sees no others.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// `ns:pkg` or `ns:pkg/interface`, and who serves it.
     #[serde(default)]
-    pub links: Entries<Link>,
+    pub links: Entries<Links>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,55 +121,6 @@ pub struct Provider {
     /// For an HTTP server: `[host]/path` to the component that answers.
     #[serde(default)]
     pub routes: Entries<Spanned<String>>,
-}
-
-/// A link's target: a unit's name, or a mapping with options.
-#[derive(Debug)]
-pub struct Link {
-    pub to: Spanned<String>,
-    pub transport: Transport,
-    pub deadline: Option<Spanned<String>>,
-}
-
-impl<'de> Deserialize<'de> for Link {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Options {
-            to: Spanned<String>,
-            #[serde(default)]
-            transport: Transport,
-            deadline: Option<Spanned<String>>,
-        }
-        struct LinkVisitor;
-        impl<'de> Visitor<'de> for LinkVisitor {
-            type Value = (Option<String>, Option<Options>);
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a unit, or a mapping with `to`")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok((Some(name.to_owned()), None))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Options::deserialize(de::value::MapAccessDeserializer::new(map)).map(|options| (None, Some(options)))
-            }
-        }
-        struct Either((Option<String>, Option<Options>));
-        impl<'de> Deserialize<'de> for Either {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(LinkVisitor).map(Either)
-            }
-        }
-        let Spanned { value: Either(either), referenced, defined } = Spanned::<Either>::deserialize(deserializer)?;
-        match either {
-            (_, Some(Options { to, transport, deadline })) => Ok(Self { to, transport, deadline }),
-            (name, None) => Ok(Self {
-                to: Spanned::new(name.unwrap_or_default(), referenced, defined),
-                transport: Transport::Auto,
-                deadline: None,
-            }),
-        }
-    }
 }
 
 /// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.

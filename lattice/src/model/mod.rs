@@ -12,4 +12,5 @@ pub mod inventory;
 pub mod manifest;
 pub mod problem;
 pub mod routes;
+pub mod shape;
 pub mod status;

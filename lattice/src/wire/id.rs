@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::limits::{MAX_INTERFACE, MAX_NAME};
+use super::{
+    limits::{MAX_INTERFACE, MAX_NAME},
+    version,
+};
 
 /// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -228,31 +231,10 @@ impl Interface {
         self.text.get(self.at + 1..)
     }
 
-    /// Whether something that exports this interface may serve an import of `wanted`, by the rules of semantic versions:
-    /// it has the same name, is not older, and nothing that breaks lies in between. Without a version, or before 0.1 or
-    /// a release, only the same version will do.
+    /// Whether something that exports this interface may serve an import of `wanted`: the names are the same, and the
+    /// versions are [compatible](version::serves).
     pub fn satisfies(&self, wanted: &Self) -> bool {
-        if self.unversioned() != wanted.unversioned() {
-            return false;
-        }
-        let release = |version: Option<&str>| {
-            // Build metadata does not count.
-            let version = version?.split('+').next()?;
-            let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
-            let release = (parts.next()??, parts.next()??, parts.next()??);
-            parts.next().is_none().then_some(release)
-        };
-        match (release(self.version()), release(wanted.version())) {
-            (Some(has), Some(wants)) => {
-                let track = |(major, minor, patch): (u64, u64, u64)| match (major, minor) {
-                    (0, 0) => (0, 0, patch),
-                    (0, minor) => (0, minor, 0),
-                    (major, _) => (major, 0, 0),
-                };
-                track(has) == track(wants) && has >= wants
-            }
-            _ => self.version() == wanted.version(),
-        }
+        self.unversioned() == wanted.unversioned() && version::serves(wanted.version(), self.version())
     }
 
     /// Whether a link's key names this interface: `ns:pkg`, `ns:pkg/name`, each with or without a version.

@@ -9,6 +9,7 @@ mod id;
 mod limits;
 mod subject;
 pub mod value;
+pub mod version;
 
 pub use codec::{CodecError, ContentType, decode, encode};
 pub use error::{CallError, ErrorCode};

@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::manifest::parse;
 
+mod links;
+
 const GOOD: &str = r#"apiVersion: lattice/v1
 kind: App
 metadata:
@@ -28,6 +30,8 @@ fn facts() -> BTreeMap<String, ComponentFacts> {
             "wasi:io/streams@0.2.3",
         ]),
         exports: interfaces(&["wasi:http/incoming-handler@0.2.3"]),
+        import_shapes: BTreeMap::new(),
+        export_shapes: BTreeMap::new(),
     };
     BTreeMap::from([("cart".to_owned(), cart)])
 }

@@ -1,0 +1,246 @@
+//! Links: whether each leads to a unit that serves what it names, and whether every import has one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_saphyr::Spanned;
+
+use super::{Checker, ComponentFacts};
+use crate::{
+    model::{
+        app::{DEFAULT_LINK, LinkSpec, LinkTarget},
+        catalog::{self, ProviderKind},
+        manifest::{Component, Link, Links, resolve_duration},
+        problem::{Problem, suggest},
+    },
+    wire::{AppName, Interface, MAX_NAME},
+};
+
+/// A link in the making: who imports, by which key of `links:`, and who serves.
+#[derive(Clone, Copy)]
+pub(super) struct Wire<'a> {
+    pub(super) importer: &'a str,
+    pub(super) component: &'a Component,
+    pub(super) pattern: &'a Spanned<String>,
+    pub(super) link: &'a Link,
+}
+
+impl Checker<'_> {
+    /// The links of one component that can be understood.
+    pub(super) fn links(
+        &mut self,
+        app: &AppName,
+        importer: &Spanned<String>,
+        component: &Component,
+        facts: Option<&ComponentFacts>,
+    ) -> Vec<LinkSpec> {
+        let mut specs = Vec::new();
+        for (pattern, links) in &component.links.0 {
+            self.imported(pattern, facts);
+            self.names(&importer.value, pattern, links);
+            for link in &links.0 {
+                let wire = Wire { importer: &importer.value, component, pattern, link };
+                specs.extend(self.link(app, wire, facts));
+            }
+        }
+        specs
+    }
+
+    fn imported(&mut self, pattern: &Spanned<String>, facts: Option<&ComponentFacts>) {
+        let Some(facts) = facts else { return };
+        if facts.imports.iter().any(|i| i.matches(&pattern.value)) {
+            return;
+        }
+        let own = facts.imports.iter().filter(|i| !catalog::is_ambient(i.package()));
+        let linkable: BTreeSet<_> = own.flat_map(|i| [i.package(), i.unversioned()]).collect();
+        // The package alone when that is what was meant: it is how links are mostly written.
+        let linkable: BTreeSet<_> = match pattern.value.contains('/') {
+            true => linkable,
+            false => linkable.into_iter().filter(|l| !l.contains('/')).collect(),
+        };
+        let problem = Problem::at(pattern, format!("the component does not import `{}`", pattern.value));
+        self.problems.push(problem.help(suggest(&pattern.value, linkable)));
+    }
+
+    /// The names by which a component chooses among the links of one key.
+    fn names(&mut self, importer: &str, pattern: &Spanned<String>, links: &Links) {
+        if links.0.is_empty() {
+            let problem = Problem::at(pattern, format!("`{}` has an empty list of links", pattern.value));
+            self.problems.push(problem.help("name a unit, or remove the key"));
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for link in &links.0 {
+            let name = link.name();
+            let at = link.name.as_ref().unwrap_or(&link.to);
+            let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fine) {
+                let problem = Problem::at(at, format!("`{name}` cannot be the name of a link"));
+                let help = format!("write 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`");
+                self.problems.push(problem.help(help));
+            } else if !seen.insert(name) {
+                let problem = match &link.name {
+                    Some(_) => Problem::at(at, format!("two links of `{}` are named `{name}`", pattern.value)),
+                    None => Problem::at(at, format!("two links of `{}` have no name", pattern.value)),
+                };
+                self.problems.push(problem.help("give each a name of its own, as in `{ name: archive, to: old }`"));
+            }
+        }
+        if !seen.contains(DEFAULT_LINK) {
+            let names: Vec<_> = seen.into_iter().map(|name| format!("`{name}`")).collect();
+            self.notes.push(format!(
+                "`{importer}` has no default link for {}: calls in which it does not choose {} fail",
+                pattern.value,
+                names.join(" or ")
+            ));
+        }
+    }
+
+    fn link(&mut self, app: &AppName, wire: Wire<'_>, facts: Option<&ComponentFacts>) -> Option<LinkSpec> {
+        let Wire { importer, pattern, link, .. } = wire;
+        let deadline_ms = link.deadline.as_ref().and_then(|d| resolve_duration(d, &mut self.problems));
+        let to = self.target(app, &link.to)?;
+        if link.to.value == importer {
+            let problem = Problem::at(&link.to, format!("`{importer}` cannot be linked to itself"));
+            self.problems.push(problem.help("link it to another unit that serves the interface"));
+            return None;
+        }
+        if let Some(facts) = facts {
+            self.idempotent(wire, facts);
+        }
+        let target = if self.is_provider(&link.to.value) {
+            // A provider of an unknown kind has its own problem.
+            let kind = self.provider_kind(&link.to.value)?;
+            self.served_by_provider(wire, kind, facts)?;
+            LinkTarget::Provider
+        } else {
+            if let (Some(facts), Some(target)) = (facts, self.facts.get(&link.to.value)) {
+                self.served_by_component(wire, facts, target);
+            }
+            LinkTarget::Component
+        };
+        Some(LinkSpec {
+            interface: pattern.value.clone(),
+            name: link.name().to_owned(),
+            to,
+            target,
+            transport: link.transport(),
+            deadline_ms,
+            idempotent: link.idempotent.iter().map(|name| name.value.clone()).collect(),
+        })
+    }
+
+    pub(super) fn is_provider(&self, unit: &str) -> bool {
+        self.manifest.spec.providers.0.iter().any(|(key, _)| key.value == unit)
+    }
+
+    fn served_by_provider(
+        &mut self,
+        wire: Wire<'_>,
+        kind: &ProviderKind,
+        facts: Option<&ComponentFacts>,
+    ) -> Option<()> {
+        let Wire { pattern, link, .. } = wire;
+        let mut named = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
+        if named.all(|import| kind.serves.contains(&import.unversioned())) {
+            facts.into_iter().for_each(|facts| self.resources_of_components(wire, facts));
+            return Some(());
+        }
+        let message = format!("`{}` is a {}, which does not serve `{}`", link.to.value, kind.name, pattern.value);
+        let help = self.could_serve(wire, facts);
+        self.problems.push(Problem::at(&link.to, message).help(help));
+        None
+    }
+
+    /// Names in `idempotent` that are no functions of what is linked.
+    fn idempotent(&mut self, wire: Wire<'_>, facts: &ComponentFacts) {
+        let Wire { pattern, link, .. } = wire;
+        let imports = facts.import_shapes.iter().filter(|(interface, _)| interface.matches(&pattern.value));
+        let exports = self.facts.get(&link.to.value).map(|target| &target.export_shapes);
+        let exports = exports.into_iter().flatten().filter(|(e, _)| imports.clone().any(|(i, _)| same_name(i, e)));
+        let known: BTreeSet<&str> =
+            imports.clone().chain(exports).flat_map(|(_, shape)| shape.functions.keys()).map(String::as_str).collect();
+        for name in &link.idempotent {
+            if name.value != "*" && !known.contains(name.value.as_str()) {
+                let problem = Problem::at(name, format!("`{}` has no function `{}`", pattern.value, name.value));
+                self.problems.push(problem.help(suggest(&name.value, known.iter().copied())));
+            }
+        }
+    }
+
+    /// Who could be named instead.
+    pub(super) fn could_serve(&self, wire: Wire<'_>, facts: Option<&ComponentFacts>) -> String {
+        let imports = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&wire.pattern.value));
+        let imports: Vec<_> = imports.collect();
+        let could: BTreeSet<_> = imports.iter().flat_map(|i| catalog::serving(i.unversioned())).collect();
+        if !could.is_empty() {
+            let could: Vec<_> = could.into_iter().collect();
+            return format!("link it to a provider with `use:` one of {}", could.join(", "));
+        }
+        match self.exporter(wire.importer, &imports) {
+            Some(unit) => format!("link it to `{unit}`, which exports it"),
+            None => format!("no provider that this lattice knows serves `{}`", wire.pattern.value),
+        }
+    }
+
+    /// A component of the app, other than `importer`, that exports what serves all of `imports`.
+    pub(super) fn exporter(&self, importer: &str, imports: &[&Interface]) -> Option<&str> {
+        let exports = |facts: &ComponentFacts, import| facts.exports.iter().any(|export| serves(import, export));
+        let fits = |facts: &ComponentFacts| !imports.is_empty() && imports.iter().all(|import| exports(facts, import));
+        let mut components = self.facts.iter().filter(|(name, _)| *name != importer);
+        components.find(|(_, facts)| fits(facts)).map(|(name, _)| name.as_str())
+    }
+
+    /// Imports that nothing would satisfy.
+    pub(super) fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
+        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
+            if component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value)) {
+                continue;
+            }
+            let interface = import.unversioned();
+            let could = catalog::serving(interface);
+            let help = match self.exporter(&key.value, &[import]) {
+                Some(unit) => format!("add `links: {{ {interface}: {unit} }}`: `{unit}` exports it"),
+                None if could.is_empty() => format!(
+                    "no provider that this lattice knows serves {interface}; add a component that exports it, and link \
+                     to it"
+                ),
+                None => format!(
+                    "add `links: {{ {}: NAME }}`, where NAME is a provider with `use:` one of {}",
+                    import.package(),
+                    could.join(", ")
+                ),
+            };
+            self.problems.push(
+                Problem::at(key, format!("`{}` imports {import}, and no link satisfies it", key.value)).help(help),
+            );
+        }
+    }
+}
+
+/// Whether two interfaces have the same name, whatever their versions.
+pub(super) fn same_name(a: &Interface, b: &Interface) -> bool {
+    a.unversioned() == b.unversioned()
+}
+
+/// Whether `export` serves `import`, by name and version.
+pub(super) fn serves(import: &Interface, export: &Interface) -> bool {
+    export.satisfies(import)
+}
+
+/// The links that calls of `import` take, by name. Of two keys that name it, the one that says more goes before the
+/// other, as it does in the host.
+pub(super) fn links_of<'c>(
+    component: &'c Component,
+    import: &Interface,
+) -> BTreeMap<&'c str, (&'c Spanned<String>, &'c Link)> {
+    let mut found: BTreeMap<&str, (&Spanned<String>, &Link)> = BTreeMap::new();
+    for (pattern, links) in component.links.0.iter().filter(|(pattern, _)| import.matches(&pattern.value)) {
+        for link in &links.0 {
+            let before = found.get(link.name()).map_or(0, |(pattern, _)| pattern.value.len());
+            if pattern.value.len() >= before {
+                found.insert(link.name(), (pattern, link));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,379 @@
+//! Links from component to component, and the options of links.
+
+use super::*;
+use crate::model::{
+    app::{LinkSpec, Transport},
+    shape::{FunctionShape, ResourceName},
+};
+
+/// `cart` imports a quote, a session and a store; `pricing` and `other` export what the tests say.
+const APP: &str = r"apiVersion: lattice/v1
+kind: App
+metadata: { name: shop }
+spec:
+  components:
+    cart:
+      image: ./cart.wasm
+      links:
+        acme:pricing: pricing
+        wasi:keyvalue: cache
+    pricing: { image: ./pricing.wasm }
+    other: { image: ./other.wasm }
+  providers:
+    cache: { use: keyvalue-memory }
+";
+
+type Interfaces<'a> = &'a [(&'a str, &'a [(&'a str, &'a str)])];
+
+/// Interfaces with functions. A word `a:b/c.d` in a signature is a resource.
+fn shapes(interfaces: Interfaces<'_>) -> BTreeMap<Interface, InterfaceShape> {
+    let function = |(name, signature): &(&str, &str)| {
+        let words = signature.split(|c: char| !c.is_ascii_alphanumeric() && !":/.-".contains(c));
+        let resource = |word: &str| {
+            let (interface, name) = word.split_once('.')?;
+            Some(ResourceName { interface: interface.to_owned(), name: name.to_owned() })
+        };
+        let resources = words.filter_map(resource).collect();
+        ((*name).to_owned(), FunctionShape { signature: (*signature).to_owned(), resources })
+    };
+    let shape = |functions: &[_]| InterfaceShape { functions: functions.iter().map(function).collect() };
+    interfaces.iter().map(|(interface, functions)| (interface.parse().unwrap(), shape(functions))).collect()
+}
+
+fn component(imports: Interfaces<'_>, exports: Interfaces<'_>) -> ComponentFacts {
+    let (import_shapes, export_shapes) = (shapes(imports), shapes(exports));
+    ComponentFacts {
+        digest: Digest::of(b""),
+        imports: import_shapes.keys().cloned().collect(),
+        exports: export_shapes.keys().cloned().collect(),
+        import_shapes,
+        export_shapes,
+    }
+}
+
+const PRICE: (&str, &str) = ("price", "func(article: string) -> u64");
+const QUOTE: Interfaces<'_> = &[("acme:pricing/quote@1.1.0", &[PRICE])];
+const STORE: (&str, &[(&str, &str)]) = (
+    "wasi:keyvalue/store@0.2.0-draft",
+    &[("open", "func(name: string) -> wasi:keyvalue/store.bucket"), ("[method]bucket.get", "func() -> list<u8>")],
+);
+
+fn app(imports: Interfaces<'_>, exports: Interfaces<'_>) -> BTreeMap<String, ComponentFacts> {
+    let imports: Vec<_> = imports.iter().chain([&STORE]).copied().collect();
+    let web: Interfaces<'_> = &[("wasi:http/incoming-handler@0.2.3", &[])];
+    let exports: Vec<_> = exports.iter().chain(web).copied().collect();
+    BTreeMap::from([
+        ("cart".to_owned(), component(&imports, web)),
+        ("pricing".to_owned(), component(&[], &exports)),
+        ("other".to_owned(), component(&[], &[])),
+    ])
+}
+
+fn told(text: &str, facts: &BTreeMap<String, ComponentFacts>) -> Vec<String> {
+    match parse(text) {
+        Err(problem) => vec![show(&problem)],
+        Ok(manifest) => check(&manifest, facts, &[]).err().into_iter().flatten().map(|p| show(&p)).collect(),
+    }
+}
+
+/// `APP` with one line for another.
+#[track_caller]
+fn with(from: &str, to: &str) -> String {
+    assert!(APP.contains(from), "the manifest has {from:?}");
+    APP.replacen(from, to, 1)
+}
+
+fn links(text: &str, facts: &BTreeMap<String, ComponentFacts>) -> (Vec<LinkSpec>, Vec<String>) {
+    let app = check(&parse(text).unwrap(), facts, &[]).unwrap();
+    let UnitSpec::Component(cart) = &app.units[&"cart".parse().unwrap()] else { panic!("cart is a component") };
+    (cart.links.clone(), app.notes)
+}
+
+#[test]
+fn a_component_serves_another_of_a_compatible_version() {
+    let facts = app(QUOTE, &[("acme:pricing/quote@1.4.2", &[PRICE, ("more", "func()")])]);
+    let (links, notes) = links(APP, &facts);
+    assert_eq!((links[0].interface.as_str(), links[0].to.to_string()), ("acme:pricing", "shop/pricing".to_owned()));
+    assert!(notes.is_empty());
+    // Older, and of another track.
+    for (export, help) in [
+        ("1.0.9", "`pricing` is older than what `cart` was built for: build it with version 1.1.0 or newer"),
+        (
+            "2.0.0",
+            "build `pricing` with a version compatible with 1.1.0, or `cart` with the version that `pricing` exports",
+        ),
+    ] {
+        let export = format!("acme:pricing/quote@{export}");
+        assert_eq!(
+            told(APP, &app(QUOTE, &[(&export, &[PRICE])])),
+            [format!(
+                "9:23: `cart` imports acme:pricing/quote@1.1.0, and `pricing` exports {export}, which does not serve it / {help}"
+            )]
+        );
+    }
+    // Of two exports the one that fits.
+    let both: Interfaces<'_> = &[("acme:pricing/quote@1.4.2", &[PRICE]), ("acme:pricing/quote@2.0.0", &[])];
+    assert!(told(APP, &app(QUOTE, both)).is_empty());
+}
+
+#[test]
+fn every_interface_of_the_link_is_asked_for() {
+    let two: Interfaces<'_> = &[QUOTE[0], ("acme:pricing/audit@1.0.0", &[("log", "func()")])];
+    assert_eq!(
+        told(APP, &app(two, QUOTE)),
+        [
+            "9:23: `pricing` does not export acme:pricing/audit@1.0.0, which `cart` imports / `pricing` exports acme:pricing/quote@1.1.0, wasi:http/incoming-handler@0.2.3"
+        ]
+    );
+    // An interface with a link of its own does not go by that of its package.
+    let own = with("acme:pricing: pricing", "acme:pricing: pricing\n        acme:pricing/audit: other");
+    let mut facts = app(two, QUOTE);
+    facts.insert("other".to_owned(), component(&[], &[two[1]]));
+    assert_eq!(told(&own, &facts), Vec::<String>::new());
+    assert!(
+        told(APP, &facts)[0].ends_with("/ link acme:pricing/audit to `other`, which exports it"),
+        "{:?}",
+        told(APP, &facts)
+    );
+}
+
+#[test]
+fn functions_must_be_there_with_the_same_type() {
+    let other: Interfaces<'_> = &[("acme:pricing/quote@1.1.0", &[("price", "func(article: string) -> s64")])];
+    assert_eq!(
+        told(APP, &app(QUOTE, other)),
+        [
+            "9:23: `price` of acme:pricing/quote@1.1.0 is `func(article: string) -> u64` where `cart` imports it, and `func(article: string) -> s64` where `pricing` exports it / build both with the same WIT package"
+        ]
+    );
+    let missing: Interfaces<'_> = &[("acme:pricing/quote@1.1.0", &[("prices", PRICE.1)])];
+    assert_eq!(
+        told(APP, &app(QUOTE, missing)),
+        [
+            "9:23: `pricing` exports acme:pricing/quote without `price`, which `cart` imports as `func(article: string) -> u64` / did you mean `prices`?"
+        ]
+    );
+}
+
+#[test]
+fn resources_cross_only_when_their_owner_is_the_same_unit() {
+    let foreign: Interfaces<'_> =
+        &[("acme:pricing/quote@1.1.0", &[("read", "func(from: wasi:io/streams.input-stream)")])];
+    let facts = app(foreign, foreign);
+    assert_eq!(
+        told(APP, &facts),
+        [
+            "9:23: `read` of acme:pricing/quote@1.1.0 takes or returns the resource wasi:io/streams.input-stream, which cannot cross from one component to another / only resources that `pricing` exports itself can: pass bytes or a stream, or write `transport: fused`"
+        ]
+    );
+    let fused = with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }");
+    assert_eq!(told(&fused, &facts), Vec::<String>::new(), "fused components live in one store");
+    let own: Interfaces<'_> = &[
+        ("acme:pricing/quote@1.1.0", &[("use", "func(s: borrow<acme:pricing/sessions.session>)")]),
+        ("acme:pricing/sessions@1.1.0", &[("[constructor]session", "func() -> acme:pricing/sessions.session")]),
+    ];
+    let mut facts = app(own, own);
+    assert_eq!(told(APP, &facts), Vec::<String>::new());
+    facts.insert("other".to_owned(), component(&[], own));
+    let apart = with("acme:pricing: pricing", "acme:pricing: pricing\n        acme:pricing/sessions: other");
+    let found = told(&apart, &facts);
+    assert!(found.len() == 1 && found[0].ends_with("/ link acme:pricing/sessions to `pricing` as well"), "{found:?}");
+}
+
+#[test]
+fn a_component_may_take_the_place_of_a_provider() {
+    let facts = app(QUOTE, &[QUOTE[0], STORE]);
+    assert_eq!(told(&with("wasi:keyvalue: cache", "wasi:keyvalue: pricing"), &facts), Vec::<String>::new());
+    let other = app(QUOTE, &[QUOTE[0], (STORE.0, &[STORE.1[0]])]);
+    let found = told(&with("wasi:keyvalue: cache", "wasi:keyvalue: pricing"), &other);
+    assert!(found[0].contains("without `[method]bucket.get`, which `cart` imports as"), "{found:?}");
+}
+
+#[test]
+fn what_a_component_holds_does_not_go_to_a_provider() {
+    let atomics = ("wasi:keyvalue/atomics@0.2.0-draft", [("increment", "func(b: borrow<wasi:keyvalue/store.bucket>)")]);
+    let imports: Interfaces<'_> = &[QUOTE[0], (atomics.0, &atomics.1)];
+    let facts = app(imports, &[QUOTE[0], STORE, (atomics.0, &atomics.1)]);
+    let apart = with("wasi:keyvalue: cache", "wasi:keyvalue/store: pricing\n        wasi:keyvalue/atomics: cache");
+    assert_eq!(
+        told(&apart, &facts),
+        [
+            "11:32: wasi:keyvalue/atomics@0.2.0-draft takes or returns the resource wasi:keyvalue/store.bucket, which `pricing` holds: it cannot go to `cache` / link wasi:keyvalue/store and wasi:keyvalue/atomics to the same unit"
+        ]
+    );
+    for together in ["cache", "pricing"] {
+        let text = with("wasi:keyvalue: cache", &format!("wasi:keyvalue: {together}"));
+        assert_eq!(told(&text, &facts), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_cannot_be_linked_is_told() {
+    let facts = app(QUOTE, QUOTE);
+    for (from, to, expected) in [
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: cart",
+            "9:23: `cart` cannot be linked to itself / link it to another unit that serves the interface",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: cache",
+            "9:23: `cache` is a keyvalue-memory, which does not serve `acme:pricing` / link it to `pricing`, which exports it",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: bank/pricing",
+            "9:23: `bank/pricing` is a unit of another app / this version connects units of one app: name a unit of this manifest",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: shop/pricing",
+            "9:23: `shop/pricing` is written as a unit of another app / write `pricing`",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: []",
+            "9:9: `acme:pricing` has an empty list of links / name a unit, or remove the key",
+        ),
+        (
+            "        acme:pricing: pricing\n",
+            "",
+            "6:5: `cart` imports acme:pricing/quote@1.1.0, and no link satisfies it / add `links: { acme:pricing/quote: pricing }`: `pricing` exports it",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: { to: pricing, transport: fast }",
+            "9:49: unknown value `fast` / known are `auto`, `local`, `fused`, `lattice`",
+        ),
+        (
+            "acme:pricing: pricing",
+            "acme:pricing: { to: pricing, retry: 3 }",
+            "9:38: unknown key `retry` / known are `to`, `name`, `transport`, `deadline`, `idempotent`",
+        ),
+    ] {
+        assert_eq!(told(&with(from, to), &facts), [expected], "{to}");
+    }
+}
+
+#[test]
+fn options_of_links_are_read_and_checked() {
+    let facts = app(QUOTE, QUOTE);
+    let text = with(
+        "acme:pricing: pricing",
+        "acme:pricing/quote: { to: pricing, transport: lattice, deadline: 200ms, idempotent: [price], name: main }",
+    )
+    .replace("wasi:keyvalue: cache", "wasi:keyvalue: [cache, { name: archive, to: old, idempotent: \"*\" }]")
+        + "    old: { use: keyvalue-memory }\n";
+    let (links, notes) = links(&text, &facts);
+    let quote = &links[0];
+    assert_eq!((quote.name.as_str(), quote.transport, quote.deadline_ms), ("main", Transport::Lattice, Some(200)));
+    assert_eq!((&quote.idempotent, &links[2].idempotent), (&vec!["price".to_owned()], &vec!["*".to_owned()]));
+    let names: Vec<_> = links[1..].iter().map(|l| (l.name.as_str(), l.to.unit.as_str())).collect();
+    assert_eq!(names, [("default", "cache"), ("archive", "old")]);
+    assert_eq!(
+        notes,
+        ["`cart` has no default link for acme:pricing/quote: calls in which it does not choose `main` fail"]
+    );
+    for (list, expected) in [
+        (
+            "[pricing, pricing]",
+            "9:33: two links of `acme:pricing` have no name / give each a name of its own, as in `{ name: archive, to: old }`",
+        ),
+        (
+            "[pricing, { to: pricing, name: default }]",
+            "9:54: two links of `acme:pricing` are named `default` / give each a name of its own, as in `{ name: archive, to: old }`",
+        ),
+        (
+            "[{ to: pricing, name: \"a b\" }]",
+            "9:45: `a b` cannot be the name of a link / write 1 to 63 letters, digits, `-`, `_` or `.`",
+        ),
+        ("{ to: pricing, idempotent: [pric] }", "9:51: `acme:pricing` has no function `pric` / did you mean `price`?"),
+        (
+            "{ to: pricing, deadline: soon }",
+            "9:48: `soon` is not a time / write a number above 0 with ms, s or m, as in `200ms` or `5s`",
+        ),
+    ] {
+        let list = format!("acme:pricing: {list}");
+        let found: Vec<_> = told(&with("acme:pricing: pricing", &list), &facts);
+        assert_eq!(found, [expected], "{list}");
+    }
+}
+
+#[test]
+fn local_links_need_placements_that_meet() {
+    let facts = app(QUOTE, QUOTE);
+    let zone = |of: &str, zones: &str| {
+        with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: local }")
+            .replace(
+                "      image: ./cart.wasm",
+                "      image: ./cart.wasm\n      placement: { require: { zone: [a, b] } }",
+            )
+            .replace(
+                &format!("{of}: {{ image: ./{of}.wasm }}"),
+                &format!("{of}: {{ image: ./{of}.wasm, placement: {{ require: {{ {zones} }} }} }}"),
+            )
+    };
+    assert_eq!(told(&zone("pricing", "zone: [b, c]"), &facts), Vec::<String>::new());
+    assert_eq!(told(&zone("pricing", "disk: [ssd]"), &facts), Vec::<String>::new());
+    assert_eq!(
+        told(&zone("pricing", "zone: [c]"), &facts),
+        [
+            "10:49: `cart` and `pricing` are never on the same host: their placements require zone to be a or b and c / let the placements meet, or write `transport: lattice`"
+        ]
+    );
+}
+
+#[test]
+fn what_is_fused_is_one_component_alone() {
+    let facts = app(QUOTE, QUOTE);
+    let fused = with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }");
+    assert_eq!(told(&fused, &facts), Vec::<String>::new());
+    let cases = [
+        (
+            fused.replace("wasi:keyvalue: cache", "wasi:keyvalue: { to: cache, transport: fused }"),
+            "10:48: `cache` is a provider; only a component can be fused into `cart` / write `transport: local` to stay inside the host",
+        ),
+        (
+            fused.replace("./pricing.wasm }", "./pricing.wasm, placement: { require: { zone: [a] } } }"),
+            "9:49: `pricing` cannot be fused into `cart`: they have different placements / give both the same `placement:`, or leave `transport:` out (`pricing` stays apart)",
+        ),
+        (
+            fused.clone()
+                + "    web: { use: http-server, config: { address: \"127.0.0.1:80\" }, routes: { /p: pricing } }\n",
+            "9:49: `pricing` cannot be fused into `cart`: it is also called by the route `/p` of `web` / what is fused is a part of `cart`, not the `pricing` that others reach: write `transport: local`, or make a second unit of the same image",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(told(&text, &facts), [expected]);
+    }
+    let mut facts = app(QUOTE, QUOTE);
+    facts.insert("other".to_owned(), component(QUOTE, &[]));
+    let twice = fused.replace("./other.wasm }", "./other.wasm, links: { acme:pricing: pricing } }");
+    let found = told(&twice, &facts);
+    assert!(
+        found.len() == 1 && found[0].contains("it is also called by a link of `other` that is not fused"),
+        "{found:?}"
+    );
+    let both = twice.replace("acme:pricing: pricing }", "acme:pricing: { to: pricing, transport: fused } }");
+    assert_eq!(told(&both, &facts), Vec::<String>::new());
+}
+
+#[test]
+fn circles_are_allowed_unless_they_are_fused() {
+    let mut facts = app(QUOTE, QUOTE);
+    let back: Interfaces<'_> = &[("acme:cart/events@1.0.0", &[("changed", "func()")])];
+    facts.insert("pricing".to_owned(), component(back, QUOTE));
+    let cart = facts.get_mut("cart").unwrap();
+    cart.export_shapes.extend(shapes(back));
+    cart.exports.extend(shapes(back).into_keys());
+    let circle = with("./pricing.wasm }", "./pricing.wasm, links: { acme:cart: cart } }");
+    assert_eq!(told(&circle, &facts), Vec::<String>::new());
+    let fused = circle
+        .replace("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }")
+        .replace("acme:cart: cart", "acme:cart: { to: cart, transport: fused }");
+    assert_eq!(
+        told(&fused, &facts),
+        ["9:49: fused links lead in a circle: cart -> pricing -> cart / write `transport: local` for one of them"]
+    );
+}

@@ -1,0 +1,146 @@
+//! Whether links can travel as they ask to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_saphyr::Spanned;
+
+use super::Checker;
+use crate::model::{
+    app::{Placement, Transport},
+    manifest::{Component, Link},
+    problem::Problem,
+};
+
+impl<'m> Checker<'m> {
+    /// Checks every link that asks for more than any road.
+    pub(super) fn transports(&mut self) {
+        for (key, component, link) in self.all_links() {
+            let Some(transport) = &link.transport else { continue };
+            let placement = self.placement(&link.to.value);
+            match (transport.value, placement) {
+                (Transport::Local, Some(placement)) => self.local(key, component, link, placement, transport),
+                (Transport::Fused, Some(placement)) => self.fused(key, component, link, placement, transport),
+                // A unit that is not there has its own problem.
+                _ => {}
+            }
+        }
+        self.fused_cycles();
+    }
+
+    /// Every link to another unit, in the order of the file.
+    fn all_links(&self) -> Vec<(&'m str, &'m Component, &'m Link)> {
+        let mut all = Vec::new();
+        for (key, component) in &self.manifest.spec.components.0 {
+            let links = component.links.0.iter().flat_map(|(_, links)| &links.0);
+            let others = links.filter(|link| link.to.value != key.value);
+            all.extend(others.map(|link| (key.value.as_str(), component, link)));
+        }
+        all
+    }
+
+    fn placement(&self, unit: &str) -> Option<&'m Placement> {
+        let spec = &self.manifest.spec;
+        let component = spec.components.0.iter().find(|(key, _)| key.value == unit).map(|(_, c)| &c.placement);
+        component.or_else(|| spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, p)| &p.placement))
+    }
+
+    fn local(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
+        let Some((label, here, there)) = apart(&component.placement, placement) else { return };
+        let message = format!(
+            "`{key}` and `{}` are never on the same host: their placements require {label} to be {here} and {there}",
+            link.to.value
+        );
+        self.problems.push(Problem::at(at, message).help("let the placements meet, or write `transport: lattice`"));
+    }
+
+    fn fused(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
+        let target = &link.to.value;
+        let problem = if self.is_provider(target) {
+            Problem::at(at, format!("`{target}` is a provider; only a component can be fused into `{key}`"))
+                .help("write `transport: local` to stay inside the host")
+        } else if sets(&component.placement) != sets(placement) {
+            Problem::at(at, format!("`{target}` cannot be fused into `{key}`: they have different placements"))
+                .help(format!("give both the same `placement:`, or leave `transport:` out (`{target}` stays apart)"))
+        } else if let Some(other) = self.called_otherwise(target) {
+            Problem::at(at, format!("`{target}` cannot be fused into `{key}`: it is also called by {other}"))
+                .help(format!(
+                    "what is fused is a part of `{key}`, not the `{target}` that others reach: write `transport: local`, \
+                     or make a second unit of the same image"
+                ))
+        } else {
+            return;
+        };
+        self.problems.push(problem);
+    }
+
+    /// Who calls `unit` by a road that leads to instances of its own.
+    fn called_otherwise(&self, unit: &str) -> Option<String> {
+        let routes =
+            self.manifest.spec.providers.0.iter().flat_map(|(key, p)| p.routes.0.iter().map(move |r| (key, r)));
+        let mut routes = routes.filter(|(_, (_, to))| to.value == unit);
+        if let Some((web, (pattern, _))) = routes.next() {
+            return Some(format!("the route `{}` of `{}`", pattern.value, web.value));
+        }
+        let mut links = self.all_links().into_iter();
+        let other = links.find(|(_, _, link)| link.to.value == unit && link.transport() != Transport::Fused);
+        other.map(|(key, ..)| format!("a link of `{key}` that is not fused"))
+    }
+
+    /// Fused links that lead in a circle. Each circle is told once, at its first link in the file.
+    fn fused_cycles(&mut self) {
+        let fused: Vec<_> =
+            self.all_links().into_iter().filter(|(.., link)| link.transport() == Transport::Fused).collect();
+        let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (key, _, link) in &fused {
+            next.entry(key).or_default().push(&link.to.value);
+        }
+        let mut told = BTreeSet::new();
+        for (key, _, link) in fused {
+            let (Some(at), Some(back)) = (&link.transport, path(&next, &link.to.value, key)) else { continue };
+            if told.contains(key) {
+                continue;
+            }
+            told.extend(back.iter().copied());
+            let circle: Vec<_> = std::iter::once(key).chain(back).collect();
+            let problem = Problem::at(at, format!("fused links lead in a circle: {}", circle.join(" -> ")));
+            self.problems.push(problem.help("write `transport: local` for one of them"));
+        }
+    }
+}
+
+/// The first label that no host can have as both placements require it, and the values of each.
+fn apart<'p>(one: &'p Placement, other: &'p Placement) -> Option<(&'p str, String, String)> {
+    let mut shared = one.require.iter().filter_map(|(label, values)| Some((label, values, other.require.get(label)?)));
+    let (label, here, there) = shared.find(|(_, here, there)| !here.iter().any(|value| there.contains(value)))?;
+    Some((label, here.join(" or "), there.join(" or ")))
+}
+
+/// A placement whatever the order of its values.
+fn sets(placement: &Placement) -> BTreeMap<&str, BTreeSet<&str>> {
+    placement
+        .require
+        .iter()
+        .map(|(label, values)| (label.as_str(), values.iter().map(String::as_str).collect()))
+        .collect()
+}
+
+/// The units on the way from `from` to `to`, both included.
+fn path<'u>(next: &BTreeMap<&'u str, Vec<&'u str>>, from: &'u str, to: &str) -> Option<Vec<&'u str>> {
+    let mut before: BTreeMap<&str, Option<&str>> = BTreeMap::from([(from, None)]);
+    let mut queue = std::collections::VecDeque::from([from]);
+    while let Some(unit) = queue.pop_front() {
+        if unit == to {
+            let mut way: Vec<_> =
+                std::iter::successors(Some(unit), |unit| before.get(unit).copied().flatten()).collect();
+            way.reverse();
+            return Some(way);
+        }
+        for following in next.get(unit).into_iter().flatten() {
+            if !before.contains_key(following) {
+                before.insert(following, Some(unit));
+                queue.push_back(following);
+            }
+        }
+    }
+    None
+}
