@@ -420,7 +420,7 @@ mod tests {
         let link = |name: &str, idempotent: &[&str]| LinkSpec {
             interface: "acme:pricing/quote".into(),
             name: name.into(),
-            target: LinkTarget::Component,
+            target: LinkTarget::Wit,
             to: "shop/pricing".parse().unwrap(),
             transport: Transport::Lattice,
             deadline_ms: Some(200),

@@ -37,7 +37,7 @@ impl ComponentLinks {
             let Some(link) = best(import, &spec.links) else { continue };
             let typed = || Some(Arc::new(Link::new(bus.clone(), router.clone(), unit.clone(), link)));
             match import.unversioned() {
-                _ if link.target == LinkTarget::Component => {
+                _ if link.target == LinkTarget::Wit => {
                     let link = FunctionLink::new(bus.clone(), router.clone(), unit.clone(), link);
                     links.functions.insert(import.to_string(), Arc::new(link));
                 }

@@ -150,9 +150,9 @@ pub struct LinkSpec {
 pub enum LinkTarget {
     /// A provider of a capability: calls are those of its stateless interface in `wit/`.
     #[default]
-    Provider,
-    /// A component: calls are those of the imported interface itself.
-    Component,
+    Capability,
+    /// A component, or a provider of an interface of its own: calls are those of the imported interface itself.
+    Wit,
 }
 
 /// The name of a link that has none.

@@ -111,12 +111,12 @@ impl Checker<'_> {
             // A provider of an unknown kind has its own problem.
             let kind = self.provider_kind(&link.to.value)?;
             self.served_by_provider(wire, kind, facts)?;
-            LinkTarget::Provider
+            LinkTarget::Capability
         } else {
             if let (Some(facts), Some(target)) = (facts, self.facts.get(&link.to.value)) {
                 self.served_by_component(wire, facts, target);
             }
-            LinkTarget::Component
+            LinkTarget::Wit
         };
         Some(LinkSpec {
             interface: pattern.value.clone(),

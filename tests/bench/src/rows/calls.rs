@@ -217,7 +217,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         interface: "wasi:keyvalue".into(),
         name: DEFAULT_LINK.into(),
         to: cache.clone(),
-        target: LinkTarget::Provider,
+        target: LinkTarget::Capability,
         transport: Transport::Auto,
         deadline_ms: None,
         idempotent: Vec::new(),

@@ -1,0 +1,159 @@
+//! Components that call components: every type, resources, faults, in one host and across two.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use lattice_tests::{
+    Lattice, get,
+    lattice::{head, image},
+    places::free_address,
+};
+
+/// An app whose caller and library run where it says.
+fn app(address: SocketAddr, link: &str, caller: &str, library: &str) -> String {
+    format!(
+        "{}  components:\n    caller: {{ image: {}, links: {{ test:library: {{ to: library{link} }} }}{caller} }}\n    library: {{ image: \
+         {}{library} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: caller }}{caller} \
+         }}\n",
+        head("calls"),
+        image("caller"),
+        image("library"),
+    )
+}
+
+fn zone(zone: &str) -> String {
+    format!(", placement: {{ require: {{ zone: [{zone}] }} }}")
+}
+
+/// Runs `check` on each of the ways on which the same calls must have the same answers, one lattice after the other.
+fn on_each_road(mut check: impl FnMut(&str, &Lattice, SocketAddr)) {
+    for (road, hosts, link, caller, library) in [
+        ("local", 1, "", String::new(), String::new()),
+        ("lattice, one host", 1, ", transport: lattice", String::new(), String::new()),
+        ("lattice, two hosts", 2, "", zone("a"), zone("b")),
+    ] {
+        let lattice = Lattice::start(hosts);
+        let address = free_address();
+        lattice.apply(&app(address, link, &caller, &library));
+        check(road, &lattice, address);
+    }
+}
+
+fn text(address: SocketAddr, path: &str) -> String {
+    get(address, path).unwrap().text()
+}
+
+#[test]
+fn every_type_and_resource_behaves_the_same_on_each_road() {
+    on_each_road(|road, _, address| {
+        assert_eq!(text(address, "/all"), "all the same\n", "{road}");
+        for bytes in [0, 1, 100_000, 1 << 20, 5 << 20] {
+            assert_eq!(text(address, &format!("/bytes?n={bytes}")), format!("{bytes} bytes, the same\n"), "{road}");
+        }
+        // Resources of one caller are in one instance, a dropped one is gone at once, and each call finds a new one.
+        let things = "(11, 13, 5) sum 18 alive 3 then 2 finished 13 made 6 left 1\n";
+        for _ in 0..3 {
+            assert_eq!(text(address, "/things"), things, "{road}");
+        }
+        assert_eq!(text(address, "/hold?ms=10"), "held 3\n", "{road}");
+    });
+}
+
+#[test]
+fn each_fault_is_a_value_where_the_function_has_room_for_it() {
+    on_each_road(|road, lattice, address| {
+        let asked = Instant::now();
+        let failed = get(address, "/trap").unwrap();
+        assert_eq!((failed.status, failed.text().as_str()), (500, "the component failed\n"), "{road}");
+        let told = || {
+            let instance = lattice.status("calls").instances("caller").pop()?;
+            (instance.traps == 1).then_some(instance.last_fault)
+        };
+        let fault = lattice.wait("the trap in the status", Duration::from_secs(5), told);
+        assert!(
+            fault.contains("test:library/faults@1.2.0#trap of calls/library: the callee failed"),
+            "{road}: {fault}"
+        );
+        let value = text(address, "/trap-with-result");
+        assert!(value.starts_with("Err(\"the callee failed: "), "{road}: {value}");
+        let value = text(address, "/trap-with-case");
+        assert!(value.starts_with("Err(Error::Other(\"the callee failed: "), "{road}: {value}");
+        assert_eq!(text(address, "/sleep?ms=20"), "slept 20\n", "{road}");
+        assert!(asked.elapsed() < Duration::from_secs(8), "{road}: {:?}", asked.elapsed());
+    });
+}
+
+#[test]
+fn a_call_ends_at_the_link_s_deadline() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    for (caller, library) in [("", ""), (&*zone("a"), &*zone("b"))] {
+        lattice.apply(&app(address, ", deadline: 300ms", caller, library));
+        let asked = Instant::now();
+        assert_eq!(text(address, "/sleep-with-result?ms=3000"), "Err(\"no answer within 300 ms\")\n");
+        assert_eq!(text(address, "/spin"), "Err(\"no answer within 300 ms\")\n");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn limits_of_the_callee_are_errors_of_their_own() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    let limits = ", limits: { memory: 16MiB, concurrency: 1 }";
+    lattice.apply(&app(address, "", &zone("a"), &format!("{}{limits}", zone("b"))));
+    assert_eq!(get(address, "/eat").unwrap().status, 500);
+    let fault = || lattice.status("calls").instances("library").pop().filter(|i| i.traps > 0).map(|i| i.last_fault);
+    let fault = lattice.wait("the fault in the status", Duration::from_secs(5), fault);
+    assert_eq!(fault, "the callee failed: out of memory: the limit is 16777216 bytes");
+    let busy = thread::spawn(move || text(address, "/sleep?ms=1500"));
+    let refused = || {
+        let answer = text(address, "/sleep-with-result?ms=1");
+        answer.contains("concurrency limit").then_some(answer)
+    };
+    let refused = lattice.wait("a refusal", Duration::from_millis(1400), refused);
+    assert_eq!(refused, "Err(\"calls/library is at its concurrency limit\")\n");
+    assert_eq!(busy.join().unwrap(), "slept 1500\n");
+}
+
+#[test]
+fn a_host_that_is_killed_under_a_call_or_a_resource_is_a_typed_error() {
+    let mut lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&app(address, "", &zone("a"), &zone("b")));
+    let calls = [
+        (
+            "/sleep-with-result?ms=60000",
+            "asleep",
+            "Err(\"the connection failed: the host of calls/library is lost\")\n",
+        ),
+        ("/hold?ms=1000", "holding", ""),
+    ];
+    for (path, said, expected) in calls {
+        let call = thread::spawn(move || get(address, path).unwrap());
+        let heard = || lattice.hosts.iter().any(|host| host.log().contains(said)).then_some(());
+        lattice.wait(said, Duration::from_secs(10), heard);
+        lattice.hosts[1].kill();
+        let asked = Instant::now();
+        let answer = call.join().unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(9), "{path}: {:?}", asked.elapsed());
+        if expected.is_empty() {
+            assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+            let fault = || lattice.status("calls").instances("caller").pop().map(|i| i.last_fault);
+            let gone = || fault().filter(|fault| fault.contains("the instance that held this resource is gone"));
+            lattice.wait("the fault in the status", Duration::from_secs(5), gone);
+        } else {
+            assert_eq!(answer.text(), expected, "{path}");
+        }
+        lattice.hosts[1].spawn();
+        lattice.hosts[1].wait_ready();
+        lattice.wait("the library again", Duration::from_secs(30), || {
+            (text(address, "/all") == "all the same\n").then_some(())
+        });
+    }
+}
