@@ -145,7 +145,10 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // Everything of WASI that wasmtime has; what a component may do with it is for its context to say.
+    let mut options = wasmtime_wasi::p2::bindings::LinkOptions::default();
+    options.network_error_code(true);
+    wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
