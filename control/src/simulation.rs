@@ -187,6 +187,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
                     state: InstanceState::Ready,
                     reason: None,
                     serves: Vec::new(),
+                    json_only: false,
                     address: None,
                     faults: Faults::default(),
                 }).collect();

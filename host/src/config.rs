@@ -4,9 +4,28 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use lattice::{bus::NatsOptions, wire::LatticeName};
 
-/// Joins a lattice and runs what it assigns to this host.
+use crate::standalone::{RunOptions, ServeOptions};
+
+/// Joins a lattice and runs what it assigns to this host; or, with a subcommand, runs one component by itself.
 #[derive(Debug, clap::Parser)]
-#[command(name = "lattice-host", version)]
+#[command(name = "lattice-host", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Runs a command (wasi:cli/run) to its end, without a lattice
+    Run(RunOptions),
+    /// Serves HTTP with one component, without a lattice
+    Serve(ServeOptions),
+}
+
+/// How to take part in a lattice.
+#[derive(Debug, clap::Args)]
 pub struct Options {
     /// The lattice to join
     #[arg(long, env = "LATTICE", default_value = "default", value_parser = parse_lattice)]
@@ -34,6 +53,18 @@ pub struct Options {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+impl LogFormat {
+    /// Sends the log to standard error. `filter` says what is in it unless LATTICE_LOG does.
+    pub fn start(self, filter: &str) {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| filter.into());
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self {
+            Self::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+            Self::Json => log.json().init(),
+        }
+    }
 }
 
 impl Options {

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent
-//! decides what runs. A call never waits for the agent: it reads tables that are replaced as a whole.
+//! decides what runs; [`standalone`] runs one component without a lattice. A call never waits for the agent: it reads tables that are replaced as a whole.
 //!
 //! Shutting down: the agent tells the lattice that the host leaves, and goes on until others have taken over what they
 //! can. Then the rest drains: it is told so that nobody calls it, it finishes its calls, the other tasks end, the
@@ -26,6 +26,7 @@ pub mod config;
 pub mod identity;
 pub mod links;
 pub mod runtime;
+pub mod standalone;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -88,7 +89,7 @@ impl Host {
         let lock = lock(&options.data)?;
         let runtime = Runtime::new()?;
         let data = |source| HostError::Data { path: options.data.clone(), source };
-        let cache = ArtifactCache::open(&options.data, runtime.engine()).map_err(data)?;
+        let cache = ArtifactCache::open(&options.data, &runtime).map_err(data)?;
         std::fs::create_dir_all(options.data.join("providers")).map_err(data)?;
         let bus = join(&options, &id).await?;
         let router = Arc::new(Router::default());

@@ -5,21 +5,35 @@ use std::process::ExitCode;
 use clap::Parser;
 use lattice_host::{
     Host,
-    config::{LogFormat, Options},
+    config::{Cli, Command, LogFormat, Options},
+    standalone,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    start_log(options.log_format);
+    let cli = Cli::parse();
+    let (format, filter) = match &cli.command {
+        None => (cli.options.log_format, "info,async_nats=warn"),
+        Some(_) => (LogFormat::Text, "warn"),
+    };
+    format.start(filter);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    runtime.block_on(run(options))
+    let code = runtime.block_on(async {
+        match cli.command {
+            None => join(cli.options).await,
+            Some(Command::Run(options)) => standalone::run(options).await.unwrap_or_else(|error| fail(&error)),
+            Some(Command::Serve(options)) => standalone::serve(options).await.map_or_else(|e| fail(&e), |()| 0.into()),
+        }
+    });
+    // A thread that reads standard input cannot be ended otherwise.
+    runtime.shutdown_background();
+    code
 }
 
-async fn run(options: Options) -> ExitCode {
+async fn join(options: Options) -> ExitCode {
     let lattice = options.lattice.clone();
     // Taken before the start, so that a signal that comes during it is not lost.
     let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
@@ -47,14 +61,4 @@ async fn run(options: Options) -> ExitCode {
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::FAILURE
-}
-
-fn start_log(format: LogFormat) {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| "info,async_nats=warn".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

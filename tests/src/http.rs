@@ -14,6 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 pub struct Client {
     stream: BufReader<TcpStream>,
     host: String,
+    /// Of the chunked body that ended last, each as its line.
+    pub trailers: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(Self { stream: BufReader::new(stream), host: address.to_string() })
+        Ok(Self { stream: BufReader::new(stream), host: address.to_string(), trailers: Vec::new() })
     }
 
     /// What later requests have as their `Host`.
@@ -129,7 +131,13 @@ impl Client {
         let mut chunk = vec![0; length];
         self.stream.read_exact(&mut chunk)?;
         // After a chunk an empty line; after the last one trailers may come first.
-        while !self.line()?.is_empty() {}
+        self.trailers.clear();
+        loop {
+            match self.line()? {
+                line if line.is_empty() => break,
+                line => self.trailers.push(line),
+            }
+        }
         Ok((length > 0).then_some(chunk))
     }
 

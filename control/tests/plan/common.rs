@@ -76,6 +76,7 @@ pub fn report(host: &HostId, unit: &UnitId, record: &UnitRecord, state: Instance
         state,
         reason: None,
         serves: Vec::new(),
+        json_only: false,
         address: None,
         faults: Faults::default(),
     }

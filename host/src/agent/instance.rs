@@ -221,6 +221,7 @@ impl Slot {
             state,
             reason,
             serves: running.map(|r| r.serves.clone()).unwrap_or_default(),
+            json_only: false,
             address,
             faults,
         }

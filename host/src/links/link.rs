@@ -43,6 +43,7 @@ impl Caller for Timed {
             interface,
             function,
             payload,
+            shape: None,
             until: self.until.map_or(own, |until| until.min(own)),
             session: None,
             idempotent: is_idempotent(&self.idempotent, function),

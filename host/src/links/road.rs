@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use lattice::{
     bus::Bus,
-    wire::{CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId},
+    wire::{
+        CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId,
+        value::{FunctionShape, json},
+    },
 };
 use uuid::Uuid;
 
@@ -22,7 +25,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Outgoing<'c> {
     pub(crate) interface: &'c Interface,
     pub(crate) function: &'c str,
+    /// In postcard.
     pub(crate) payload: Bytes,
+    /// What the function takes and returns, where it is known: then it may be called in JSON, too.
+    pub(crate) shape: Option<&'c FunctionShape>,
     pub(crate) until: Instant,
     pub(crate) session: Option<Uuid>,
     /// Whether it may run twice.
@@ -102,11 +108,24 @@ impl Road {
             instance: instance.clone(),
             interface: call.interface.clone(),
         };
-        let head = call.head(&self.caller);
+        let mut head = call.head(&self.caller);
+        let mut payload = call.payload.clone();
+        let json = if in_flight.json_only() {
+            let unknown = || CallError::NotServed(format!("{}: {} speaks JSON alone", call.interface, self.to));
+            let shape = call.shape.ok_or_else(unknown)?;
+            head.content_type = ContentType::Json;
+            payload = json::arguments_to_json(shape, &payload)?.into();
+            Some(shape)
+        } else {
+            None
+        };
         // Either arm may be dropped: giving up a call is what the other side is told of.
         tokio::select! {
             biased;
-            reply = self.bus.call(&subject, &head, call.payload.clone()) => reply,
+            reply = self.bus.call(&subject, &head, payload) => match (reply, json) {
+                (Ok(reply), Some(shape)) => Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into()),
+                (reply, _) => reply,
+            },
             () = in_flight.gone() => Err(CallError::Transport(format!("the host of {} is lost", self.to))),
         }
     }

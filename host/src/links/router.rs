@@ -47,6 +47,8 @@ struct Seen {
     silent: AtomicBool,
     /// No inventory has it any more: its host was lost, or it ended.
     gone: CancellationToken,
+    /// It reads and writes JSON alone.
+    json_only: AtomicBool,
 }
 
 /// Who can answer for one unit.
@@ -89,6 +91,7 @@ impl Router {
         for (host, told_at) in hosts {
             for report in &host.instances {
                 let seen = before.seen.get(&report.instance).cloned().unwrap_or_default();
+                seen.json_only.store(report.json_only, Ordering::Relaxed);
                 table.seen.insert(report.instance.clone(), seen.clone());
                 if !report.state.takes_calls() {
                     continue;
@@ -170,6 +173,10 @@ impl InFlight {
         Self(seen)
     }
 
+    pub(super) fn json_only(&self) -> bool {
+        self.0.json_only.load(Ordering::Relaxed)
+    }
+
     /// Returns when the instance is gone.
     pub(super) async fn gone(&self) {
         self.0.gone.cancelled().await;
@@ -246,6 +253,7 @@ mod tests {
                 state: *state,
                 reason: None,
                 serves: Vec::new(),
+                json_only: false,
                 address: None,
                 faults: Faults::default(),
             }

@@ -17,11 +17,19 @@ use lattice::{
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, component::Component};
 
+use super::{
+    component::Runtime,
+    engine::{EngineError, EngineKind},
+    needs::engine_for,
+};
+
 /// Why there is no compiled component.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error("artifact {digest} cannot be compiled: {reason}")]
     Compile { digest: Digest, reason: String },
     #[error("compiling artifact {0} was interrupted")]
@@ -32,25 +40,31 @@ pub enum LoadError {
 #[derive(Clone)]
 pub struct ArtifactCache {
     artifacts: PathBuf,
-    compiled: PathBuf,
-    engine: Engine,
+    /// Code for the engine of each kind, in folders of their own: neither can be taken for the other's.
+    plain: PathBuf,
+    concurrent: PathBuf,
+    runtime: Runtime,
     /// One compilation at a time: each uses all cores, and some hundred megabytes for a large component.
     compiling: Arc<Semaphore>,
 }
 
 impl ArtifactCache {
     /// Opens the cache below `data`. The folders are for this user alone: compiled code is run as it is.
-    pub fn open(data: &Path, engine: &Engine) -> std::io::Result<Self> {
-        // Code from another wasmtime, other settings or another CPU type must not be mistaken for ours.
+    pub fn open(data: &Path, runtime: &Runtime) -> std::io::Result<Self> {
+        // Code from another wasmtime, other settings or another CPU type must not be mistaken for ours. The second
+        // engine is not there yet, but it differs from the first one in the same way in all of this program's runs.
         let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
+        runtime.engine().precompile_compatibility_hash().hash(&mut hasher);
+        let hash = format!("{:016x}", hasher.finish());
+        let compiled = data.join("compiled");
         let cache = Self {
             artifacts: data.join("artifacts"),
-            compiled: data.join("compiled").join(format!("{:016x}", hasher.finish())),
-            engine: engine.clone(),
+            concurrent: compiled.join(format!("{hash}-concurrent")),
+            plain: compiled.join(hash),
+            runtime: runtime.clone(),
             compiling: Arc::new(Semaphore::new(1)),
         };
-        for folder in [&cache.artifacts, &cache.compiled] {
+        for folder in [&cache.artifacts, &cache.plain, &cache.concurrent] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
         }
@@ -59,12 +73,24 @@ impl ArtifactCache {
 
     /// The compiled component of `digest`: from disk, or compiled from the artifact on disk or in the lattice.
     pub async fn load(&self, digest: &Digest, lattice: &Artifacts) -> Result<Component, LoadError> {
-        if let Some(component) = self.blocking(digest, |cache, digest| Ok(cache.read_compiled(&digest))).await? {
-            return Ok(component);
+        for kind in [EngineKind::Plain, EngineKind::Concurrent] {
+            if self.compiled_paths(kind, digest).0.exists() {
+                let engine = self.runtime.engine_of(kind).await?;
+                let read = self.blocking(digest, move |cache, digest| Ok(cache.read_compiled(kind, &engine, &digest)));
+                if let Some(component) = read.await? {
+                    return Ok(component);
+                }
+            }
         }
         let bytes = self.bytes(digest, lattice).await?;
         let _turn = self.compiling.acquire().await.map_err(|_| LoadError::Interrupted(digest.clone()))?;
-        self.blocking(digest, move |cache, digest| cache.compile(&digest, &bytes)).await
+        let kind = self.blocking(digest, {
+            let bytes = bytes.clone();
+            move |_, _| Ok(engine_for(&bytes))
+        });
+        let kind = kind.await?;
+        let engine = self.runtime.engine_of(kind).await?;
+        self.blocking(digest, move |cache, digest| cache.compile(kind, &engine, &digest, &bytes)).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -93,16 +119,22 @@ impl ArtifactCache {
         Ok(bytes)
     }
 
-    fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+    fn compile(
+        &self,
+        kind: EngineKind,
+        engine: &Engine,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<Component, LoadError> {
         let failed =
             |error: wasmtime::Error| LoadError::Compile { digest: digest.clone(), reason: format!("{error:#}") };
         let started = std::time::Instant::now();
-        let component = Component::new(&self.engine, bytes).map_err(failed)?;
+        let component = Component::new(engine, bytes).map_err(failed)?;
         tracing::info!(%digest, size = bytes.len(), took = ?started.elapsed(), "compiled");
-        let kept = component.serialize().map_err(failed).map(|code| self.write_compiled(digest, &code));
+        let kept = component.serialize().map_err(failed).map(|code| self.write_compiled(kind, digest, &code));
         match kept {
             // Mapped from the file its pages can be dropped and shared; the freshly compiled copy cannot.
-            Ok(Ok(())) => Ok(self.read_compiled(digest).unwrap_or(component)),
+            Ok(Ok(())) => Ok(self.read_compiled(kind, engine, digest).unwrap_or(component)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot keep compiled code on disk");
                 Ok(component)
@@ -111,18 +143,22 @@ impl ArtifactCache {
         }
     }
 
-    fn compiled_paths(&self, digest: &Digest) -> (PathBuf, PathBuf) {
-        (self.compiled.join(format!("{}.code", digest.hex())), self.compiled.join(format!("{}.sum", digest.hex())))
+    fn compiled_paths(&self, kind: EngineKind, digest: &Digest) -> (PathBuf, PathBuf) {
+        let folder = match kind {
+            EngineKind::Plain => &self.plain,
+            EngineKind::Concurrent => &self.concurrent,
+        };
+        (folder.join(format!("{}.code", digest.hex())), folder.join(format!("{}.sum", digest.hex())))
     }
 
-    fn write_compiled(&self, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
-        let (code_path, sum_path) = self.compiled_paths(digest);
+    fn write_compiled(&self, kind: EngineKind, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
+        let (code_path, sum_path) = self.compiled_paths(kind, digest);
         write_whole(&code_path, code)?;
         write_whole(&sum_path, Digest::of(code).as_str().as_bytes())
     }
 
-    fn read_compiled(&self, digest: &Digest) -> Option<Component> {
-        let (code_path, sum_path) = self.compiled_paths(digest);
+    fn read_compiled(&self, kind: EngineKind, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let (code_path, sum_path) = self.compiled_paths(kind, digest);
         let expected = std::fs::read_to_string(&sum_path).ok()?;
         let code = std::fs::read(&code_path).ok()?;
         if Digest::of(&code).as_str() != expected {
@@ -132,7 +168,7 @@ impl ArtifactCache {
         // SAFETY: the file was written by this program for this engine configuration (its hash is in the path), lies
         // in a folder that only this user can write to, and has the checksum of what was written.
         #[expect(unsafe_code, reason = "wasmtime trusts compiled code; see the comment above")]
-        let component = unsafe { Component::deserialize_file(&self.engine, &code_path) };
+        let component = unsafe { Component::deserialize_file(engine, &code_path) };
         component
             .map_err(|error| tracing::warn!(%digest, %error, "compiled code on disk cannot be used; compiling again"))
             .ok()

@@ -12,27 +12,48 @@ use lattice::{
     model::{app::ComponentSpec, inventory::Faults},
     wire::{CallError, UnitId},
 };
+use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store, Trap,
     component::{Component, InstancePre, Linker},
 };
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::{
+    p2::bindings::{Proxy, ProxyPre},
+    p3::bindings::ServicePre,
+};
 
 use super::{
-    engine::{self, EngineError},
+    engine::{self, EngineError, EngineKind},
     faults::FaultLog,
+    grants::Grants,
     guest::Guest,
     imports, keyvalue,
     lens::Held,
+    service::Instances,
     session::Live,
 };
 use crate::links::ComponentLinks;
 
-/// The engine with everything that components may import.
+/// The engines with everything that components may import.
 #[derive(Clone)]
 pub struct Runtime {
+    plain: Arc<Linked>,
+    /// Made at the first component that needs it.
+    concurrent: Arc<OnceCell<Linked>>,
+}
+
+/// An engine with its linker.
+struct Linked {
     engine: Engine,
-    linker: Arc<Linker<Guest>>,
+    linker: Linker<Guest>,
+}
+
+impl Linked {
+    fn new(kind: EngineKind) -> Result<Self, EngineError> {
+        let engine = engine::make(kind)?;
+        let linker = linker(&engine, kind).map_err(|error| EngineError::Start(format!("{error:#}")))?;
+        Ok(Self { engine, linker })
+    }
 }
 
 /// Why a compiled component cannot be made ready.
@@ -46,13 +67,29 @@ pub enum PrepareError {
 
 impl Runtime {
     pub fn new() -> Result<Self, EngineError> {
-        let engine = engine::make()?;
-        let linker = linker(&engine).map_err(|error| EngineError::Start(format!("{error:#}")))?;
-        Ok(Self { engine, linker: Arc::new(linker) })
+        Ok(Self { plain: Arc::new(Linked::new(EngineKind::Plain)?), concurrent: Arc::default() })
     }
 
+    /// The engine for components that do without WASI 0.3.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.plain.engine
+    }
+
+    /// The engine of a kind; that for WASI 0.3 is made when it is first asked for.
+    pub async fn engine_of(&self, kind: EngineKind) -> Result<Engine, EngineError> {
+        let linked = match kind {
+            EngineKind::Plain => &*self.plain,
+            EngineKind::Concurrent => {
+                self.concurrent.get_or_try_init(|| async { Linked::new(EngineKind::Concurrent) }).await?
+            }
+        };
+        Ok(linked.engine.clone())
+    }
+
+    /// The linker of the engine that compiled `component`.
+    fn linker(&self, component: &Component) -> &Linker<Guest> {
+        let second = self.concurrent.get().filter(|linked| Engine::same(&linked.engine, component.engine()));
+        &second.unwrap_or(&self.plain).linker
     }
 
     /// Binds a compiled component to its links and limits.
@@ -63,22 +100,37 @@ impl Runtime {
         spec: &ComponentSpec,
         links: ComponentLinks,
     ) -> Result<Arc<LoadedComponent>, PrepareError> {
+        self.prepare_with(component, unit, spec, links, Grants::default())
+    }
+
+    /// As [`Self::prepare`], for a component that is granted more than its links.
+    pub fn prepare_with(
+        &self,
+        component: &Component,
+        unit: UnitId,
+        spec: &ComponentSpec,
+        links: ComponentLinks,
+        grants: Grants,
+    ) -> Result<Arc<LoadedComponent>, PrepareError> {
         if spec.limits.memory_bytes > engine::MAX_MEMORY {
             return Err(PrepareError::Memory { wanted: spec.limits.memory_bytes });
         }
         let unsatisfied = |error: wasmtime::Error| PrepareError::Imports(format!("{error:#}"));
         let pre = if links.functions.is_empty() {
-            self.linker.instantiate_pre(component).map_err(unsatisfied)?
+            self.linker(component).instantiate_pre(component).map_err(unsatisfied)?
         } else {
             // What it imports from other components is of its own types.
-            let mut linker = Linker::clone(&self.linker);
-            imports::define(&mut linker, &self.engine, component, &links).map_err(unsatisfied)?;
+            let mut linker = Linker::clone(self.linker(component));
+            imports::define(&mut linker, component, &links).map_err(unsatisfied)?;
             linker.instantiate_pre(component).map_err(unsatisfied)?
         };
+        let http = ServicePre::new(pre.clone()).ok().map(HttpPre::Service);
+        let http = http.or_else(|| ProxyPre::new(pre.clone()).ok().map(HttpPre::Proxy));
         let blueprint = Blueprint {
             unit: Arc::new(unit),
-            http: ProxyPre::new(pre.clone()).ok(),
+            http,
             pre,
+            grants,
             env: spec.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             memory: usize::try_from(spec.limits.memory_bytes).unwrap_or(usize::MAX),
             links: Arc::new(links),
@@ -90,14 +142,22 @@ impl Runtime {
             in_flight: AtomicU32::new(0),
             reuse: spec.reuse.max(1),
             idle: Mutex::new(Vec::new()),
+            instances: Instances::default(),
             faults: FaultLog::default(),
         }))
     }
 }
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    if kind == EngineKind::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
+    // Everything of WASI that wasmtime has; what a component may do with it is for its context to say.
+    let mut options = wasmtime_wasi::p2::bindings::LinkOptions::default();
+    options.network_error_code(true);
+    wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
@@ -107,28 +167,41 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
 pub(super) struct Blueprint {
     pub(super) unit: Arc<UnitId>,
     pre: InstancePre<Guest>,
-    http: Option<ProxyPre<Guest>>,
+    http: Option<HttpPre>,
+    pub(super) grants: Grants,
     pub(super) env: Vec<(String, String)>,
     /// In bytes.
     pub(super) memory: usize,
     pub(super) links: Arc<ComponentLinks>,
 }
 
+/// How a component answers HTTP.
+enum HttpPre {
+    /// `wasi:http/incoming-handler@0.2`
+    Proxy(ProxyPre<Guest>),
+    /// `wasi:http/handler@0.3`
+    Service(ServicePre<Guest>),
+}
+
 impl Blueprint {
-    pub(super) fn engine(&self) -> &Engine {
-        self.pre.engine()
+    /// A store for one instance. It fails only when a folder that was granted cannot be opened.
+    pub(super) fn store(&self) -> Result<Store<Guest>, CallError> {
+        let wasi = self.grants.builder(&self.unit, &self.env);
+        let mut wasi = wasi.map_err(|error| CallError::Denied(error.to_string()))?;
+        Ok(Guest::store(self.pre.engine(), wasi.build(), self.grants.http, self.memory, self.links.clone()))
     }
 }
 
 /// A component that takes calls.
 pub struct LoadedComponent {
-    blueprint: Blueprint,
+    pub(super) blueprint: Blueprint,
     pub(super) timeout: Duration,
     concurrency: u32,
     in_flight: AtomicU32,
-    reuse: u32,
+    pub(super) reuse: u32,
     /// Instances that have calls left. A lock around a push or a pop; only components with `reuse` ever take it.
     idle: Mutex<Vec<HttpInstance>>,
+    pub(super) instances: Instances,
     faults: FaultLog,
 }
 
@@ -151,6 +224,14 @@ pub(super) struct HttpInstance {
 impl LoadedComponent {
     pub fn unit(&self) -> &UnitId {
         &self.blueprint.unit
+    }
+
+    /// What makes an instance when it answers HTTP by WASI 0.3.
+    pub(super) fn service(&self) -> Option<&ServicePre<Guest>> {
+        match &self.blueprint.http {
+            Some(HttpPre::Service(pre)) => Some(pre),
+            _ => None,
+        }
     }
 
     /// Whether it answers HTTP requests.
@@ -196,12 +277,10 @@ impl LoadedComponent {
             Guest::begin(&mut instance.store, self.timeout);
             return Ok(instance);
         }
-        let pre = self
-            .blueprint
-            .http
-            .as_ref()
-            .ok_or_else(|| CallError::NotServed(format!("{} answers no HTTP requests", self.unit())))?;
-        let mut store = Guest::store(&self.blueprint);
+        let Some(HttpPre::Proxy(pre)) = &self.blueprint.http else {
+            return Err(CallError::NotServed(format!("{} answers no HTTP requests", self.unit())));
+        };
+        let mut store = self.blueprint.store()?;
         Guest::begin(&mut store, self.timeout);
         let proxy = pre.instantiate_async(&mut store).await.map_err(|error| self.explain(&store, &error))?;
         Ok(HttpInstance { store, proxy, calls_left: self.reuse })
@@ -209,7 +288,7 @@ impl LoadedComponent {
 
     /// A fresh instance for calls that may take `deadline` together.
     pub(super) async fn live(&self, deadline: Duration) -> Result<Live, CallError> {
-        let mut store = Guest::store(&self.blueprint);
+        let mut store = self.blueprint.store()?;
         Guest::begin(&mut store, deadline);
         let instance = self.blueprint.pre.instantiate_async(&mut store).await;
         let instance = instance.map_err(|error| self.explain(&store, &error))?;

@@ -1,4 +1,5 @@
-//! The wasmtime engine, sized to the machine.
+//! The wasmtime engines, sized to the machine. There are two, because what WASI 0.3 needs would double the cost of a
+//! fresh instance for components that do without it; which of them a component gets is decided by its binary.
 
 use std::{thread, time::Duration};
 
@@ -9,6 +10,15 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The most linear memory that one instance may be given, in bytes.
 pub const MAX_MEMORY: u64 = 1 << 30;
+
+/// The two ways in which components are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Without the component model's async part: WASI 0.2.
+    Plain,
+    /// With it: WASI 0.3, and several calls at a time in one instance.
+    Concurrent,
+}
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +36,8 @@ const POOLS: [u32; 4] = [1000, 250, 60, 16];
 /// from the kernel anew. Only with PAGEMAP_SCAN; without it the whole range would be written each time.
 const KEEP_RESIDENT: usize = 2 << 20;
 
-/// Makes the engine, with the largest pool that this machine carries.
-pub fn make() -> Result<Engine, EngineError> {
+/// Makes an engine, with the largest pool that this machine carries.
+pub fn make(kind: EngineKind) -> Result<Engine, EngineError> {
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let budget = memory_available().map(|bytes| bytes / 4);
     let mut reason = String::new();
@@ -38,12 +48,12 @@ pub fn make() -> Result<Engine, EngineError> {
             reason = format!("{kept} bytes of idle memory would be more than a quarter of what is free");
             continue;
         }
-        match Engine::new(&config(slots, scan)) {
+        match Engine::new(&config(kind, pool(slots, kind, scan))) {
             Ok(engine) => {
                 if slots < POOLS[0] {
-                    tracing::warn!(slots, reason, "memory is short: a smaller instance pool is used");
+                    tracing::warn!(slots, ?kind, reason, "memory is short: a smaller instance pool is used");
                 } else {
-                    tracing::info!(slots, pagemap_scan = scan, "instance pool ready");
+                    tracing::info!(slots, ?kind, pagemap_scan = scan, "instance pool ready");
                 }
                 start_ticker(&engine)?;
                 return Ok(engine);
@@ -54,13 +64,26 @@ pub fn make() -> Result<Engine, EngineError> {
     Err(EngineError::Start(reason))
 }
 
-fn config(slots: u32, scan: bool) -> Config {
+/// Makes an engine for a single instance, which needs no pool.
+pub fn make_single(kind: EngineKind) -> Result<Engine, EngineError> {
+    let engine = Engine::new(&config(kind, InstanceAllocationStrategy::OnDemand));
+    let engine = engine.map_err(|error| EngineError::Start(format!("{error:#}")))?;
+    start_ticker(&engine)?;
+    Ok(engine)
+}
+
+fn pool(slots: u32, kind: EngineKind, scan: bool) -> InstanceAllocationStrategy {
+    // Each call that an instance has at a time may need a stack of its own.
+    let stacks = match kind {
+        EngineKind::Plain => slots,
+        EngineKind::Concurrent => slots * 4,
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * 4)
         .total_memories(slots + slots / 4)
         .total_tables(slots * 4)
-        .total_stacks(slots)
+        .total_stacks(stacks)
         .total_gc_heaps(16)
         .max_memory_size(MAX_MEMORY as usize)
         // Components from Python and JavaScript are made of dozens of core modules with large tables.
@@ -77,13 +100,18 @@ fn config(slots: u32, scan: bool) -> Config {
             .table_keep_resident(64 << 10)
             .async_stack_keep_resident(64 << 10);
     }
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn config(kind: EngineKind, allocation: InstanceAllocationStrategy) -> Config {
+    let concurrent = kind == EngineKind::Concurrent;
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .allocation_strategy(allocation)
         .epoch_interruption(true)
         // WASI 0.2 components do without it, and a fresh instance then costs half (a call goes through fewer tables).
-        .concurrency_support(false)
-        .wasm_component_model_async(false)
+        .concurrency_support(concurrent)
+        .wasm_component_model_async(concurrent)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
         .async_stack_size(2 << 20)
         .max_wasm_stack(1 << 20)

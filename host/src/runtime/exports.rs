@@ -7,7 +7,7 @@ use lattice::wire::{
     value::{FunctionShape, Shape},
 };
 use wasmtime::{
-    Engine, Store,
+    Store,
     component::{Component, ComponentExportIndex, Instance, types::ComponentItem},
 };
 
@@ -39,7 +39,8 @@ pub(super) struct ExportedFunction {
 }
 
 impl Exports {
-    pub(super) fn of(engine: &Engine, component: &Component) -> Self {
+    pub(super) fn of(component: &Component) -> Self {
+        let engine = component.engine();
         let mut interfaces = HashMap::new();
         for (name, item) in component.component_type().exports(engine) {
             let ComponentItem::ComponentInstance(instance) = item.ty else { continue };

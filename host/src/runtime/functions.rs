@@ -15,7 +15,7 @@ use lattice::{
     },
 };
 use uuid::Uuid;
-use wasmtime::{Engine, component::Component};
+use wasmtime::component::Component;
 
 use super::{
     component::{LoadedComponent, Permit},
@@ -33,8 +33,8 @@ pub struct LoadedFunctions {
 }
 
 impl LoadedFunctions {
-    pub fn new(loaded: Arc<LoadedComponent>, engine: &Engine, component: &Component) -> Self {
-        Self { component: loaded, exports: Exports::of(engine, component), sessions: Arc::default() }
+    pub fn new(loaded: Arc<LoadedComponent>, component: &Component) -> Self {
+        Self { component: loaded, exports: Exports::of(component), sessions: Arc::default() }
     }
 
     /// What can be called.

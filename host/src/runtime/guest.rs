@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime::{
+    AsContextMut, Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline, component::ResourceTable,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{component::Blueprint, imports::HeldSessions, log::GuestLog};
+use super::imports::HeldSessions;
 use crate::links::ComponentLinks;
 
 /// The data of a store.
@@ -17,7 +19,7 @@ pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) table: ResourceTable,
-    hooks: DenyOutgoing,
+    hooks: Hooks,
     pub(super) memory: MemoryLimit,
     pub(super) links: Arc<ComponentLinks>,
     /// Resources that it holds of other units.
@@ -26,28 +28,26 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A store for one instance. It has the environment of the manifest, and no files, sockets or arguments.
-    pub(super) fn store(blueprint: &Blueprint) -> Store<Guest> {
-        let mut wasi = WasiCtx::builder();
-        wasi.stdout(GuestLog { unit: blueprint.unit.clone(), stream: "stdout" })
-            .stderr(GuestLog { unit: blueprint.unit.clone(), stream: "stderr" })
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false);
-        if !blueprint.env.is_empty() {
-            wasi.envs(&blueprint.env);
-        }
+    /// A store for one instance, with at most `memory` bytes of linear memory. `outgoing`: whether it may send HTTP
+    /// requests wherever it wants.
+    pub(crate) fn store(
+        engine: &Engine,
+        wasi: WasiCtx,
+        outgoing: bool,
+        memory: usize,
+        links: Arc<ComponentLinks>,
+    ) -> Store<Guest> {
         let guest = Guest {
-            wasi: wasi.build(),
+            wasi,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            hooks: DenyOutgoing,
-            memory: MemoryLimit { limit: blueprint.memory, used: 0, refused: false },
-            links: blueprint.links.clone(),
+            hooks: Hooks { outgoing },
+            memory: MemoryLimit { limit: memory, used: 0, refused: false },
+            links,
             sessions: HeldSessions::default(),
             deadline: Instant::now(),
         };
-        let mut store = Store::new(blueprint.engine(), guest);
+        let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(|store| {
             // On each tick a guest that computes lets other tasks run; at its deadline it is ended. With a plain `Yield`
@@ -68,9 +68,14 @@ impl Guest {
     }
 
     /// Prepares the store for a call that may take `timeout`.
-    pub(super) fn begin(store: &mut Store<Guest>, timeout: Duration) {
+    pub(crate) fn begin(store: &mut Store<Guest>, timeout: Duration) {
+        Self::begin_until(store.as_context_mut(), Instant::now() + timeout);
+    }
+
+    /// The same for an instance that may have other calls, whose deadlines were earlier.
+    pub(super) fn begin_until(mut store: StoreContextMut<'_, Guest>, deadline: Instant) {
         let guest = store.data_mut();
-        guest.deadline = Instant::now() + timeout;
+        guest.deadline = deadline;
         guest.memory.refused = false;
         store.set_epoch_deadline(1);
     }
@@ -88,22 +93,31 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// Outgoing HTTP without a link: every request is refused with `HTTP-request-denied`, which is what wasmtime's
+/// Outgoing HTTP. Without a grant every request is refused with `HTTP-request-denied`, which is what wasmtime's
 /// implementation does when it is built without a client of its own.
-struct DenyOutgoing;
+struct Hooks {
+    outgoing: bool,
+}
 
-impl wasmtime_wasi_http::WasiHttpHooks for DenyOutgoing {
+impl wasmtime_wasi_http::WasiHttpHooks for Hooks {
     fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
         wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }
 
     fn send_request(
         &mut self,
-        _: http::Request<wasmtime_wasi_http::WasiBody>,
-        _: Option<wasmtime_wasi_http::RequestOptions>,
+        request: http::Request<wasmtime_wasi_http::WasiBody>,
+        options: Option<wasmtime_wasi_http::RequestOptions>,
         _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
     ) -> Box<dyn Future<Output = SendResult> + Send> {
-        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+        if !self.outgoing {
+            return Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) });
+        }
+        Box::new(async move {
+            let (response, sending) = wasmtime_wasi_http::default_send_request(request, options).await?;
+            let sending: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send> = Box::new(sending);
+            Ok((response.map(http_body_util::BodyExt::boxed_unsync), sending))
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A component that answers an HTTP request, without a task of its own.
+//! A component that answers an HTTP request by `wasi:http/incoming-handler@0.2`, without a task of its own.
 //!
 //! The guest is polled by whoever wants the response: first for its head, then, inside the body, for what follows.
 //! Only a guest that goes on after its body has ended gets a task, to end in peace. Dropping the response ends it.
@@ -27,7 +27,10 @@ use wasmtime_wasi_http::{
     },
 };
 
-use super::component::{LoadedComponent, Permit};
+use super::{
+    component::{LoadedComponent, Permit},
+    service,
+};
 
 type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
@@ -36,6 +39,10 @@ impl HttpHandler for LoadedHttp {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         let component = &self.0;
         let permit = component.permit()?;
+        if component.service().is_some() {
+            let answered = service::handle(component, permit, request).await;
+            return answered.inspect_err(|error| component.record(error));
+        }
         let (sender, receiver) = oneshot::channel();
         let mut run = Run::new(component.clone(), permit, request, sender);
         let mut head = receiver;
@@ -160,7 +167,7 @@ async fn answer(
 }
 
 /// A request's body as the guest reads it.
-struct GuestInput(Body);
+pub(super) struct GuestInput(pub(super) Body);
 
 impl http_body::Body for GuestInput {
     type Data = Bytes;

@@ -13,7 +13,7 @@ use lattice::wire::{
 };
 use uuid::Uuid;
 use wasmtime::{
-    Engine, StoreContextMut, bail,
+    StoreContextMut, bail,
     component::{Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
 };
 
@@ -27,10 +27,10 @@ use crate::links::{ComponentLinks, FunctionLink, Outgoing, Place};
 /// Defines every interface of `component` that `links` lead to units called by WIT.
 pub(super) fn define(
     linker: &mut Linker<Guest>,
-    engine: &Engine,
     component: &Component,
     links: &ComponentLinks,
 ) -> wasmtime::Result<()> {
+    let engine = component.engine();
     // A component may be linked for an interface that the host has a road of its own for.
     linker.allow_shadowing(true);
     for (name, item) in component.component_type().imports(engine) {
@@ -125,6 +125,7 @@ impl ImportedFunction {
             interface: &self.interface,
             function: &self.function,
             payload: args.bytes.into(),
+            shape: Some(&self.shape),
             until,
             session,
             idempotent: self.idempotent,
@@ -244,7 +245,15 @@ async fn renew(link: Arc<FunctionLink>, id: Uuid, place: Place) {
 async fn control(link: &FunctionLink, function: &str, session: Uuid, place: &Place, payload: Bytes) {
     let Ok(interface) = SESSION_INTERFACE.parse() else { return };
     let until = Instant::now() + CONTROL;
-    let call = Outgoing { interface: &interface, function, payload, until, session: Some(session), idempotent: false };
+    let call = Outgoing {
+        interface: &interface,
+        function,
+        payload,
+        shape: None,
+        until,
+        session: Some(session),
+        idempotent: false,
+    };
     if let Err(error) = link.call(call, Some(place)).await {
         tracing::debug!(unit = %link.to(), function, %error, "an instance with resources of ours does not answer");
     }

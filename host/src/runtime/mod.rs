@@ -1,8 +1,8 @@
 //! Running components: from bytes to answered calls.
 //!
-//! [`engine`] makes the wasmtime engine that the machine can carry, [`cache`] turns digests into compiled code,
-//! [`component`] is one component ready for calls, [`http`] lets it answer HTTP, [`keyvalue`] is what its
-//! `wasi:keyvalue` imports reach.
+//! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
+//! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls, [`http`] lets it answer
+//! HTTP by WASI 0.2 and [`service`] by WASI 0.3, [`keyvalue`] is what its `wasi:keyvalue` imports reach.
 
 pub mod cache;
 pub mod component;
@@ -10,12 +10,15 @@ pub mod engine;
 mod exports;
 mod faults;
 mod functions;
-mod guest;
+pub mod grants;
+pub(crate) mod guest;
 mod http;
 mod imports;
 mod keyvalue;
 mod lens;
 mod log;
+pub(crate) mod needs;
+mod service;
 mod session;
 
 pub use cache::ArtifactCache;

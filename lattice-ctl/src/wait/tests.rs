@@ -61,6 +61,7 @@ impl Fake {
             state,
             reason: reason.map(str::to_owned),
             serves: Vec::new(),
+            json_only: false,
             address: record.spec.listens_on().map(str::to_owned),
             faults: Faults::default(),
         };

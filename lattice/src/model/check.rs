@@ -39,8 +39,8 @@ pub struct CheckedApp {
     pub notes: Vec<String>,
 }
 
-/// The interface that a route's target must export.
-const HTTP_HANDLER: &str = "wasi:http/incoming-handler";
+/// The interfaces of which a route's target must export one: those of WASI 0.2 and 0.3.
+const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
 
 /// Checks a manifest. `facts` are those of its components by unit name; a component whose file could not be read is
 /// not among them, and its problem has been told. `others` are the apps that the lattice has already.
@@ -302,11 +302,15 @@ impl<'m> Checker<'m> {
                     .help("route to a component"),
             );
         } else if let Some(facts) = self.facts.get(&to.value)
-            && !facts.exports.iter().any(|e| e.unversioned() == HTTP_HANDLER)
+            && !facts.exports.iter().any(|e| HTTP_HANDLERS.contains(&e.unversioned()))
         {
             self.problems.push(Problem::at(
                 to,
-                format!("`{}` does not export {HTTP_HANDLER}, so it cannot answer HTTP requests", to.value),
+                format!(
+                    "`{}` does not export {}, so it cannot answer HTTP requests",
+                    to.value,
+                    HTTP_HANDLERS.join(" or ")
+                ),
             ));
         }
         let timeout_ms = Limits::default().timeout_ms;

@@ -51,6 +51,9 @@ pub struct InstanceReport {
     pub reason: Option<String>,
     /// What it answers over the lattice, without versions.
     pub serves: Vec<Interface>,
+    /// Whether it reads and writes JSON alone.
+    #[serde(default)]
+    pub json_only: bool,
     /// Where it listens, for a unit that listens.
     pub address: Option<String>,
     #[serde(default)]

@@ -204,6 +204,7 @@ mod tests {
             state,
             reason: Some("because".into()),
             serves: Vec::new(),
+            json_only: false,
             address: None,
             faults: Faults::default(),
         };

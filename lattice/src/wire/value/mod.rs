@@ -15,6 +15,8 @@ mod shape;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use shape::{FunctionShape, Measures, Shape};
 

@@ -1,0 +1,76 @@
+//! What a component may reach beyond its links. In a lattice that is nothing; `run` and `serve` grant what the command
+//! line names.
+
+use std::{path::PathBuf, sync::Arc};
+
+use lattice::wire::UnitId;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+
+use super::log::GuestLog;
+
+/// By default nothing is granted.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// What the component sees as its arguments, its own name first.
+    pub args: Vec<String>,
+    pub dirs: Vec<GrantedDir>,
+    pub tcp: bool,
+    pub udp: bool,
+    /// Looking up names of the Internet.
+    pub dns: bool,
+    /// Sending HTTP requests.
+    pub http: bool,
+    /// Standard output and error of this process, instead of the log.
+    pub output: bool,
+    /// Standard input of this process.
+    pub input: bool,
+}
+
+/// A folder of this machine that a component sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedDir {
+    pub host: PathBuf,
+    /// Its name for the component.
+    pub guest: String,
+    pub read_only: bool,
+}
+
+/// A folder that was granted cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the folder {}: {reason}", path.display())]
+pub struct GrantError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl Grants {
+    /// What makes the context of one instance, with the environment `env`.
+    pub(crate) fn builder(&self, unit: &Arc<UnitId>, env: &[(String, String)]) -> Result<WasiCtxBuilder, GrantError> {
+        let mut wasi = WasiCtx::builder();
+        if self.input {
+            wasi.inherit_stdin();
+        }
+        if self.output {
+            wasi.inherit_stdout().inherit_stderr();
+        } else {
+            wasi.stdout(GuestLog { unit: unit.clone(), stream: "stdout" })
+                .stderr(GuestLog { unit: unit.clone(), stream: "stderr" });
+        }
+        wasi.allow_tcp(self.tcp).allow_udp(self.udp).allow_ip_name_lookup(self.dns);
+        if self.tcp || self.udp {
+            wasi.inherit_network();
+        }
+        if !env.is_empty() {
+            wasi.envs(env);
+        }
+        if !self.args.is_empty() {
+            wasi.args(&self.args);
+        }
+        for dir in &self.dirs {
+            let perms = if dir.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&dir.host, &dir.guest, perms)
+                .map_err(|error| GrantError { path: dir.host.clone(), reason: format!("{error:#}") })?;
+        }
+        Ok(wasi)
+    }
+}
