@@ -211,6 +211,33 @@ fn links_between_components_are_checked_before_anything_runs() {
 }
 
 #[test]
+fn a_component_takes_the_place_of_a_provider_when_the_types_agree() {
+    let dir = folder();
+    let dir = dir.path();
+    for name in ["quoter", "kv"] {
+        fs::copy(guest(name), dir.join(format!("{name}.wasm"))).unwrap();
+    }
+    let linked = |image: &str, links: &str| {
+        shop(&format!(
+            "  components:\n    cart: {{ image: ./{image}.wasm, links: {{ {links} }} }}\n    quoter: {{ image: ./quoter.wasm \
+             }}\n  providers:\n    cache: {{ use: keyvalue-memory }}\n"
+        ))
+    };
+    // Nothing is wrong but that there is no lattice. Of the interface 1.0.0 is imported, and 1.2.0 is exported.
+    for (image, links) in [("nobody", "acme:pricing/quote: quoter"), ("counter", "wasi:keyvalue: quoter")] {
+        let output = apply(dir, &linked(image, links));
+        assert_eq!(output.code, Some(4), "{}", output.all());
+    }
+    let message = "`quoter` does not export wasi:keyvalue/batch@0.2.0-draft, which `cart` imports";
+    let help = "link wasi:keyvalue/batch to a provider with `use:` one of keyvalue-memory";
+    refused(dir, &linked("kv", "wasi:keyvalue: quoter"), "6:55", message, help);
+    let message = "wasi:keyvalue/atomics@0.2.0-draft takes or returns the resource wasi:keyvalue/store.bucket, which `quoter` \
+                   holds: it cannot go to `cache`";
+    let apart = linked("counter", "wasi:keyvalue/store: quoter, wasi:keyvalue/atomics: cache");
+    refused(dir, &apart, "6:97", message, "link wasi:keyvalue/store and wasi:keyvalue/atomics to the same unit");
+}
+
+#[test]
 fn an_address_in_use_ends_apply_with_the_address_and_is_taken_when_it_is_free() {
     let lattice = Lattice::start(1);
     let taken = TcpListener::bind(free_address()).unwrap();
