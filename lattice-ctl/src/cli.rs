@@ -166,8 +166,9 @@ pub(crate) enum What {
 
 /// Call a function of a component or provider that runs in the lattice
 ///
-/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with `-o json`. When the
-/// function returns the error of a WIT `result`, it is printed, and the exit code is 9.
+/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with
+/// `-o json`. When the function returns the error of a WIT `result`, it is printed, and the exit
+/// code is 9.
 ///
 /// Arguments and results are written like this:
 ///

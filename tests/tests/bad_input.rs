@@ -190,14 +190,51 @@ fn links_between_components_are_checked_before_anything_runs() {
         ))
     };
     let message = "`hello` does not export acme:pricing/quote@1.0.0, which `cart` imports";
-    refused(dir, &two("acme:pricing: hello"), "6:61", message, "`hello` exports wasi:http/incoming-handler@0.2.");
+    refused(dir, &two("acme:pricing: hello"), "6:58", message, "`hello` exports wasi:http/incoming-handler@0.2.");
     let message = "`cart` cannot be linked to itself";
-    refused(dir, &two("acme:pricing: cart"), "6:61", message, "another unit");
+    refused(dir, &two("acme:pricing: cart"), "6:58", message, "another unit");
     let message = "`bank/pricing` is a unit of another app";
-    refused(dir, &two("acme:pricing: bank/pricing"), "6:61", message, "a unit of this manifest");
-    let message = "`acme:pricing` has no function `prize`";
-    let text = two("acme:pricing: { to: hello, idempotent: [prize] }");
-    refused(dir, &text, "6:87", message, "did you mean `price`?");
+    refused(dir, &two("acme:pricing: bank/pricing"), "6:58", message, "a unit of this manifest");
+    // All of it at once.
+    let output = apply(dir, &two("acme:pricing: { to: hello, transport: fast }"));
+    let first = output.stderr.lines().next().unwrap();
+    assert_eq!((output.code, first), (Some(3), "error: app.yaml:6:82: unknown value `fast`"), "{}", output.stderr);
+    let output = apply(dir, &two("acme:pricing: { to: hello, idempotent: [prize] }"));
+    for text in [
+        ":6:64: `hello` does not export acme:pricing/quote@1.0.0, which `cart` imports\n",
+        ":6:84: `acme:pricing` has no function `prize`\n",
+        "  help: did you mean `price`?\n",
+        "\napp.yaml has 2 problems; nothing was changed\n",
+    ] {
+        assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_component_takes_the_place_of_a_provider_when_the_types_agree() {
+    let dir = folder();
+    let dir = dir.path();
+    for name in ["quoter", "kv"] {
+        fs::copy(guest(name), dir.join(format!("{name}.wasm"))).unwrap();
+    }
+    let linked = |image: &str, links: &str| {
+        shop(&format!(
+            "  components:\n    cart: {{ image: ./{image}.wasm, links: {{ {links} }} }}\n    quoter: {{ image: ./quoter.wasm \
+             }}\n  providers:\n    cache: {{ use: keyvalue-memory }}\n"
+        ))
+    };
+    // Nothing is wrong but that there is no lattice. Of the interface 1.0.0 is imported, and 1.2.0 is exported.
+    for (image, links) in [("nobody", "acme:pricing/quote: quoter"), ("counter", "wasi:keyvalue: quoter")] {
+        let output = apply(dir, &linked(image, links));
+        assert_eq!(output.code, Some(4), "{}", output.all());
+    }
+    let message = "`quoter` does not export wasi:keyvalue/batch@0.2.0-draft, which `cart` imports";
+    let help = "link wasi:keyvalue/batch to a provider with `use:` one of keyvalue-memory";
+    refused(dir, &linked("kv", "wasi:keyvalue: quoter"), "6:55", message, help);
+    let message = "wasi:keyvalue/atomics@0.2.0-draft takes or returns the resource wasi:keyvalue/store.bucket, which `quoter` \
+                   holds: it cannot go to `cache`";
+    let apart = linked("counter", "wasi:keyvalue/store: quoter, wasi:keyvalue/atomics: cache");
+    refused(dir, &apart, "6:97", message, "link wasi:keyvalue/store and wasi:keyvalue/atomics to the same unit");
 }
 
 #[test]

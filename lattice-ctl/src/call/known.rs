@@ -79,7 +79,45 @@ fn provided(interface: &Interface) -> Known {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use lattice::{
+        model::app::{ComponentSpec, Limits, Placement, Scale},
+        wire::Digest,
+    };
+
     use super::*;
+    use crate::inspect::tests::component;
+
+    #[tokio::test]
+    async fn a_component_tells_what_it_exports() {
+        let bus = Bus::memory("default".parse().unwrap());
+        let bytes = component(&[], &["acme:pricing/quote@1.2.0"]).into();
+        bus.artifacts().put(&bytes).await.unwrap();
+        let spec = |digest: Digest| {
+            UnitSpec::Component(ComponentSpec {
+                image: String::new(),
+                digest,
+                imports: Vec::new(),
+                exports: Vec::new(),
+                scale: Scale::Replicas(1),
+                placement: Placement::default(),
+                limits: Limits::default(),
+                reuse: 1,
+                env: BTreeMap::new(),
+                links: Vec::new(),
+            })
+        };
+        let quote = "acme:pricing/quote@1.0.0".parse().unwrap();
+        let error = CallError::NotServed("acme:pricing/quote#rum".into());
+        let known = Known::find(&bus, &spec(Digest::of(&bytes)), &quote, &error).await;
+        assert_eq!(known.about("rum").as_deref(), Some("did you mean `run`?"));
+        assert_eq!(known.about("run").as_deref(), Some("`run` is func()"));
+        // What cannot be had is not missed.
+        assert_eq!(Known::find(&bus, &spec(Digest::of(b"other")), &quote, &error).await, Known::default());
+        let deadline = CallError::Deadline(FETCH);
+        assert_eq!(Known::find(&bus, &spec(Digest::of(&bytes)), &quote, &deadline).await, Known::default());
+    }
 
     #[test]
     fn the_packages_of_providers_are_read() {

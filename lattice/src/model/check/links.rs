@@ -36,7 +36,8 @@ impl Checker<'_> {
         let mut specs = Vec::new();
         for (pattern, links) in &component.links.0 {
             self.imported(pattern, facts);
-            self.names(&importer.value, pattern, links);
+            self.names(pattern, links);
+            self.without_default(&importer.value, component, (pattern, links), facts);
             for link in &links.0 {
                 let wire = Wire { importer: &importer.value, component, pattern, link };
                 specs.extend(self.link(app, wire, facts));
@@ -62,7 +63,7 @@ impl Checker<'_> {
     }
 
     /// The names by which a component chooses among the links of one key.
-    fn names(&mut self, importer: &str, pattern: &Spanned<String>, links: &Links) {
+    fn names(&mut self, pattern: &Spanned<String>, links: &Links) {
         if links.0.is_empty() {
             let problem = Problem::at(pattern, format!("`{}` has an empty list of links", pattern.value));
             self.problems.push(problem.help("name a unit, or remove the key"));
@@ -85,8 +86,19 @@ impl Checker<'_> {
                 self.problems.push(problem.help("give each a name of its own, as in `{ name: archive, to: old }`"));
             }
         }
-        if !seen.contains(DEFAULT_LINK) {
-            let names: Vec<_> = seen.into_iter().map(|name| format!("`{name}`")).collect();
+    }
+
+    /// Notes when a component must choose among its links. The default may also stand under another key.
+    fn without_default(
+        &mut self,
+        importer: &str,
+        component: &Component,
+        (pattern, links): (&Spanned<String>, &Links),
+        facts: Option<&ComponentFacts>,
+    ) {
+        let mut imports = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
+        if imports.any(|import| !links_of(component, import).contains_key(DEFAULT_LINK)) {
+            let names: Vec<_> = links.0.iter().map(|link| format!("`{}`", link.name())).collect();
             self.notes.push(format!(
                 "`{importer}` has no default link for {}: calls in which it does not choose {} fail",
                 pattern.value,

@@ -275,6 +275,10 @@ fn options_of_links_are_read_and_checked() {
         notes,
         ["`cart` has no default link for acme:pricing/quote: calls in which it does not choose `main` fail"]
     );
+    // The default may stand under the package.
+    let both =
+        with("acme:pricing: pricing", "acme:pricing: pricing\n        acme:pricing/quote: { to: pricing, name: b }");
+    assert!(self::links(&both, &facts).1.is_empty());
     for (list, expected) in [
         (
             "[pricing, pricing]",
