@@ -6,11 +6,14 @@ mod link;
 mod road;
 mod router;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use lattice::{
     bus::Bus,
-    model::app::{ComponentSpec, LinkSpec, LinkTarget},
+    model::app::{ComponentSpec, DEFAULT_LINK, LinkSpec, LinkTarget},
     wire::{Interface, UnitId},
 };
 
@@ -19,14 +22,45 @@ pub use link::{HttpLink, Link};
 pub(crate) use road::Outgoing;
 pub use router::{LocalInstance, Router};
 
+/// The links of one import, by name.
+#[derive(Debug)]
+pub struct Named<T>(BTreeMap<String, Arc<T>>);
+
+impl<T> Clone for Named<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Named<T> {
+    /// The link of this name; without one, the default.
+    pub fn get(&self, name: Option<&str>) -> Option<&Arc<T>> {
+        self.0.get(name.unwrap_or(DEFAULT_LINK))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.0.values()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The links of one component, by what it imports.
 #[derive(Default)]
 pub struct ComponentLinks {
-    pub keyvalue_store: Option<Arc<Link>>,
-    pub keyvalue_atomics: Option<Arc<Link>>,
-    pub keyvalue_batch: Option<Arc<Link>>,
+    pub keyvalue_store: Named<Link>,
+    pub keyvalue_atomics: Named<Link>,
+    pub keyvalue_batch: Named<Link>,
     /// Interfaces that are called as they stand in WIT, by the import's full name.
-    pub functions: HashMap<String, Arc<FunctionLink>>,
+    pub functions: HashMap<String, Named<FunctionLink>>,
 }
 
 impl ComponentLinks {
@@ -34,24 +68,49 @@ impl ComponentLinks {
     pub fn new(bus: &Bus, router: &Arc<Router>, unit: &UnitId, spec: &ComponentSpec) -> Self {
         let mut links = Self::default();
         for import in &spec.imports {
-            let Some(link) = best(import, &spec.links) else { continue };
-            let typed = || Some(Arc::new(Link::new(bus.clone(), router.clone(), unit.clone(), link)));
-            match import.unversioned() {
-                _ if link.target == LinkTarget::Wit => {
-                    let link = FunctionLink::new(bus.clone(), router.clone(), unit.clone(), link);
-                    links.functions.insert(import.to_string(), Arc::new(link));
+            for (name, link) in chosen(import, &spec.links) {
+                let (bus, router, unit) = (bus.clone(), router.clone(), unit.clone());
+                if link.target == LinkTarget::Wit {
+                    let named = links.functions.entry(import.to_string()).or_default();
+                    named.0.insert(name, Arc::new(FunctionLink::new(bus, router, unit, link)));
+                    continue;
                 }
-                "wasi:keyvalue/store" => links.keyvalue_store = typed(),
-                "wasi:keyvalue/atomics" => links.keyvalue_atomics = typed(),
-                "wasi:keyvalue/batch" => links.keyvalue_batch = typed(),
-                _ => {}
+                let named = match import.unversioned() {
+                    "wasi:keyvalue/store" => &mut links.keyvalue_store,
+                    "wasi:keyvalue/atomics" => &mut links.keyvalue_atomics,
+                    "wasi:keyvalue/batch" => &mut links.keyvalue_batch,
+                    _ => continue,
+                };
+                named.0.insert(name, Arc::new(Link::new(bus, router, unit, link)));
             }
         }
         links
     }
+
+    /// Whether calls of `interface` (without a version) may go by a link of this name.
+    pub fn has(&self, interface: &str, name: &str) -> bool {
+        let name = Some(name);
+        match interface {
+            "wasi:keyvalue/store" if !self.keyvalue_store.is_empty() => self.keyvalue_store.get(name).is_some(),
+            "wasi:keyvalue/atomics" if !self.keyvalue_atomics.is_empty() => self.keyvalue_atomics.get(name).is_some(),
+            "wasi:keyvalue/batch" if !self.keyvalue_batch.is_empty() => self.keyvalue_batch.get(name).is_some(),
+            _ => self
+                .functions
+                .iter()
+                .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
+        }
+    }
 }
 
-/// Of two links the one that names the interface itself goes before the one that names its package.
-fn best<'l>(import: &Interface, links: &'l [LinkSpec]) -> Option<&'l LinkSpec> {
-    links.iter().filter(|link| import.matches(&link.interface)).max_by_key(|link| link.interface.len())
+/// The links of an import by name. Of two with one name, the one that names the interface itself goes before the one
+/// that names its package.
+fn chosen<'l>(import: &Interface, links: &'l [LinkSpec]) -> BTreeMap<String, &'l LinkSpec> {
+    let mut chosen: BTreeMap<String, &LinkSpec> = BTreeMap::new();
+    for link in links.iter().filter(|link| import.matches(&link.interface)) {
+        let before = chosen.get(&link.name).map_or(0, |before| before.interface.len());
+        if link.interface.len() >= before {
+            chosen.insert(link.name.clone(), link);
+        }
+    }
+    chosen
 }

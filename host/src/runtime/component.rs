@@ -29,6 +29,7 @@ use super::{
     guest::Guest,
     imports, keyvalue,
     lens::Held,
+    link_names,
     service::Instances,
     session::Live,
 };
@@ -160,6 +161,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
+    link_names::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
-use lattice::wire::{
-    CallError, Interface,
-    value::{FunctionShape, Shape},
-};
+use lattice::wire::{CallError, Interface, value::FunctionShape};
 use wasmtime::{
     Store,
     component::{Component, ComponentExportIndex, Instance, types::ComponentItem},
 };
 
 use super::{
+    functions::resources_in,
     guest::Guest,
     lens::{ExportRoad, Held, Lifted, function_shape},
 };
@@ -106,11 +104,6 @@ impl ExportedFunction {
 
     /// Checks that `bytes` are arguments for it, and tells the resources in them.
     pub(super) fn check(&self, bytes: &[u8]) -> Result<Vec<u32>, CallError> {
-        let mut handles = Vec::new();
-        let mut reader = lattice::wire::value::binary::Reader::new(bytes);
-        let scan = |(_, shape): &(Box<str>, Shape)| shape.scan(&mut reader, &mut handles);
-        self.shape.params.iter().try_for_each(scan)?;
-        reader.finish()?;
-        Ok(handles)
+        Ok(resources_in(self.shape.params.iter().map(|(_, shape)| shape), bytes)?)
     }
 }

@@ -68,6 +68,7 @@ impl LoadedFunctions {
     /// A call in the instance that holds the caller's resources.
     async fn call_session(
         &self,
+        id: Uuid,
         session: &Session,
         function: &ExportedFunction,
         bytes: &[u8],
@@ -89,7 +90,12 @@ impl LoadedFunctions {
         let lifted = lifted.map_err(|error| self.explain(&live, &error))?;
         live.held.0.retain(|_, held| !held.spent.load(Ordering::Relaxed));
         let bytes = keep(&mut live.held, lifted)?;
+        let done = live.held.0.is_empty();
         *place = Some(live);
+        drop(place);
+        if done {
+            self.sessions.end(&id);
+        }
         Ok(bytes)
     }
 
@@ -169,9 +175,9 @@ impl CallHandler for LoadedFunctions {
         };
         let deadline = head.deadline.min(self.component.timeout());
         let permit = self.component.permit()?;
-        let session = head.session.and_then(|id| self.sessions.find(&id));
+        let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
         let outcome = match session {
-            Some(session) => self.call_session(&session, function, &bytes, deadline, permit).await,
+            Some((id, session)) => self.call_session(id, &session, function, &bytes, deadline, permit).await,
             None if function.shape.takes_handles() && !function.check(&bytes)?.is_empty() => Err(self.gone()),
             None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
         };
@@ -187,11 +193,13 @@ impl CallHandler for LoadedFunctions {
     }
 }
 
-/// The resources in a result.
-pub(super) fn resources_in(shape: Option<&Shape>, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
-    let mut numbers = Vec::new();
-    if let Some(shape) = shape.filter(|shape| shape.has_handles()) {
-        shape.scan(&mut Reader::new(bytes), &mut numbers)?;
-    }
+/// The resources in values of these types, one after the other.
+pub(super) fn resources_in<'s>(
+    shapes: impl IntoIterator<Item = &'s Shape>,
+    bytes: &[u8],
+) -> Result<Vec<u32>, ValueError> {
+    let (mut reader, mut numbers) = (Reader::new(bytes), Vec::new());
+    shapes.into_iter().try_for_each(|shape| shape.scan(&mut reader, &mut numbers))?;
+    reader.finish()?;
     Ok(numbers)
 }

@@ -11,7 +11,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::imports::HeldSessions;
+use super::{imports::HeldSessions, link_names::LinkNames};
 use crate::links::ComponentLinks;
 
 /// The data of a store.
@@ -22,6 +22,8 @@ pub(crate) struct Guest {
     hooks: Hooks,
     pub(super) memory: MemoryLimit,
     pub(super) links: Arc<ComponentLinks>,
+    /// Links that it has chosen by name.
+    pub(super) link_names: LinkNames,
     /// Resources that it holds of other units.
     pub(super) sessions: HeldSessions,
     deadline: Instant,
@@ -44,6 +46,7 @@ impl Guest {
             hooks: Hooks { outgoing },
             memory: MemoryLimit { limit: memory, used: 0, refused: false },
             links,
+            link_names: LinkNames::default(),
             sessions: HeldSessions::default(),
             deadline: Instant::now(),
         };

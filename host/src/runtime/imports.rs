@@ -22,7 +22,7 @@ use super::{
     guest::Guest,
     lens::{self, LatticeResource, Lifted, function_shape},
 };
-use crate::links::{ComponentLinks, FunctionLink, Outgoing, Place};
+use crate::links::{ComponentLinks, FunctionLink, Named, Outgoing, Place};
 
 /// Defines every interface of `component` that `links` lead to units called by WIT.
 pub(super) fn define(
@@ -35,7 +35,7 @@ pub(super) fn define(
     linker.allow_shadowing(true);
     for (name, item) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
-        let Some(link) = links.functions.get(name) else { continue };
+        let Some(links) = links.functions.get(name) else { continue };
         let interface: Interface = name.parse()?;
         let mut into = linker.instance(name)?;
         for (item_name, item) in instance.exports(engine) {
@@ -45,13 +45,13 @@ pub(super) fn define(
                         Ok(shape) => shape,
                         Err(error) => bail!("{interface}#{item_name}: {error}"),
                     };
-                    let import = Arc::new(ImportedFunction::new(link, &interface, item_name, shape.clone()));
+                    let import = Arc::new(ImportedFunction::new(links, &interface, item_name, shape.clone()));
                     lens::define(&mut into, item_name, &shape, move |store, args| {
                         let import = import.clone();
                         Box::new(async move { import.call(store, args).await })
                     })?;
                 }
-                ComponentItem::Resource(_) => define_resource(&mut into, item_name, link.to().clone())?,
+                ComponentItem::Resource(_) => define_resource(&mut into, item_name, links.clone())?,
                 _ => {}
             }
         }
@@ -59,9 +59,14 @@ pub(super) fn define(
     Ok(())
 }
 
-fn define_resource(into: &mut LinkerInstance<'_, Guest>, name: &str, unit: UnitId) -> wasmtime::Result<()> {
+fn define_resource(
+    into: &mut LinkerInstance<'_, Guest>,
+    name: &str,
+    links: Named<FunctionLink>,
+) -> wasmtime::Result<()> {
     into.resource_async(name, ResourceType::host::<LatticeResource>(), move |mut store, number| {
-        let drop = store.data_mut().sessions.dropped(&unit, number);
+        let sessions = &mut store.data_mut().sessions;
+        let drop = links.iter().find_map(|link| sessions.dropped(link.to(), number));
         Box::new(async move {
             if let Some(drop) = drop {
                 drop.await;
@@ -73,24 +78,23 @@ fn define_resource(into: &mut LinkerInstance<'_, Guest>, name: &str, unit: UnitI
 
 /// A function of another unit.
 struct ImportedFunction {
-    link: Arc<FunctionLink>,
+    links: Named<FunctionLink>,
     interface: Interface,
     function: String,
     shape: FunctionShape,
-    /// Whether a call is about resources in any way.
-    has_resources: bool,
-    idempotent: bool,
+    takes_resources: bool,
+    returns_resources: bool,
 }
 
 impl ImportedFunction {
-    fn new(link: &Arc<FunctionLink>, interface: &Interface, function: &str, shape: FunctionShape) -> Self {
+    fn new(links: &Named<FunctionLink>, interface: &Interface, function: &str, shape: FunctionShape) -> Self {
         Self {
-            link: link.clone(),
+            links: links.clone(),
             interface: interface.clone(),
             function: function.to_owned(),
-            has_resources: shape.takes_handles() || shape.returns_handles(),
+            takes_resources: shape.takes_handles(),
+            returns_resources: shape.returns_handles(),
             shape,
-            idempotent: link.is_idempotent(function),
         }
     }
 
@@ -98,27 +102,53 @@ impl ImportedFunction {
         if !args.given.is_empty() {
             bail!("{}#{} was given a resource of the caller's own", self.interface, self.function);
         }
-        match self.answer(&mut store, args).await {
+        let link = match self.link(store.data(), &args.bytes) {
+            Ok(link) => link,
+            Err(reason) => bail!("{}#{}: {reason}", self.interface, self.function),
+        };
+        match self.answer(&mut store, link, args).await {
             Ok(bytes) => Ok(bytes),
             Err(error) => match self.shape.result.as_ref().and_then(|result| as_value(result, &error)) {
                 Some(bytes) => Ok(bytes),
-                None => bail!("{}#{} of {}: {error}", self.interface, self.function, self.link.to()),
+                None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
             },
         }
     }
 
-    async fn answer(&self, store: &mut StoreContextMut<'_, Guest>, args: Lifted) -> Result<Vec<u8>, CallError> {
-        let unit = self.link.to();
+    /// Where the call goes: to whoever holds the resources that it is about, else by the link that the guest chose.
+    fn link(&self, guest: &Guest, args: &[u8]) -> Result<&Arc<FunctionLink>, String> {
+        if self.takes_resources {
+            let params = self.shape.params.iter().map(|(_, shape)| shape);
+            let numbers = resources_in(params, args).map_err(|error| error.to_string())?;
+            let holds = |link: &&Arc<FunctionLink>| guest.sessions.holds(link.to(), &numbers);
+            if let Some(link) = self.links.iter().find(holds) {
+                return Ok(link);
+            }
+        }
+        let name = guest.link_names.chosen(self.interface.unversioned());
+        self.links.get(name).ok_or_else(|| match name {
+            Some(name) => format!("no link in the manifest is named `{name}`"),
+            None => "no link in the manifest is the default".to_owned(),
+        })
+    }
+
+    async fn answer(
+        &self,
+        store: &mut StoreContextMut<'_, Guest>,
+        link: &Arc<FunctionLink>,
+        args: Lifted,
+    ) -> Result<Vec<u8>, CallError> {
+        let unit = link.to();
         let guest = store.data_mut();
-        let until = guest.until().min(Instant::now() + self.link.deadline());
+        let until = guest.until().min(Instant::now() + link.deadline());
         for number in &args.returned {
             guest.sessions.forget(unit, *number);
         }
         let bound = guest.sessions.find(unit);
-        let session = match (bound, self.has_resources) {
-            (Some(bound), _) => Some(bound.id),
-            (None, true) => Some(Uuid::now_v7()),
-            (None, false) => None,
+        let session = match bound {
+            Some(bound) => Some(bound.id),
+            None if self.takes_resources || self.returns_resources => Some(Uuid::now_v7()),
+            None => None,
         };
         let pinned = bound.map(|bound| bound.place.clone());
         let call = Outgoing {
@@ -128,13 +158,14 @@ impl ImportedFunction {
             shape: Some(&self.shape),
             until,
             session,
-            idempotent: self.idempotent,
+            idempotent: link.is_idempotent(&self.function),
         };
-        let (reply, place) = self.link.call(call, pinned.as_ref()).await?;
-        if let (Some(result), Some(session)) = (&self.shape.result, session) {
-            let numbers = resources_in(Some(result), &reply)?;
-            store.data_mut().sessions.received(&self.link, session, place, numbers);
+        let (reply, place) = link.call(call, pinned.as_ref()).await?;
+        let sessions = &mut store.data_mut().sessions;
+        if let Some(session) = session.filter(|_| self.returns_resources) {
+            sessions.received(link, session, place, resources_in(self.shape.result.as_ref(), &reply)?);
         }
+        sessions.settle(unit);
         Ok(reply.into())
     }
 }
@@ -181,6 +212,11 @@ struct HeldSession {
 const CONTROL: Duration = Duration::from_secs(5);
 
 impl HeldSessions {
+    /// Whether one of these is a resource of `unit`.
+    fn holds(&self, unit: &UnitId, numbers: &[u32]) -> bool {
+        self.0.get(unit).is_some_and(|session| numbers.iter().any(|number| session.numbers.contains(number)))
+    }
+
     fn find(&self, unit: &UnitId) -> Option<&HeldSession> {
         self.0.get(unit)
     }
@@ -192,12 +228,16 @@ impl HeldSessions {
         }
     }
 
+    /// Forgets a session of which nothing is held any more; the instance has done the same.
+    fn settle(&mut self, unit: &UnitId) {
+        if self.find(unit).is_some_and(|session| session.numbers.is_empty()) {
+            self.0.remove(unit);
+        }
+    }
+
     fn received(&mut self, link: &Arc<FunctionLink>, id: Uuid, place: Place, numbers: Vec<u32>) {
         if let Some(session) = self.0.get_mut(link.to()) {
             session.numbers.extend(numbers);
-            if session.numbers.is_empty() {
-                self.0.remove(link.to());
-            }
         } else if !numbers.is_empty() {
             let renewing = tokio::spawn(renew(link.clone(), id, place.clone())).abort_handle();
             let session =
@@ -209,7 +249,9 @@ impl HeldSessions {
     /// The guest dropped a resource: tells its instance, and ends when that has run the destructor.
     fn dropped(&mut self, unit: &UnitId, number: u32) -> Option<impl Future<Output = ()> + Send + use<>> {
         let session = self.0.get_mut(unit)?;
-        session.numbers.remove(&number);
+        if !session.numbers.remove(&number) {
+            return None;
+        }
         let payload = encode(ContentType::Postcard, &([number].as_slice(),)).ok()?;
         let (link, id, place) = (session.link.clone(), session.id, session.place.clone());
         // The last one: what it would be told when it ends, it is told now.

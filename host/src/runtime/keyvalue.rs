@@ -64,12 +64,12 @@ impl Guest {
         interface: Interface,
     ) -> wasmtime::Result<Option<(String, Arc<dyn KeyValue>)>> {
         let name = self.table.get(bucket)?.0.clone();
-        let link = match interface {
-            Interface::Store => &self.links.keyvalue_store,
-            Interface::Atomics => &self.links.keyvalue_atomics,
-            Interface::Batch => &self.links.keyvalue_batch,
+        let (links, wit) = match interface {
+            Interface::Store => (&self.links.keyvalue_store, "wasi:keyvalue/store"),
+            Interface::Atomics => (&self.links.keyvalue_atomics, "wasi:keyvalue/atomics"),
+            Interface::Batch => (&self.links.keyvalue_batch, "wasi:keyvalue/batch"),
         };
-        Ok(link.as_ref().map(|link| (name, link.key_value(self.until()))))
+        Ok(links.get(self.link_names.chosen(wit)).map(|link| (name, link.key_value(self.until()))))
     }
 }
 
@@ -81,7 +81,7 @@ enum Interface {
 
 impl store::Host for Guest {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
-        if self.links.keyvalue_store.is_none() {
+        if self.links.keyvalue_store.is_empty() {
             return unlinked();
         }
         Ok(Ok(self.table.push(Bucket(identifier))?))

@@ -16,6 +16,7 @@ mod http;
 mod imports;
 mod keyvalue;
 mod lens;
+mod link_names;
 mod log;
 pub(crate) mod needs;
 mod service;

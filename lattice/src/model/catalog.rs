@@ -90,8 +90,16 @@ pub fn serving(interface: &str) -> Vec<&'static str> {
 }
 
 /// What the host gives to every component without a link, and without a right to anything outside.
-const AMBIENT: &[&str] =
-    &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets", "wasi:http"];
+const AMBIENT: &[&str] = &[
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:filesystem",
+    "wasi:io",
+    "wasi:random",
+    "wasi:sockets",
+    "wasi:http",
+    "wasmcloud:bus",
+];
 
 /// Whether `package` needs no link. Files, sockets and outgoing HTTP are there to be imported, and refuse every use.
 pub fn is_ambient(package: &str) -> bool {
