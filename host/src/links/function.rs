@@ -1,10 +1,7 @@
 //! A link whose calls are those of the WIT interface itself: to another component, or to a provider of an interface
 //! that this host has no road of its own for.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lattice::{
@@ -80,7 +77,7 @@ impl FunctionLink {
     }
 
     async fn call_here(&self, handler: &Arc<dyn CallHandler>, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
-        let left = call.until.saturating_duration_since(Instant::now());
+        let left = call.left();
         let work = handler.call(call.head(&self.road.caller), call.payload.clone());
         within(left, work).await.unwrap_or(Err(CallError::Deadline(left)))
     }

@@ -21,6 +21,9 @@ use super::router::{InFlight, Router};
 /// has not heard of yet, short enough to be an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether the callee of a call that takes long is still there.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// One call, wherever it goes.
 pub(crate) struct Outgoing<'c> {
     pub(crate) interface: &'c Interface,
@@ -36,11 +39,17 @@ pub(crate) struct Outgoing<'c> {
 }
 
 impl Outgoing<'_> {
+    /// The time that is left, in whole milliseconds, as it is told.
+    pub(super) fn left(&self) -> Duration {
+        let left = self.until.saturating_duration_since(Instant::now());
+        Duration::from_millis(left.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+    }
+
     pub(super) fn head(&self, caller: &UnitId) -> CallHead {
         CallHead {
             interface: self.interface.clone(),
             function: self.function.to_owned(),
-            deadline: self.until.saturating_duration_since(Instant::now()),
+            deadline: self.left(),
             caller: Some(caller.clone()),
             content_type: ContentType::Postcard,
             traceparent: None,
@@ -120,13 +129,24 @@ impl Road {
             None
         };
         // Either arm may be dropped: giving up a call is what the other side is told of.
-        tokio::select! {
+        let reply = tokio::select! {
             biased;
-            reply = self.bus.call(&subject, &head, payload) => match (reply, json) {
-                (Ok(reply), Some(shape)) => Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into()),
-                (reply, _) => reply,
-            },
-            () = in_flight.gone() => Err(CallError::Transport(format!("the host of {} is lost", self.to))),
+            reply = self.bus.call(&subject, &head, payload) => reply?,
+            () = self.lost(&subject) => return Err(CallError::Transport(format!("the host of {} is lost", self.to))),
+        };
+        match json {
+            Some(shape) => Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into()),
+            None => Ok(reply),
+        }
+    }
+
+    /// Returns when nobody listens any more where a call was sent: its process has ended, and will not answer.
+    async fn lost(&self, subject: &CallSubject) {
+        loop {
+            tokio::time::sleep(PROBE).await;
+            if let Err(CallError::NoInstance(_)) = self.bus.probe(subject).await {
+                return;
+            }
         }
     }
 }

@@ -17,7 +17,6 @@ use lattice::{
 };
 use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 /// An instance in this host that can be called without NATS.
 #[derive(Clone)]
@@ -45,8 +44,6 @@ struct Seen {
     in_flight: AtomicU32,
     /// Nobody answered there. Its host may be dead; until it tells its inventory anew, others are asked first.
     silent: AtomicBool,
-    /// No inventory has it any more: its host was lost, or it ended.
-    gone: CancellationToken,
     /// It reads and writes JSON alone.
     json_only: AtomicBool,
 }
@@ -113,11 +110,6 @@ impl Router {
             targets.capability = instance.capability.clone();
             targets.calls = instance.calls.clone();
         }
-        for (instance, seen) in &before.seen {
-            if !table.seen.contains_key(instance) {
-                seen.gone.cancel();
-            }
-        }
         self.table.store(Arc::new(table));
         self.changes.send_replace(());
     }
@@ -139,7 +131,6 @@ impl Router {
 
     /// A call to `instance`, chosen by somebody else.
     pub(super) fn follow(&self, instance: &InstanceId) -> InFlight {
-        // One that is not known never ends: whoever calls it hears that nobody is there.
         let seen = self.table.load().seen.get(instance).cloned().unwrap_or_default();
         InFlight::new(seen)
     }
@@ -175,11 +166,6 @@ impl InFlight {
 
     pub(super) fn json_only(&self) -> bool {
         self.0.json_only.load(Ordering::Relaxed)
-    }
-
-    /// Returns when the instance is gone.
-    pub(super) async fn gone(&self) {
-        self.0.gone.cancelled().await;
     }
 
     /// Nobody answered there.

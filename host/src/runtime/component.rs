@@ -315,7 +315,7 @@ impl LoadedComponent {
             return CallError::Trap(format!("out of memory: the limit is {} bytes", self.blueprint.memory));
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => CallError::Deadline(self.timeout),
+            Some(Trap::Interrupt) => CallError::Deadline(store.data().allowed),
             Some(trap) => CallError::Trap(format!("trap: {trap}")),
             None if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 CallError::Overloaded(format!("this host ({error})"))

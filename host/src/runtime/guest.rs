@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     pub(super) link_names: LinkNames,
     /// Resources that it holds of other units.
     pub(super) sessions: HeldSessions,
+    /// How long the call that is under way may take, and until when.
+    pub(super) allowed: Duration,
     deadline: Instant,
 }
 
@@ -48,6 +50,7 @@ impl Guest {
             links,
             link_names: LinkNames::default(),
             sessions: HeldSessions::default(),
+            allowed: Duration::ZERO,
             deadline: Instant::now(),
         };
         let mut store = Store::new(engine, guest);
@@ -72,6 +75,7 @@ impl Guest {
 
     /// Prepares the store for a call that may take `timeout`.
     pub(crate) fn begin(store: &mut Store<Guest>, timeout: Duration) {
+        store.data_mut().allowed = timeout;
         Self::begin_until(store.as_context_mut(), Instant::now() + timeout);
     }
 
