@@ -7,6 +7,7 @@ mod frame;
 mod http;
 mod id;
 mod limits;
+pub mod stream;
 mod subject;
 
 pub use codec::{CodecError, ContentType, decode, encode};
@@ -15,4 +16,4 @@ pub use frame::{CallHead, FrameError, Headers, PROTOCOL, ReplyStatus, header};
 pub use http::{HttpFrameError, RequestHead, ResponseHead, decode_http, encode_http};
 pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, UnitId, UnitName};
 pub use limits::*;
-pub use subject::{CallSubject, Served, SubjectError};
+pub use subject::{CallSubject, ProcessStreams, Served, StreamSubject, SubjectError, Ticket};
