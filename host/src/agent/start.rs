@@ -109,7 +109,7 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
     let serving = match &http {
         Some(handler) => {
-            let served = HttpServed { handler: handler.clone(), max_body: here.bus.max_payload() };
+            let served = HttpServed { handler: handler.clone(), bus: here.bus.clone() };
             Some(serve(here, key, Arc::new(served), Pace::Heavy).await?)
         }
         None => None,

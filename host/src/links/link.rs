@@ -132,10 +132,9 @@ const HTTP_GRACE: Duration = Duration::from_millis(500);
 
 impl HttpLink {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, route: &RouteSpec) -> Self {
-        let max_body = bus.max_payload();
         let deadline = Duration::from_millis(route.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus, router, caller, to: route.to.clone(), deadline });
-        Self { remote: HttpRemote { caller: road.clone(), max_body }, road }
+        let road = Arc::new(Road { bus: bus.clone(), router, caller, to: route.to.clone(), deadline });
+        Self { remote: HttpRemote { caller: road.clone(), bus }, road }
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::id::{IdError, InstanceId, Interface, LatticeName, UnitId};
@@ -79,7 +80,8 @@ impl fmt::Display for Served {
 
 /// One end of a stream, in one lattice: `<process>.<stream>`, each 32 hexadecimal digits. Whoever has the ticket of an
 /// offered stream may take it, so the numbers cannot be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Ticket {
     pub process: Uuid,
     pub stream: Uuid,
@@ -105,6 +107,19 @@ impl FromStr for Ticket {
             (Some(process), Some(stream)) => Ok(Self { process, stream }),
             _ => Err(SubjectError::Ticket),
         }
+    }
+}
+
+impl TryFrom<String> for Ticket {
+    type Error = SubjectError;
+    fn try_from(text: String) -> Result<Self, SubjectError> {
+        text.parse()
+    }
+}
+
+impl From<Ticket> for String {
+    fn from(ticket: Ticket) -> String {
+        ticket.to_string()
     }
 }
 
