@@ -16,7 +16,7 @@ use std::{
 pub enum Fault {
     Drop,
     Repeat,
-    /// It comes after the next message of a stream.
+    /// It comes after the next one of its kind.
     Late,
 }
 
@@ -88,10 +88,10 @@ impl Proxy {
 
 impl State {
     /// What is to be done to this message.
-    fn judge(&self, message: &[u8]) -> Option<Fault> {
+    fn judge(&self, message: &[u8]) -> Option<Plan> {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = plan.as_mut()?;
-        if !has(message, format!("lattice-stream: {}", wanted.kind).as_bytes()) {
+        if !is(message, &wanted.kind) {
             return None;
         }
         if wanted.spare > 0 {
@@ -99,33 +99,35 @@ impl State {
             return None;
         }
         self.done.store(true, Ordering::SeqCst);
-        plan.take().map(|plan| plan.fault)
+        plan.take()
     }
 }
 
-fn has(message: &[u8], text: &[u8]) -> bool {
+/// Whether a message is a frame of this kind.
+fn is(message: &[u8], kind: &str) -> bool {
+    let text = format!("lattice-stream: {kind}");
     // Headers stand at the front.
-    message[..message.len().min(1024)].windows(text.len()).any(|window| window == text)
+    message[..message.len().min(1024)].windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 fn carry(from: TcpStream, mut to: TcpStream, state: &State) {
     let mut from = BufReader::with_capacity(1 << 18, from);
-    let mut late = None;
+    let mut late: Option<(String, Vec<u8>)> = None;
     while let Ok(Some(message)) = read(&mut from) {
         while state.stalled.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(20));
         }
-        let sent = match state.judge(&message) {
+        let followed = late.take_if(|(kind, _)| is(&message, kind));
+        let sent = match state.judge(&message).map(|plan| (plan.fault, plan.kind)) {
             None => to.write_all(&message),
-            Some(Fault::Drop) => Ok(()),
-            Some(Fault::Repeat) => to.write_all(&message).and_then(|()| to.write_all(&message)),
-            Some(Fault::Late) => {
-                late = Some(message);
+            Some((Fault::Drop, _)) => Ok(()),
+            Some((Fault::Repeat, _)) => to.write_all(&message).and_then(|()| to.write_all(&message)),
+            Some((Fault::Late, kind)) => {
+                late = Some((kind, message));
                 continue;
             }
         };
-        let followed = if has(&message, b"lattice-stream: ") { late.take() } else { None };
-        if sent.and_then(|()| followed.map_or(Ok(()), |late: Vec<u8>| to.write_all(&late))).is_err() {
+        if sent.and_then(|()| followed.map_or(Ok(()), |(_, late)| to.write_all(&late))).is_err() {
             break;
         }
     }

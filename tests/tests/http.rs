@@ -153,6 +153,13 @@ fn a_body_that_grows_over_the_limit_never_looks_whole() {
         Ok(response) => assert_eq!(response.status, 413),
         Err(error) => println!("broken off: {error}"),
     }
+    // A component that has not begun to answer does not hide what is wrong.
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    client.write(chunk.repeat(12).as_bytes()).unwrap();
+    client.write(&chunk.as_bytes()[..6]).and_then(|()| client.write(&chunk.as_bytes()[6..6 + 5000])).unwrap();
+    let refused = client.read(false).unwrap();
+    assert_eq!((refused.status, refused.text().starts_with("a request body of ")), (413, true), "{}", refused.text());
     assert_eq!(get(address, "/status").unwrap().status, 200);
 }
 

@@ -149,6 +149,21 @@ fn a_writer_that_stops_is_waited_for_and_one_that_leaves_is_told_to_the_componen
 }
 
 #[test]
+fn a_body_that_grows_over_the_limit_is_refused_while_the_component_has_not_answered() {
+    let (lattice, address) = (Lattice::start(2), free_address());
+    lattice.apply(&remote(address, "timeout: 60s").replace("maxBody: 64GiB", "maxBody: 1MiB"));
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    for _ in 0..16 {
+        client.write(b"10000\r\n").and_then(|()| client.write(&piece(0))).and_then(|()| client.write(b"\r\n")).unwrap();
+    }
+    client.write(b"5\r\nabcde").unwrap();
+    let refused = client.read(false).unwrap();
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    assert_eq!(get(address, "/status").unwrap().status, 200);
+}
+
+#[test]
 fn trailers_cross_hosts() {
     let (_lattice, address) = start("timeout: 10s");
     let mut stream = TcpStream::connect(address).unwrap();

@@ -31,8 +31,9 @@ pub const MAX_INLINE: usize = 256 * 1024;
 /// Largest piece of a stream that is sent as one message, in bytes.
 pub const CHUNK: usize = 128 * 1024;
 /// What a sender may have sent and the receiver not yet used, for one stream, in bytes: also the most that a stream
-/// takes of the receiver's memory.
-pub const WINDOW: u64 = 1024 * 1024;
+/// takes of the receiver's memory. With 1 MiB a stream waits for credit on a busy machine: 0.65 of the speed of plain
+/// messages, where 4 MiB gives 0.8.
+pub const WINDOW: u64 = 4 * 1024 * 1024;
 /// The smallest window. Streams of one process share [`WINDOWS`], and get smaller windows when they are many.
 pub const MIN_WINDOW: u64 = 64 * 1024;
 /// All windows of one process together, in bytes, as long as they are not at their smallest. Below what nats-server

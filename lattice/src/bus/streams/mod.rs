@@ -181,9 +181,9 @@ impl Hub {
         self.places.clone().try_acquire_owned().map_err(full)
     }
 
-    /// A sixteenth of what is left of all windows: the first streams get whole ones, and many get small ones.
+    /// An eighth of what is left of all windows: the first streams get whole ones, and many get small ones.
     fn window(&self) -> u64 {
-        let share = |used: u64| (WINDOWS.saturating_sub(used) / 16).clamp(MIN_WINDOW, WINDOW);
+        let share = |used: u64| (WINDOWS.saturating_sub(used) / 8).clamp(MIN_WINDOW, WINDOW);
         let add = |used: u64| Some(used + share(used));
         // The closure always gives a value.
         let (Ok(used) | Err(used)) = self.windows.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);

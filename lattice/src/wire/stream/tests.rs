@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Arrived, Frame, Heard, Meter, Receiver, Sender, StreamError};
 use crate::wire::{
     CallError,
-    limits::{KEEP_ALIVE, MAX_TRAILERS, MIN_WINDOW, SILENCE},
+    limits::{KEEP_ALIVE, MAX_TRAILERS, MIN_WINDOW, SILENCE, WINDOW},
 };
 
 const STEP: Duration = Duration::from_millis(100);
@@ -240,7 +240,7 @@ proptest! {
             let _ = receiver.on_frame(frame.clone(), Duration::ZERO);
             let mut sender = Sender::taken(number, Duration::ZERO);
             let _ = sender.on_frame(frame, Duration::ZERO);
-            prop_assert!(sender.room() <= 1 << 20);
+            prop_assert!(sender.room() as u64 <= WINDOW);
         }
     }
 }
