@@ -6,6 +6,10 @@ use futures_util::StreamExt;
 use super::streams::{LazyStreams, Offer, Piece};
 use crate::wire::{CallError, FrameError, Headers, MAX_MESSAGE, Ticket, header};
 
+fn full() -> CallError {
+    CallError::Overloaded("this process (it has too many large payloads under way)".into())
+}
+
 /// A payload that is not in the message itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Elsewhere {
@@ -15,14 +19,20 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Offers a payload as a stream, and gives the header that says so.
+    /// Offers a payload as a stream, and gives the header that says so. All of a process at a time have a limit together.
     pub(super) async fn offer(streams: &LazyStreams, what: &str, payload: Bytes) -> Result<(Offer, String), CallError> {
         let length = payload.len();
         if length > MAX_MESSAGE {
             return Err(CallError::TooLarge { what: what.to_owned(), size: length as u64, limit: MAX_MESSAGE as u64 });
         }
-        let source = futures_util::stream::once(async move { Ok(Piece::Data(payload)) });
-        let offer = streams.get().await?.offer(Box::pin(source))?;
+        let streams = streams.get().await?;
+        let room = streams.room_for(length as u64).ok_or_else(full)?;
+        // The source lives as long as the stream, and so does the payload.
+        let source = futures_util::stream::iter([payload]).map(move |payload| {
+            let _ = &room;
+            Ok(Piece::Data(payload))
+        });
+        let offer = streams.offer(Box::pin(source))?;
         let header = format!("{} {length}", offer.ticket());
         Ok((offer, header))
     }
@@ -42,14 +52,13 @@ impl Elsewhere {
         }
     }
 
-    /// Takes the payload. All that are on their way at a time have a limit together; one too many is refused.
+    /// Takes the payload. What comes counts for the same limit as what is offered.
     pub(super) async fn take(self, streams: &LazyStreams, what: &str) -> Result<Bytes, CallError> {
         if self.length > MAX_MESSAGE as u64 {
             let (size, limit) = (self.length, MAX_MESSAGE as u64);
             return Err(CallError::TooLarge { what: what.to_owned(), size, limit });
         }
         let streams = streams.get().await?;
-        let full = || CallError::Overloaded("this process (it has too many large payloads under way)".into());
         let _room = streams.room_for(self.length).ok_or_else(full)?;
         let mut incoming = streams.take(&self.ticket)?;
         let mut whole = BytesMut::new();

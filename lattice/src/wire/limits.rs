@@ -24,7 +24,7 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 pub const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 /// Largest payload of a call or a reply, in bytes. What does not fit a NATS message travels as a stream.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
-/// All payloads that are being put together from streams in one process, in bytes. One that does not fit is refused.
+/// All payloads of one process that travel as streams at a time, in bytes. One that does not fit is refused.
 pub const MAX_GATHERED: usize = 256 * 1024 * 1024;
 /// Largest part of an HTTP body that goes with its head in one message, in bytes; the rest follows as a stream.
 pub const MAX_INLINE: usize = 256 * 1024;

@@ -6,7 +6,7 @@ use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, RequestErr
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::limit;
+use super::{after_all, limit};
 use crate::{
     bus::{payload::Elsewhere, streams::LazyStreams, trace},
     wire::{CallError, CallHead, CallSubject, ReplyStatus, header},
@@ -34,7 +34,9 @@ pub(in crate::bus) async fn call(
     // Withdrawn when the call ends, however it does.
     let mut offer = None;
     let payload = if payload.len() > limit(client) {
-        let (offered, place) = Elsewhere::offer(streams, "a call's message", payload).await?;
+        let offering = Elsewhere::offer(streams, "a call's message", payload);
+        let offered = tokio::time::timeout_at(until.into(), offering).await;
+        let (offered, place) = offered.map_err(|_| CallError::Deadline(head.deadline))??;
         set(header::PAYLOAD, place);
         offer = Some(offered);
         Bytes::new()
@@ -77,11 +79,7 @@ async fn read(reply: Message, streams: &LazyStreams, until: Instant) -> Option<R
         Err(error) => return Some(Err(error.into())),
     };
     let whole = tokio::time::timeout_at(until.into(), place.take(streams, "an answer's message")).await.ok()?;
-    // The call has run, so no error may say that it has not.
-    Some(whole.map_err(|error| match error {
-        error if error.certainly_not_started() => CallError::Transport(error.to_string()),
-        other => other,
-    }))
+    Some(whole.map_err(after_all))
 }
 
 /// Tells the callee, when it is dropped, that nobody waits for the call any more.

@@ -65,6 +65,14 @@ impl Headers for HeaderMap {
     }
 }
 
+/// An error of a call that has run: it may not say that the call has not.
+fn after_all(error: CallError) -> CallError {
+    match error {
+        error if error.certainly_not_started() => CallError::Transport(error.to_string()),
+        other => other,
+    }
+}
+
 /// The largest payload that fits a message beside its headers, in bytes.
 fn limit(client: &Client) -> usize {
     client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM)

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{CallHandler, Pace, Serving, limit, round_trip, within};
+use super::{CallHandler, Pace, Serving, after_all, limit, round_trip, within};
 use crate::{
     bus::{payload::Elsewhere, streams::LazyStreams, trace},
     wire::{CallError, CallHead, Headers, ReplyStatus, Served, header},
@@ -168,7 +168,8 @@ async fn answer(client: &Client, streams: &LazyStreams, reply: Subject, outcome:
     let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     let outcome = match outcome {
         Ok(payload) if payload.len() > limit(client) => {
-            Elsewhere::offer(streams, "an answer's message", payload).await.map(|(offer, place)| {
+            let offered = Elsewhere::offer(streams, "an answer's message", payload).await;
+            offered.map_err(after_all).map(|(offer, place)| {
                 set(header::PAYLOAD, place);
                 // It lapses by itself when the caller does not come for it.
                 offer.leave();
