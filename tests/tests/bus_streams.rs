@@ -201,6 +201,36 @@ async fn hundreds_of_streams_pass_one_that_stands_still() {
     standing.next().await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_ends_at_most_the_stream_that_it_is_sent_to() {
+    let nats = NatsServer::start().unwrap();
+    let (sender, receiver) = (bus(&nats.url()).await, bus(&nats.url()).await);
+    let client = receiver.nats().unwrap();
+    let (offered, under_way) = (sender.offer(pieces(8)).await.unwrap(), sender.offer(pieces(u64::MAX)).await.unwrap());
+    let mut hurt = receiver.take(&under_way.ticket()).await.unwrap();
+    hurt.next().await.unwrap().unwrap();
+    let process = offered.ticket().process.simple().to_string();
+    let to = |token: &str| format!("lattice.default.stream.{process}.{token}");
+    let tickets = [offered.ticket(), under_way.ticket()].map(|ticket| ticket.stream.simple().to_string());
+    for token in tickets.iter().map(String::as_str).chain(["nonsense", "0", "0123456789abcdef0123456789abcdef"]) {
+        for head in ["", "data", "data 0", "data -1", "take 1 1", "take 9 1", "end 0 00000000", "fail what", "nonsense"]
+        {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("lattice-stream", head);
+            client.publish_with_headers(to(token), headers, Bytes::from(vec![255; 1000])).await.unwrap();
+        }
+        client.publish(to(token), Bytes::from_static(b"\xff")).await.unwrap();
+        // A receiver elsewhere than in the streams of this lattice is none.
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("lattice-stream", "take 1 1000000");
+        client.publish_with_reply_and_headers(to(token), "somewhere.else", headers, Bytes::new()).await.unwrap();
+    }
+    let error = timeout(BOUND, length(hurt)).await.expect("no hang").unwrap_err();
+    assert!(error.contains("bad frame") || error.contains("not due"), "{error}");
+    let whole = timeout(SOON, read(receiver.take(&offered.ticket()).await.unwrap())).await.unwrap();
+    assert_eq!(whole, Ok(8 * CHUNK as u64), "what was not taken yet is not hurt");
+}
+
 /// Answers with the payload turned round; `sleep` never answers, and says when it is dropped.
 struct Handler {
     dropped: mpsc::Sender<()>,
