@@ -55,9 +55,15 @@ struct Server {
     pace: Pace,
     calls: TaskTracker,
     /// Calls that have a task, by their ids. Those that have ended are swept out when they are many.
-    running: HashMap<Uuid, AbortHandle>,
+    running: HashMap<Uuid, Running>,
     /// Messages that were no calls of ours.
     rejected: u64,
+}
+
+/// A call that has a task.
+struct Running {
+    task: AbortHandle,
+    reply: Subject,
 }
 
 impl Server {
@@ -106,6 +112,7 @@ impl Server {
             }
         };
         let (client, streams, handler) = (self.client.clone(), self.streams.clone(), self.handler.clone());
+        let back = reply.clone();
         let call = async move {
             let deadline = head.deadline;
             let traceparent = head.traceparent.clone();
@@ -134,24 +141,30 @@ impl Server {
         if !done {
             let task = self.calls.spawn(call);
             if let Some(id) = id {
-                self.remember(id, task.abort_handle());
+                self.remember(id, Running { task: task.abort_handle(), reply: back });
             }
         }
     }
 
-    fn remember(&mut self, id: Uuid, task: AbortHandle) {
+    fn remember(&mut self, id: Uuid, running: Running) {
         // At most as many again as there are calls, so that a sweep costs each call a fixed part.
         if self.running.len() > SWEEP + 2 * self.calls.len() {
-            self.running.retain(|_, task| !task.is_finished());
+            self.running.retain(|_, running| !running.task.is_finished());
         }
-        self.running.insert(id, task);
+        self.running.insert(id, running);
     }
 
-    /// Its caller has given the call up. It is dropped where it next waits, and there is nobody to answer to.
+    /// Its caller has given the call up: it is dropped where it next waits. It is answered all the same, as the
+    /// caller's NATS client remembers each request until then.
     fn cancel(&mut self, id: Uuid) {
-        if let Some(task) = self.running.remove(&id) {
-            task.abort();
-        }
+        let Some(Running { task, reply }) = self.running.remove(&id).filter(|running| !running.task.is_finished())
+        else {
+            return;
+        };
+        task.abort();
+        let (client, streams) = (self.client.clone(), self.streams.clone());
+        let given_up = Err(CallError::Transport("the caller gave the call up".into()));
+        self.calls.spawn(async move { answer(&client, &streams, reply, given_up).await });
     }
 
     fn reject(&mut self, reason: &str) {

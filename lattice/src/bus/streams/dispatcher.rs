@@ -150,6 +150,8 @@ impl Dispatcher {
     }
 
     fn look(&mut self) {
+        // A pump whose source panicked did not say that it ended.
+        self.ends.retain(|_, end| !matches!(end, End::Offered(control) if control.is_closed()));
         let now = self.began.elapsed();
         let mut failed = Vec::new();
         for (stream, end) in &mut self.ends {
