@@ -88,6 +88,11 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Another handle to the connection, to write on while this one reads.
+    pub fn writer(&self) -> io::Result<TcpStream> {
+        self.stream.get_ref().try_clone()
+    }
+
     /// Reads a whole response; one to HEAD has no body.
     pub fn read(&mut self, to_head: bool) -> io::Result<Response> {
         let mut response = self.read_head()?;

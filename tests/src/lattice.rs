@@ -1,7 +1,7 @@
 //! A whole lattice, and the CLI pointed at it.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Condvar, Mutex, PoisonError},
@@ -51,11 +51,19 @@ impl Output {
 impl Lattice {
     /// Starts NATS and this many hosts, and waits until all have joined.
     pub fn start(hosts: usize) -> Self {
+        Self::start_on(hosts, NatsServer::start, |_, nats| nats.url())
+    }
+
+    /// As [`Lattice::start`], on a NATS of its own kind; `url` says where the host in a zone finds it.
+    pub fn start_on(
+        hosts: usize,
+        nats: impl FnOnce() -> io::Result<NatsServer>,
+        url: impl Fn(&str, &NatsServer) -> String,
+    ) -> Self {
         let turn = Turn::take();
         let dir = tempfile::Builder::new().prefix("lattice-test-").tempdir().unwrap();
-        let nats = NatsServer::start().unwrap();
-        let url = nats.url();
-        let hosts = ZONES.iter().take(hosts).map(|zone| Host::new(dir.path(), zone, &url)).collect();
+        let nats = nats().unwrap();
+        let hosts = ZONES.iter().take(hosts).map(|zone| Host::new(dir.path(), zone, &url(zone, &nats))).collect();
         let mut lattice = Self { hosts, nats, dir, _turn: turn };
         lattice.hosts.iter_mut().for_each(Host::spawn);
         lattice.hosts.iter_mut().for_each(Host::wait_ready);

@@ -18,6 +18,7 @@ pub mod load;
 pub mod nats;
 pub mod places;
 pub mod process;
+pub mod proxy;
 pub mod standalone;
 pub mod status;
 pub mod wait;

@@ -153,6 +153,13 @@ fn a_body_that_grows_over_the_limit_never_looks_whole() {
         Ok(response) => assert_eq!(response.status, 413),
         Err(error) => println!("broken off: {error}"),
     }
+    // A component that has not begun to answer does not hide what is wrong.
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    client.write(chunk.repeat(12).as_bytes()).unwrap();
+    client.write(&chunk.as_bytes()[..6]).and_then(|()| client.write(&chunk.as_bytes()[6..6 + 5000])).unwrap();
+    let refused = client.read(false).unwrap();
+    assert_eq!((refused.status, refused.text().starts_with("a request body of ")), (413, true), "{}", refused.text());
     assert_eq!(get(address, "/status").unwrap().status, 200);
 }
 
@@ -218,4 +225,18 @@ fn a_client_that_goes_away_disturbs_nobody() {
     for _ in 0..20 {
         assert_eq!(client.send("POST", "/", &[], b"whole").unwrap().text(), "whole");
     }
+}
+
+#[test]
+fn a_component_is_told_that_its_client_went_away_in_the_middle_of_the_body() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&app("echo", "echo", address, "/", "", ", limits: { concurrency: 1 }"));
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"POST /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+    let limit = Duration::from_secs(5);
+    lattice.wait("the component's work", limit, || (get(address, "/status").ok()?.status == 503).then_some(()));
+    drop(client);
+    let told = || lattice.hosts[0].log().contains("body: connection terminated").then_some(());
+    lattice.wait("what the component says of it", limit, told);
 }

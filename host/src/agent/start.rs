@@ -118,8 +118,7 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
     let serving = if serves.is_empty() {
         None
     } else {
-        let max_body = here.bus.max_payload();
-        let http = http.clone().map(|handler| HttpServed { handler, max_body });
+        let http = http.clone().map(|handler| HttpServed { handler, bus: here.bus.clone() });
         Some(serve(here, key, Arc::new(ComponentCalls { http, functions: functions.clone() }), Pace::Heavy).await?)
     };
     let what = Kind::Component { component, http, functions };

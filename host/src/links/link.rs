@@ -124,11 +124,10 @@ const HTTP_GRACE: Duration = Duration::from_millis(500);
 
 impl HttpLink {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, route: &RouteSpec) -> Self {
-        let max_body = bus.max_payload();
         let deadline = Duration::from_millis(route.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus, router, caller, to: route.to.clone() });
+        let road = Arc::new(Road { bus: bus.clone(), router, caller, to: route.to.clone() });
         let timed = Timed { road: road.clone(), deadline, until: None, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), max_body }, road }
+        Self { remote: HttpRemote { caller: Arc::new(timed), bus }, road }
     }
 }
 

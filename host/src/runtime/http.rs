@@ -176,7 +176,10 @@ impl http_body::Body for GuestInput {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Pin::new(&mut self.0).poll_frame(cx).map_err(|error| {
             tracing::debug!(%error, "a request's body ended early");
-            wasmtime_wasi_http::Error::HttpRequestBodySize(None)
+            match error.downcast_ref() {
+                Some(CallError::TooLarge { size, .. }) => wasmtime_wasi_http::Error::HttpRequestBodySize(Some(*size)),
+                _ => wasmtime_wasi_http::Error::ConnectionTerminated,
+            }
         })
     }
 

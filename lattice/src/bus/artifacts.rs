@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
 use tokio::{io::AsyncReadExt, sync::watch};
 
@@ -30,7 +30,10 @@ pub struct Artifacts(Place);
 
 #[derive(Clone)]
 enum Place {
-    Nats(Box<ObjectStore>),
+    Nats {
+        store: Box<ObjectStore>,
+        chunk: usize,
+    },
     /// A watch channel serves as a cell that many hold and one at a time changes.
     Memory(Arc<watch::Sender<HashMap<Digest, Bytes>>>),
 }
@@ -40,8 +43,9 @@ fn unavailable(error: impl std::fmt::Display) -> ArtifactError {
 }
 
 impl Artifacts {
-    pub(super) fn nats(store: ObjectStore) -> Self {
-        Self(Place::Nats(Box::new(store)))
+    /// Artifacts in NATS, in pieces of at most `chunk` bytes: what a message of this server carries.
+    pub(super) fn nats(store: ObjectStore, chunk: usize) -> Self {
+        Self(Place::Nats { store: Box::new(store), chunk })
     }
 
     pub(super) fn memory() -> Self {
@@ -50,7 +54,7 @@ impl Artifacts {
 
     pub async fn has(&self, digest: &Digest) -> Result<bool, ArtifactError> {
         match &self.0 {
-            Place::Nats(store) => match store.info(digest.hex()).await {
+            Place::Nats { store, .. } => match store.info(digest.hex()).await {
                 Ok(info) => Ok(!info.deleted),
                 Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
                 Err(error) => Err(unavailable(error)),
@@ -69,7 +73,11 @@ impl Artifacts {
             return Ok(digest);
         }
         match &self.0 {
-            Place::Nats(store) => drop(store.put(digest.hex(), &mut &bytes[..]).await.map_err(unavailable)?),
+            Place::Nats { store, chunk } => {
+                let name = digest.hex().to_owned();
+                let object = ObjectMetadata { name, chunk_size: Some(*chunk), ..ObjectMetadata::default() };
+                store.put(object, &mut &bytes[..]).await.map_err(unavailable)?;
+            }
             Place::Memory(map) => map.send_modify(|map| drop(map.insert(digest.clone(), bytes.clone()))),
         }
         Ok(digest)
@@ -81,7 +89,7 @@ impl Artifacts {
             return Err(ArtifactError::Missing(digest.clone()));
         }
         let bytes = match &self.0 {
-            Place::Nats(store) => {
+            Place::Nats { store, .. } => {
                 let object = store.get(digest.hex()).await.map_err(unavailable)?;
                 let mut bytes = Vec::new();
                 object.take(MAX_ARTIFACT as u64 + 1).read_to_end(&mut bytes).await.map_err(unavailable)?;

@@ -17,8 +17,10 @@ mod artifacts;
 mod connect;
 mod memory;
 mod nats_store;
+mod payload;
 mod rpc;
 mod store;
+mod streams;
 mod table;
 mod trace;
 
@@ -27,17 +29,19 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use self::streams::LazyStreams;
 pub use self::{
     artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
     connect::{ConnectError, NatsOptions},
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
+    streams::{Incoming, Offer, Piece, Source, Streams},
     table::{Entry, Table, View},
     trace::traced,
 };
-use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served};
+use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket};
 
-/// How long a flush may take.
+/// How long a flush may take, and what is left of streams before it.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// A cheap handle to one lattice.
@@ -47,6 +51,7 @@ pub struct Bus {
     road: Road,
     store: Store,
     artifacts: Artifacts,
+    streams: LazyStreams,
     connected: watch::Receiver<bool>,
 }
 
@@ -62,7 +67,8 @@ impl Bus {
     pub async fn connect(options: &NatsOptions, lattice: LatticeName, name: &str) -> Result<Self, ConnectError> {
         let (client, connected) = connect::connect(options, name).await?;
         let (store, artifacts) = nats_store::open(&client, &lattice).await?;
-        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, connected })
+        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
+        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, streams, connected })
     }
 
     /// Connects to NATS for calls alone: what a provider process needs and may be permitted.
@@ -73,7 +79,8 @@ impl Bus {
     ) -> Result<Self, ConnectError> {
         let (client, connected) = connect::connect(options, name).await?;
         let away = Bus::memory(lattice.clone());
-        Ok(Self { lattice, road: Road::Nats(client), store: away.store, artifacts: away.artifacts, connected })
+        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
+        Ok(Self { road: Road::Nats(client), streams, connected, ..away })
     }
 
     /// A lattice inside this process.
@@ -81,7 +88,8 @@ impl Bus {
         let switchboard = Arc::<memory::Switchboard>::default();
         let (store, artifacts) = memory::open();
         let connected = switchboard.connected.subscribe();
-        Self { lattice, road: Road::Memory(switchboard), store, artifacts, connected }
+        let streams = LazyStreams::new(lattice.clone(), None);
+        Self { lattice, road: Road::Memory(switchboard), store, artifacts, streams, connected }
     }
 
     pub fn lattice(&self) -> &LatticeName {
@@ -109,19 +117,44 @@ impl Bus {
         }
     }
 
-    /// The largest payload of a message, in bytes, with room left for headers.
+    /// The largest payload of one message, in bytes, with room left for headers. Larger ones of calls and replies go as
+    /// a stream, up to [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE).
     pub fn max_payload(&self) -> usize {
         match &self.road {
             Road::Nats(client) => client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
-            Road::Memory(_) => usize::MAX,
+            Road::Memory(_) => crate::wire::MAX_MESSAGE,
         }
     }
 
-    /// One call: returns the reply's payload, or an error within `head.deadline`.
+    /// The streams of this process. The first time this waits until NATS knows where their frames go.
+    pub async fn streams(&self) -> Result<Streams, CallError> {
+        self.streams.get().await
+    }
+
+    /// Offers a stream to whoever gets its ticket, see [`Streams::offer`].
+    pub async fn offer(&self, source: Source) -> Result<Offer, CallError> {
+        self.streams.get().await?.offer(source)
+    }
+
+    /// Takes a stream that was offered, see [`Streams::take`].
+    pub async fn take(&self, ticket: &Ticket) -> Result<Incoming, CallError> {
+        self.streams.get().await?.take(ticket)
+    }
+
+    /// One call: returns the reply's payload, or an error within `head.deadline`. Dropping it before it is done ends the
+    /// call at the callee too.
     pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         match &self.road {
-            Road::Nats(client) => rpc::call(client, subject, head, payload).await,
+            Road::Nats(client) => rpc::call(client, &self.streams, subject, head, payload).await,
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
+        }
+    }
+
+    /// Whether somebody listens where calls to `subject` are sent; [`CallError::NoInstance`] when certainly nobody does.
+    pub async fn probe(&self, subject: &CallSubject) -> Result<(), CallError> {
+        match &self.road {
+            Road::Nats(client) => rpc::probe(client, subject).await,
+            Road::Memory(switchboard) => switchboard.probe(subject),
         }
     }
 
@@ -134,15 +167,18 @@ impl Bus {
         pace: Pace,
     ) -> Result<Serving, CallError> {
         match &self.road {
-            Road::Nats(client) => rpc::serve(client.clone(), served, handler, pace).await,
+            Road::Nats(client) => rpc::serve(client.clone(), self.streams.clone(), served, handler, pace).await,
             Road::Memory(switchboard) => Ok(switchboard.serve(served, handler)),
         }
     }
 
-    /// Sends what is buffered. While NATS is away that cannot be done, and after a moment is given up: whoever flushes
+    /// Sends what is buffered, and what is left of streams that others read. While NATS is away that cannot be done, and after a moment is given up: whoever flushes
     /// is about to end, and must.
     pub async fn flush(&self) {
         let Road::Nats(client) = &self.road else { return };
+        if tokio::time::timeout(FLUSH, self.streams.settled()).await.is_err() {
+            tracing::debug!("streams are cut: their readers are slow, or away");
+        }
         match tokio::time::timeout(FLUSH, client.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "flush failed"),

@@ -21,7 +21,7 @@ use super::{
     connect::ConnectError,
     store::{Bucket, Expect, RawStore, Store, StoreError, WatchEvent},
 };
-use crate::wire::LatticeName;
+use crate::wire::{CHUNK, LatticeName, PAYLOAD_HEADROOM};
 
 /// A sign of life that is older than this is gone.
 const BEAT_MAX_AGE: Duration = Duration::from_secs(4);
@@ -60,7 +60,8 @@ pub(super) async fn open(client: &Client, lattice: &LatticeName) -> Result<(Stor
     let beats = bucket(&context, beats, copies).await.map_err(&unavailable)?;
     let artifacts = objects(&context, format!("lattice-{lattice}-artifacts"), copies).await.map_err(&unavailable)?;
     let store = NatsStore { client: client.clone(), state, beats };
-    Ok((Store(Arc::new(store)), Artifacts::nats(artifacts)))
+    let chunk = CHUNK.min(client.max_payload().saturating_sub(PAYLOAD_HEADROOM)).max(1);
+    Ok((Store(Arc::new(store)), Artifacts::nats(artifacts, chunk)))
 }
 
 async fn bucket(context: &jetstream::Context, config: kv::Config, copies: &[usize]) -> Result<kv::Store, String> {

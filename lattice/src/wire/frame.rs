@@ -32,6 +32,16 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// The session that the call belongs to: it runs in the instance that holds the resources made there.
     pub const SESSION: &str = "lattice-session";
+    /// On a call: its id, under which it may be cancelled.
+    pub const CALL: &str = "lattice-call";
+    /// On a message to the subject of a call, without a reply subject: the id of the call that its caller gave up.
+    pub const CANCEL: &str = "lattice-cancel";
+    /// On a request to the subject of a call that is no call: whether somebody listens there. Answered with `ok`.
+    pub const PROBE: &str = "lattice-probe";
+    /// On a call or a reply whose payload travels as a stream: `<ticket> <length in bytes>`.
+    pub const PAYLOAD: &str = "lattice-payload";
+    /// On each frame of a stream: what it is, see [`wire::stream`](crate::wire::stream).
+    pub const STREAM: &str = "lattice-stream";
 }
 
 /// Header pairs, as they are handed to and taken from a transport.

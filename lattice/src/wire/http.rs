@@ -1,9 +1,15 @@
 //! An HTTP message in one payload: a length, the head in postcard, then the body as it is.
+//!
+//! A body that is not small and there at once goes on in a stream, whose ticket is in the head: what is in the payload
+//! comes first, then the stream's bytes. The stream's trailers are then those of the body, as pairs in postcard.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::codec::{CodecError, ContentType, decode, encode};
+use super::{
+    codec::{CodecError, ContentType, decode, encode},
+    subject::Ticket,
+};
 
 /// The head of a request. Header values are bytes: HTTP does not promise UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +18,10 @@ pub struct RequestHead {
     /// Absolute: scheme, authority, path and query.
     pub uri: String,
     pub headers: Vec<(String, Bytes)>,
+    /// Of a body that is in the payload as a whole.
+    pub trailers: Vec<(String, Bytes)>,
+    /// The stream of what follows the bytes in the payload.
+    pub rest: Option<Ticket>,
 }
 
 /// The head of a response.
@@ -19,7 +29,10 @@ pub struct RequestHead {
 pub struct ResponseHead {
     pub status: u16,
     pub headers: Vec<(String, Bytes)>,
+    /// Of a body that is in the payload as a whole.
     pub trailers: Vec<(String, Bytes)>,
+    /// The stream of what follows the bytes in the payload.
+    pub rest: Option<Ticket>,
 }
 
 /// Why a payload is not an HTTP message.
@@ -67,7 +80,9 @@ mod tests {
             method in "[A-Z]{1,8}", uri in "\\PC{0,60}", body: Vec<u8>,
             headers in proptest::collection::vec(("[a-z-]{1,12}", proptest::collection::vec(any::<u8>(), 0..20)), 0..8),
         ) {
-            let head = RequestHead { method, uri, headers: headers.into_iter().map(|(n, v)| (n, v.into())).collect() };
+            let headers: Vec<_> = headers.into_iter().map(|(n, v)| (n, Bytes::from(v))).collect();
+            let ticket = Ticket { process: uuid::Uuid::now_v7(), stream: uuid::Uuid::now_v7() };
+            let head = RequestHead { method, uri, trailers: headers.clone(), headers, rest: Some(ticket) };
             let payload = encode_http(&head, &body).unwrap();
             let (back, rest): (RequestHead, _) = decode_http(&payload).unwrap();
             prop_assert_eq!(back, head);

@@ -3,8 +3,14 @@
 //! A call goes to one instance: `lattice.<lattice>.call.<app>.<unit>.<instance>.<interface>`. The interface stands
 //! without its version, which has dots; the version is in the message's headers. NATS permissions can so be given by
 //! app, unit and interface.
+//!
+//! Frames of streams go to a process: `lattice.<lattice>.stream.<process>.<stream>`. Both are UUIDs without dashes. A
+//! process subscribes once to all of its own, `lattice.<lattice>.stream.<process>.*`. A ticket is the last two tokens.
 
 use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::id::{IdError, InstanceId, Interface, LatticeName, UnitId};
 
@@ -30,6 +36,8 @@ impl fmt::Display for CallSubject {
 pub enum SubjectError {
     #[error("subject is not of the form lattice.<lattice>.call.<app>.<unit>.<instance>.<interface>")]
     Form,
+    #[error("this is not a stream's ticket, <process>.<stream>, each 32 hexadecimal digits")]
+    Ticket,
     #[error(transparent)]
     Id(#[from] IdError),
 }
@@ -70,6 +78,100 @@ impl fmt::Display for Served {
     }
 }
 
+/// One end of a stream, in one lattice: `<process>.<stream>`, each 32 hexadecimal digits. Whoever has the ticket of an
+/// offered stream may take it, so the numbers cannot be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ticket {
+    pub process: Uuid,
+    pub stream: Uuid,
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.process.simple(), self.stream.simple())
+    }
+}
+
+/// Reads the form without dashes alone: one stream has one name.
+fn simple(text: &str) -> Option<Uuid> {
+    let strict = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if strict { Uuid::try_parse(text).ok() } else { None }
+}
+
+impl FromStr for Ticket {
+    type Err = SubjectError;
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let (process, stream) = text.split_once('.').ok_or(SubjectError::Ticket)?;
+        match (simple(process), simple(stream)) {
+            (Some(process), Some(stream)) => Ok(Self { process, stream }),
+            _ => Err(SubjectError::Ticket),
+        }
+    }
+}
+
+impl TryFrom<String> for Ticket {
+    type Error = SubjectError;
+    fn try_from(text: String) -> Result<Self, SubjectError> {
+        text.parse()
+    }
+}
+
+impl From<Ticket> for String {
+    fn from(ticket: Ticket) -> String {
+        ticket.to_string()
+    }
+}
+
+/// Where the frames for one end of a stream are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSubject {
+    pub lattice: LatticeName,
+    pub ticket: Ticket,
+}
+
+impl fmt::Display for StreamSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lattice.{}.stream.{}", self.lattice, self.ticket)
+    }
+}
+
+impl FromStr for StreamSubject {
+    type Err = SubjectError;
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let mut tokens = text.splitn(4, '.');
+        let (Some("lattice"), Some(lattice), Some("stream"), Some(ticket)) =
+            (tokens.next(), tokens.next(), tokens.next(), tokens.next())
+        else {
+            return Err(SubjectError::Ticket);
+        };
+        Ok(Self { lattice: lattice.parse()?, ticket: ticket.parse()? })
+    }
+}
+
+/// All streams of one process: what it subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessStreams {
+    prefix: String,
+}
+
+impl ProcessStreams {
+    pub fn new(lattice: &LatticeName, process: Uuid) -> Self {
+        Self { prefix: format!("lattice.{lattice}.stream.{}.", process.simple()) }
+    }
+
+    /// The stream that a subject of this process names. For each frame, so it only compares.
+    pub fn stream(&self, subject: &str) -> Option<Uuid> {
+        simple(subject.strip_prefix(&self.prefix)?)
+    }
+}
+
+impl fmt::Display for ProcessStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}*", self.prefix)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +196,25 @@ mod tests {
             "lattice.default.call.shop.cart.xyz.wasi:keyvalue/store",
         ] {
             assert!(bad.parse::<CallSubject>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stream_subjects_and_tickets_come_back() {
+        let ticket = Ticket { process: Uuid::now_v7(), stream: Uuid::now_v7() };
+        assert_eq!(ticket.to_string().parse(), Ok(ticket));
+        let lattice: LatticeName = "default".parse().unwrap();
+        let subject = StreamSubject { lattice: lattice.clone(), ticket };
+        assert_eq!(subject.to_string().parse(), Ok(subject.clone()));
+        let ours = ProcessStreams::new(&lattice, ticket.process);
+        assert_eq!(ours.stream(&subject.to_string()), Some(ticket.stream));
+        assert_eq!(ours.stream("lattice.default.stream.x.y"), None);
+        assert_eq!(ours.to_string(), format!("lattice.default.stream.{}.*", ticket.process.simple()));
+        for bad in
+            ["", ".", "a.b", "$JS.API", &ticket.process.to_string(), &format!("{ticket}.x"), &format!("{ticket}x")]
+        {
+            assert!(bad.parse::<Ticket>().is_err(), "{bad}");
+            assert!(format!("lattice.default.stream.{bad}").parse::<StreamSubject>().is_err(), "{bad}");
         }
     }
 }

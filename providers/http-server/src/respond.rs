@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri};
-use http_body_util::Limited;
 use hyper::body::{Body as _, Incoming};
 use lattice::wire::CallError;
-use lattice_provider::http::Body;
+use lattice_provider::http::{Body, Capped};
 
 use crate::table::Table;
 
@@ -18,11 +17,7 @@ pub(crate) async fn respond(table: &Table, max_body: usize, request: Request<Inc
         return text(StatusCode::NOT_FOUND, format!("no route for {authority}{}\n", request.uri().path()));
     };
     if request.body().size_hint().lower() > max_body as u64 {
-        return refuse(&CallError::TooLarge {
-            what: "a request body".into(),
-            size: request.body().size_hint().lower(),
-            limit: max_body as u64,
-        });
+        return refuse(&too_large(request.body().size_hint().lower(), max_body));
     }
     let (mut parts, body) = request.into_parts();
     let mut absolute = parts.uri.into_parts();
@@ -30,14 +25,27 @@ pub(crate) async fn respond(table: &Table, max_body: usize, request: Request<Inc
     absolute.authority = Some(authority);
     absolute.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
     parts.uri = Uri::from_parts(absolute).unwrap_or_default();
-    let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(Limited::new(body, max_body)) };
+    let (body, overflow) = if body.is_end_stream() {
+        (Body::Empty, None)
+    } else {
+        let (body, overflow) = Capped::new(body, max_body as u64);
+        (Body::Incoming(body), Some(overflow))
+    };
     let traceparent = parts.headers.get("traceparent").and_then(|t| t.to_str().ok()).map(str::to_owned);
     let answer = handler.handle(Request::from_parts(parts, body));
     let answer = match traceparent {
         Some(traceparent) => lattice::bus::traced(traceparent, answer).await,
         None => answer.await,
     };
+    // Whatever a component made of half a body: the head is not out yet, and what is wrong is the request.
+    if overflow.is_some_and(|overflow| overflow.is_over()) {
+        return refuse(&too_large(max_body as u64 + 1, max_body));
+    }
     answer.unwrap_or_else(|error| refuse(&error))
+}
+
+fn too_large(size: u64, limit: usize) -> CallError {
+    CallError::TooLarge { what: "a request body".into(), size, limit: limit as u64 }
 }
 
 fn authority<B>(request: &Request<B>) -> Option<uri::Authority> {

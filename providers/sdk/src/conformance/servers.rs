@@ -26,6 +26,11 @@ impl NatsServer {
         Server::start("LATTICE_NATS_SERVER", "nats-server", nats_command).map(Self)
     }
 
+    /// As [`NatsServer::start`], with messages of up to 64 KiB.
+    pub fn start_small() -> io::Result<Self> {
+        Server::start("LATTICE_NATS_SERVER", "nats-server", small_nats_command).map(Self)
+    }
+
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.0.port)
     }
@@ -47,10 +52,20 @@ impl NatsServer {
 }
 
 fn nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
+    configured_nats(program, dir, port, "8MB")
+}
+
+fn small_nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
+    configured_nats(program, dir, port, "64KB")
+}
+
+fn configured_nats(program: &Path, dir: &Path, port: u16, max_payload: &str) -> io::Result<Command> {
     let config = dir.join("nats.conf");
     let store = dir.join("store");
-    let text =
-        format!("listen: \"127.0.0.1:{port}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\" }}\n", store.display());
+    let text = format!(
+        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n",
+        store.display()
+    );
     fs::write(&config, text)?;
     let mut command = Command::new(program);
     command.arg("--config").arg(config);

@@ -3,15 +3,16 @@
 //! - `/headers` the request's headers; `/env` its environment; `/file`, `/connect`, `/fetch?to=HOST:PORT` try what a
 //!   component without a grant must not do, and say what came of it
 //! - `/sleep?ms=N` answers after a while; `/big?bytes=N` answers that many bytes; `/status?code=N` with that status
-//! - everything else: the request's body, chunk by chunk as it comes
+//! - `/count` the length of the request's body, or the error that it ended with, which also goes to stderr
+//! - everything else: the request's body and trailers, chunk by chunk as it comes
 
 mod reach;
 
 use guest_http::{
-    CHUNK, Guest, number, read_each, respond, respond_with, target,
+    CHUNK, Guest, number, read_body, read_each, respond, respond_with, target,
     wasi::{
         clocks::monotonic_clock,
-        http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
+        http::types::{Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
         io::streams::OutputStream,
     },
 };
@@ -41,6 +42,7 @@ impl Guest for Echo {
                 let bytes = number(&query, "bytes").unwrap_or(0);
                 respond_with(out, 200, "application/octet-stream", |stream| fill(stream, bytes));
             }
+            "/count" => count(&request, out),
             "/status" => respond(out, number(&query, "code").and_then(|code| code.try_into().ok()).unwrap_or(200), ""),
             _ => echo(&request, out),
         }
@@ -64,11 +66,23 @@ fn fill(stream: &OutputStream, mut bytes: u64) {
     }
 }
 
+fn count(request: &IncomingRequest, out: ResponseOutparam) {
+    match read_body(request) {
+        Ok(bytes) => respond(out, 200, format!("{}\n", bytes.len())),
+        Err(error) => {
+            eprintln!("body: {error}");
+            respond(out, 400, format!("{error}\n"));
+        }
+    }
+}
+
 fn echo(request: &IncomingRequest, out: ResponseOutparam) {
     let headers = Fields::new();
-    let content_type = request.headers().get("content-type");
-    if !content_type.is_empty() {
-        let _ = headers.set("content-type", &content_type);
+    for name in ["content-type", "trailer"] {
+        let values = request.headers().get(name);
+        if !values.is_empty() {
+            let _ = headers.set(name, &values);
+        }
     }
     let Ok(incoming) = request.consume() else { return };
     let response = OutgoingResponse::new(headers);
@@ -81,7 +95,13 @@ fn echo(request: &IncomingRequest, out: ResponseOutparam) {
             return;
         }
     }
-    let _ = OutgoingBody::finish(body, None);
+    let trailers = IncomingBody::finish(incoming);
+    trailers.subscribe().block();
+    let trailers = match trailers.get() {
+        Some(Ok(Ok(Some(trailers)))) => Some(Fields::clone(&trailers)),
+        _ => None,
+    };
+    let _ = OutgoingBody::finish(body, trailers);
 }
 
 guest_http::export!(Echo);

@@ -1,0 +1,210 @@
+//! The callee's side.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, connection::State};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::task::AbortHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{CallHandler, Pace, Serving, after_all, limit, round_trip, within};
+use crate::{
+    bus::{payload::Elsewhere, streams::LazyStreams, trace},
+    wire::{CallError, CallHead, Headers, ReplyStatus, Served, header},
+};
+
+/// Ended calls that are remembered at least, before they are swept out.
+const SWEEP: usize = 256;
+
+pub(in crate::bus) async fn serve(
+    client: Client,
+    streams: LazyStreams,
+    served: &Served,
+    handler: Arc<dyn CallHandler>,
+    pace: Pace,
+) -> Result<Serving, CallError> {
+    let transport = |reason: String| CallError::Transport(reason);
+    let subscriber = client.subscribe(served.to_string()).await.map_err(|e| transport(e.to_string()))?;
+    // A subscription that the server has not seen yet would answer "no responders" to the first callers.
+    round_trip(&client).await.map_err(transport)?;
+    let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
+    let calls = serving.calls.clone();
+    let server = Server { client, streams, handler, pace, calls, running: HashMap::new(), rejected: 0 };
+    serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
+    serving.calls.close();
+    Ok(serving)
+}
+
+/// The id in a header, when there is one. Callers that cannot cancel need none.
+fn id(headers: &HeaderMap, name: &'static str) -> Option<Uuid> {
+    Uuid::try_parse(Headers::get(headers, name)?).ok()
+}
+
+struct Server {
+    client: Client,
+    streams: LazyStreams,
+    handler: Arc<dyn CallHandler>,
+    pace: Pace,
+    calls: TaskTracker,
+    /// Calls that have a task, by their ids. Those that have ended are swept out when they are many.
+    running: HashMap<Uuid, Running>,
+    /// Messages that were no calls of ours.
+    rejected: u64,
+}
+
+/// A call that has a task.
+struct Running {
+    task: AbortHandle,
+    reply: Subject,
+}
+
+impl Server {
+    async fn run(mut self, mut subscriber: Subscriber, stop: CancellationToken) {
+        loop {
+            // Cancel-safe: both arms only wait; a message is taken out of the channel when its arm completes.
+            tokio::select! {
+                message = subscriber.next() => match message {
+                    Some(message) => self.take(message),
+                    None => return,
+                },
+                () = stop.cancelled() => break,
+            }
+        }
+        // While NATS is away nothing comes, and nobody would say that the last message has come.
+        if self.client.connection_state() != State::Connected {
+            return;
+        }
+        // What the server had already sent is answered, not dropped.
+        if let Err(error) = subscriber.drain().await {
+            tracing::debug!(%error, "cannot drain a subscription");
+        }
+        while let Some(message) = subscriber.next().await {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let Some(reply) = message.reply.clone() else {
+            match message.headers.as_ref().and_then(|headers| id(headers, header::CANCEL)) {
+                Some(id) => self.cancel(id),
+                None => self.reject("a message that wants no reply"),
+            }
+            return;
+        };
+        let head = message.headers.as_ref().ok_or_else(|| CallError::BadMessage("a call without headers".into()));
+        let head = head
+            .and_then(|headers| Ok((CallHead::read(headers)?, Elsewhere::read(headers)?, id(headers, header::CALL))));
+        let (head, elsewhere, id) = match head {
+            Ok(head) => head,
+            // Asked only here: a call is not to pay for it.
+            Err(_)
+                if message.headers.as_ref().is_some_and(|headers| Headers::get(headers, header::PROBE).is_some()) =>
+            {
+                let (client, streams) = (self.client.clone(), self.streams.clone());
+                self.calls.spawn(async move { answer(&client, &streams, reply, Ok(Bytes::new())).await });
+                return;
+            }
+            Err(error) => {
+                self.reject(&error.to_string());
+                let (client, streams) = (self.client.clone(), self.streams.clone());
+                self.calls.spawn(async move { answer(&client, &streams, reply, Err(error)).await });
+                return;
+            }
+        };
+        let (client, streams, handler) = (self.client.clone(), self.streams.clone(), self.handler.clone());
+        let back = reply.clone();
+        let call = async move {
+            let deadline = head.deadline;
+            let traceparent = head.traceparent.clone();
+            let work = async {
+                let payload = match elsewhere {
+                    Some(place) => place.take(&streams, "a call's message").await?,
+                    None => message.payload,
+                };
+                handler.call(head, payload).await
+            };
+            let outcome = match traceparent {
+                Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
+                None => within(deadline, work).await,
+            };
+            let outcome = outcome.unwrap_or(Err(CallError::Deadline(deadline)));
+            answer(&client, &streams, reply, outcome).await;
+        };
+        let mut call: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(call);
+        // The first poll has no task to wake; if the call waits, the task that takes it over polls it again at once.
+        let here = match self.pace {
+            Pace::Light => true,
+            // The task that receives is itself one of them.
+            Pace::Heavy => self.calls.len() <= 1,
+        };
+        let done = here && call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if !done {
+            let task = self.calls.spawn(call);
+            if let Some(id) = id {
+                self.remember(id, Running { task: task.abort_handle(), reply: back });
+            }
+        }
+    }
+
+    fn remember(&mut self, id: Uuid, running: Running) {
+        // At most as many again as there are calls, so that a sweep costs each call a fixed part.
+        if self.running.len() > SWEEP + 2 * self.calls.len() {
+            self.running.retain(|_, running| !running.task.is_finished());
+        }
+        self.running.insert(id, running);
+    }
+
+    /// Its caller has given the call up: it is dropped where it next waits. It is answered all the same, as the
+    /// caller's NATS client remembers each request until then.
+    fn cancel(&mut self, id: Uuid) {
+        let Some(Running { task, reply }) = self.running.remove(&id).filter(|running| !running.task.is_finished())
+        else {
+            return;
+        };
+        task.abort();
+        let (client, streams) = (self.client.clone(), self.streams.clone());
+        let given_up = Err(CallError::Transport("the caller gave the call up".into()));
+        self.calls.spawn(async move { answer(&client, &streams, reply, given_up).await });
+    }
+
+    fn reject(&mut self, reason: &str) {
+        self.rejected += 1;
+        // Every power of two: a flood of garbage does not become a flood of log lines.
+        if self.rejected.is_power_of_two() {
+            tracing::warn!(count = self.rejected, reason, "rejected a message");
+        }
+    }
+}
+
+async fn answer(client: &Client, streams: &LazyStreams, reply: Subject, outcome: Result<Bytes, CallError>) {
+    let mut headers = HeaderMap::new();
+    let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    let outcome = match outcome {
+        Ok(payload) if payload.len() > limit(client) => {
+            let offered = Elsewhere::offer(streams, "an answer's message", payload).await;
+            offered.map_err(after_all).map(|(offer, place)| {
+                set(header::PAYLOAD, place);
+                // It lapses by itself when the caller does not come for it.
+                offer.leave();
+                Bytes::new()
+            })
+        }
+        outcome => outcome,
+    };
+    let (status, payload) = match outcome {
+        Ok(payload) => (ReplyStatus::Ok, payload),
+        Err(error) => (ReplyStatus::Error(error.code()), Bytes::from(error.wire_text())),
+    };
+    set(header::STATUS, status.header_value());
+    if let Err(error) = client.publish_with_headers(reply, headers, payload).await {
+        tracing::debug!(%error, "cannot answer a call");
+    }
+}
