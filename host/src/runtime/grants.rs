@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use lattice::wire::UnitId;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
 
@@ -14,6 +14,8 @@ pub struct Grants {
     /// What the component sees as its arguments, its own name first.
     pub args: Vec<String>,
     pub dirs: Vec<GrantedDir>,
+    /// Making sockets, which by itself reaches nothing.
+    pub sockets: bool,
     pub tcp: bool,
     pub udp: bool,
     /// Looking up names of the Internet.
@@ -56,10 +58,18 @@ impl Grants {
             wasi.stdout(GuestLog { unit: unit.clone(), stream: "stdout" })
                 .stderr(GuestLog { unit: unit.clone(), stream: "stderr" });
         }
-        wasi.allow_tcp(self.tcp).allow_udp(self.udp).allow_ip_name_lookup(self.dns);
-        if self.tcp || self.udp {
-            wasi.inherit_network();
-        }
+        wasi.allow_tcp(self.sockets).allow_udp(self.sockets).allow_ip_name_lookup(self.dns);
+        let (tcp, udp) = (self.tcp, self.udp);
+        wasi.socket_addr_check(move |_, purpose| {
+            let granted = match purpose {
+                SocketAddrUse::UdpBind | SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => udp,
+                SocketAddrUse::TcpBind
+                | SocketAddrUse::TcpListen
+                | SocketAddrUse::TcpAccept
+                | SocketAddrUse::TcpConnect => tcp,
+            };
+            Box::pin(async move { granted })
+        });
         if !env.is_empty() {
             wasi.envs(env);
         }
