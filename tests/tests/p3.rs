@@ -60,6 +60,29 @@ fn an_instance_serves_no_more_calls_than_it_may() {
     let reused = Server::start("p3-hello", &["--reuse", "4"]);
     let taken: Vec<_> = (0..10).map(|_| count(reused.address).0).collect();
     assert_eq!(taken, [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]);
+    let address = reused.address;
+    let waiting = |_| thread::spawn(move || assert_eq!(get(address, "/sleep?ms=20").unwrap().status, 200));
+    let counting = |_| thread::spawn(move || assert!((1..=4).contains(&count(address).0)));
+    for _ in 0..10 {
+        let both: Vec<_> = (0..6).map(waiting).chain((0..6).map(counting)).collect();
+        both.into_iter().for_each(|one| one.join().unwrap());
+    }
+}
+
+#[test]
+fn a_body_that_stalls_is_broken_off_at_the_deadline() {
+    for options in [&["--timeout", "500ms"][..], &["--timeout", "500ms", "--reuse", "100"]] {
+        let server = Server::start("p3-hello", options);
+        let mut client = Client::connect(server.address).unwrap();
+        client.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+        let asked = Instant::now();
+        assert_eq!(client.read_head().unwrap().status, 200);
+        assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"first"[..]));
+        assert!(client.read_chunk().is_err(), "it never looks whole");
+        assert!((400..5000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
+        assert!(server.log().contains("no answer within 500 ms"), "{}", server.log());
+        assert_eq!(count(server.address), (1, 1), "the instance has gone with it");
+    }
 }
 
 #[test]

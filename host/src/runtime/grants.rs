@@ -1,10 +1,10 @@
 //! What a component may reach beyond its links. In a lattice that is nothing; `run` and `serve` grant what the command
 //! line names.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use lattice::wire::UnitId;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
 
@@ -14,6 +14,8 @@ pub struct Grants {
     /// What the component sees as its arguments, its own name first.
     pub args: Vec<String>,
     pub dirs: Vec<GrantedDir>,
+    /// Making sockets, which by itself reaches nothing.
+    pub sockets: bool,
     pub tcp: bool,
     pub udp: bool,
     /// Looking up names of the Internet.
@@ -44,6 +46,24 @@ pub struct GrantError {
 }
 
 impl Grants {
+    /// Whether a socket may be used for something; without sockets the context refuses all of it by itself.
+    fn address_check(
+        &self,
+    ) -> impl Fn(SocketAddr, SocketAddrUse) -> Pin<Box<dyn Future<Output = bool> + Send + Sync>> + Send + Sync + 'static
+    {
+        let (tcp, udp) = (self.tcp, self.udp);
+        move |_, purpose| {
+            let granted = match purpose {
+                SocketAddrUse::UdpBind | SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => udp,
+                SocketAddrUse::TcpBind
+                | SocketAddrUse::TcpListen
+                | SocketAddrUse::TcpAccept
+                | SocketAddrUse::TcpConnect => tcp,
+            };
+            Box::pin(async move { granted })
+        }
+    }
+
     /// What makes the context of one instance, with the environment `env`.
     pub(crate) fn builder(&self, unit: &Arc<UnitId>, env: &[(String, String)]) -> Result<WasiCtxBuilder, GrantError> {
         let mut wasi = WasiCtx::builder();
@@ -56,9 +76,9 @@ impl Grants {
             wasi.stdout(GuestLog { unit: unit.clone(), stream: "stdout" })
                 .stderr(GuestLog { unit: unit.clone(), stream: "stderr" });
         }
-        wasi.allow_tcp(self.tcp).allow_udp(self.udp).allow_ip_name_lookup(self.dns);
-        if self.tcp || self.udp {
-            wasi.inherit_network();
+        wasi.allow_tcp(self.sockets).allow_udp(self.sockets).allow_ip_name_lookup(self.dns);
+        if self.sockets {
+            wasi.socket_addr_check(self.address_check());
         }
         if !env.is_empty() {
             wasi.envs(env);

@@ -19,6 +19,9 @@ const TRAPPED: u8 = 134;
 /// What `timeout` shows for a program that it has ended.
 const LATE: u8 = 124;
 
+/// How long what a program has started may go on when the program itself has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How a program ended: `false` when it says that it failed.
 pub(super) type Ended = wasmtime::Result<bool>;
 
@@ -114,8 +117,9 @@ impl Program {
                 let command = pre.instantiate_async(&mut store).await?;
                 let run = store.run_concurrent(async |accessor| {
                     let outcome = command.wasi_cli_run().call_run(accessor).await?;
-                    // Tasks that it has left behind may still write.
-                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                    // Tasks that it has left behind may still write, but they need not end.
+                    let rest = poll_fn(|cx| accessor.poll_no_interesting_tasks(cx));
+                    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
                     wasmtime::error::Ok(outcome.is_ok())
                 });
                 run.await?

@@ -106,6 +106,7 @@ impl GrantOptions {
         Grants {
             args,
             dirs: self.dirs.clone(),
+            sockets: true,
             tcp: net(self.tcp),
             udp: net(self.udp),
             dns: net(self.dns),

@@ -32,6 +32,8 @@ pub async fn serve(options: ServeOptions) -> Result<(), StandaloneError> {
     })?;
     let listening = HttpServers::default().add(owner, &config, vec![(everything, handler)]).await?;
     println!("Serving HTTP on http://{}/", listening.address);
+    // Tools that are made for `wasmtime serve` look for it here.
+    eprintln!("Serving HTTP on http://{}/", listening.address);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

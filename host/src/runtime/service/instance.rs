@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -135,7 +135,7 @@ impl Live {
             failure: OnceLock::new(),
             task: AtomicWaker::new(),
         });
-        let work = Box::pin(work(component.clone(), store, service, calls, door.clone()));
+        let work = Box::pin(work(Arc::downgrade(component), store, service, calls, door.clone()));
         Ok(Self { door, work, turn: Arc::new(Turn(AtomicBool::new(false))) })
     }
 
@@ -165,7 +165,8 @@ impl Live {
 
 /// The life of an instance: it ends only by a failure. When it is dropped, so are its calls.
 async fn work(
-    component: Arc<LoadedComponent>,
+    // Not kept alive: its idle instances belong to it.
+    component: Weak<LoadedComponent>,
     mut store: Store<Guest>,
     service: Service,
     mut inbox: mpsc::Receiver<Call>,
@@ -199,7 +200,10 @@ async fn work(
         Ok(error) | Err(error) => error,
     };
     door.doomed.store(true, Ordering::Release);
-    drop(door.failure.set(component.explain(&store, &error)));
+    // Whoever waits for an answer has the component.
+    if let Some(component) = component.upgrade() {
+        drop(door.failure.set(component.explain(&store, &error)));
+    }
 }
 
 /// One call, until its response's head is there. The body follows by itself. An error is a trap, and ends the instance.

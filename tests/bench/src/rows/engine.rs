@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
+use lattice_host::runtime::engine::{self, EngineKind};
 use tokio::runtime::Runtime;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
@@ -70,7 +71,7 @@ fn measure(runtime: &Runtime, tiny: &Arc<Tiny>, times: Times) -> Result<Latencie
 
 pub(super) fn instantiate(bench: &Bench) -> Result<Vec<Row>> {
     let file = bench.guest("tiny")?;
-    let ours = Arc::new(Tiny::load(lattice_host::runtime::engine::make()?, &file)?);
+    let ours = Arc::new(Tiny::load(engine::make(EngineKind::Plain)?, &file)?);
     let mut config = Config::new();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::default()));
     let plain = Arc::new(Tiny::load(Engine::new(&config)?, &file)?);
