@@ -145,6 +145,7 @@ impl Runtime {
             idle: Mutex::new(Vec::new()),
             instances: Instances::default(),
             faults: FaultLog::default(),
+            concurrent: !Engine::same(component.engine(), &self.plain.engine),
         }))
     }
 }
@@ -205,6 +206,8 @@ pub struct LoadedComponent {
     idle: Mutex<Vec<HttpInstance>>,
     pub(super) instances: Instances,
     faults: FaultLog,
+    /// Whether it runs on the engine for WASI 0.3.
+    pub(super) concurrent: bool,
 }
 
 /// A place among the calls that a component may have at a time.

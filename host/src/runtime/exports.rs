@@ -37,7 +37,7 @@ pub(super) struct ExportedFunction {
 }
 
 impl Exports {
-    pub(super) fn of(component: &Component) -> Self {
+    pub(super) fn of(component: &Component, concurrent: bool) -> Self {
         let engine = component.engine();
         let mut interfaces = HashMap::new();
         for (name, item) in component.component_type().exports(engine) {
@@ -47,14 +47,15 @@ impl Exports {
                 continue;
             }
             let Some(parent) = component.get_export_index(None, name) else { continue };
-            let function = |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
-                let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
-                let index = component.get_export_index(Some(&parent), function)?;
-                let exported = function_shape(&ty)
-                    .map_err(|error| error.to_string())
-                    .and_then(|shape| ExportedFunction::new(index, shape));
-                Some((function.to_owned(), exported))
-            };
+            let function =
+                |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
+                    let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
+                    let index = component.get_export_index(Some(&parent), function)?;
+                    let exported = function_shape(&ty)
+                        .map_err(|error| error.to_string())
+                        .map(|shape| ExportedFunction { index, road: ExportRoad::of(&shape, concurrent), shape });
+                    Some((function.to_owned(), exported))
+                };
             let functions = instance.exports(engine).filter_map(function).collect();
             interfaces.insert(interface.unversioned().to_owned(), ExportedInterface { name: interface, functions });
         }
@@ -84,10 +85,6 @@ impl Exports {
 }
 
 impl ExportedFunction {
-    fn new(index: ComponentExportIndex, shape: FunctionShape) -> Result<Self, String> {
-        Ok(Self { index, road: ExportRoad::of(&shape)?, shape })
-    }
-
     /// Calls it in `instance`.
     pub(super) async fn call(
         &self,
@@ -99,7 +96,7 @@ impl ExportedFunction {
         let Some(func) = instance.get_func(&mut *store, self.index) else {
             wasmtime::bail!("an export that the component's type declares is not there");
         };
-        self.road.call(store, func, bytes, held).await
+        self.road.call(&self.shape, store, func, bytes, held).await
     }
 
     /// Checks that `bytes` are arguments for it, and tells the resources in them.

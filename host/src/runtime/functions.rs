@@ -14,6 +14,7 @@ use lattice::{
         value::{Shape, ValueError, binary::Reader, json},
     },
 };
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 use wasmtime::component::Component;
 
@@ -26,20 +27,67 @@ use super::{
 };
 
 /// The functions of a component, ready for calls.
-pub struct LoadedFunctions {
+pub struct LoadedFunctions(Arc<Functions>);
+
+impl LoadedFunctions {
+    pub fn new(loaded: Arc<LoadedComponent>, component: &Component) -> Self {
+        let exports = Exports::of(component, loaded.concurrent);
+        Self(Arc::new(Functions { component: loaded, exports, sessions: Arc::default() }))
+    }
+
+    /// What can be called.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.0.exports.interfaces()
+    }
+}
+
+#[async_trait]
+impl CallHandler for LoadedFunctions {
+    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        let functions = self.0.clone();
+        if !functions.component.concurrent {
+            return functions.call(head, payload).await;
+        }
+        // The event loop of the engine for WASI 0.3 does not nest: a caller of the same engine would be inside its own.
+        let task = tokio::spawn(async move { functions.call(head, payload).await });
+        let ended = AbortOnDropHandle::new(task).await;
+        ended.unwrap_or_else(|error| Err(CallError::Trap(error.to_string())))
+    }
+}
+
+struct Functions {
     component: Arc<LoadedComponent>,
     exports: Exports,
     sessions: Arc<Sessions>,
 }
 
-impl LoadedFunctions {
-    pub fn new(loaded: Arc<LoadedComponent>, component: &Component) -> Self {
-        Self { component: loaded, exports: Exports::of(component), sessions: Arc::default() }
-    }
-
-    /// What can be called.
-    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        self.exports.interfaces()
+impl Functions {
+    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        if head.interface.unversioned() == SESSION_INTERFACE {
+            return self.control(&head, &payload).await;
+        }
+        let function = self.exports.find(&head.interface, &head.function)?;
+        let bytes = match head.content_type {
+            ContentType::Postcard => payload,
+            ContentType::Json => json::arguments_from_json(&function.shape, &payload)?.into(),
+        };
+        let deadline = head.deadline.min(self.component.timeout());
+        let permit = self.component.permit()?;
+        let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
+        let outcome = match session {
+            Some((id, session)) => self.call_session(id, &session, function, &bytes, deadline, permit).await,
+            None if function.shape.takes_handles() && !function.check(&bytes)?.is_empty() => Err(self.gone()),
+            None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
+        };
+        let result = outcome.inspect_err(|error| {
+            if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
+                self.component.record(error);
+            }
+        })?;
+        match head.content_type {
+            ContentType::Postcard => Ok(result.into()),
+            ContentType::Json => Ok(json::result_to_json(function.shape.result.as_ref(), &result)?.into()),
+        }
     }
 
     /// A call in an instance of its own, which is kept when the caller now holds resources of it.
@@ -160,37 +208,6 @@ fn keep(held: &mut Held, lifted: Lifted) -> Result<Vec<u8>, CallError> {
         return Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources")));
     }
     Ok(lifted.bytes)
-}
-
-#[async_trait]
-impl CallHandler for LoadedFunctions {
-    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
-        if head.interface.unversioned() == SESSION_INTERFACE {
-            return self.control(&head, &payload).await;
-        }
-        let function = self.exports.find(&head.interface, &head.function)?;
-        let bytes = match head.content_type {
-            ContentType::Postcard => payload,
-            ContentType::Json => json::arguments_from_json(&function.shape, &payload)?.into(),
-        };
-        let deadline = head.deadline.min(self.component.timeout());
-        let permit = self.component.permit()?;
-        let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
-        let outcome = match session {
-            Some((id, session)) => self.call_session(id, &session, function, &bytes, deadline, permit).await,
-            None if function.shape.takes_handles() && !function.check(&bytes)?.is_empty() => Err(self.gone()),
-            None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
-        };
-        let result = outcome.inspect_err(|error| {
-            if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
-                self.component.record(error);
-            }
-        })?;
-        match head.content_type {
-            ContentType::Postcard => Ok(result.into()),
-            ContentType::Json => Ok(json::result_to_json(function.shape.result.as_ref(), &result)?.into()),
-        }
-    }
 }
 
 /// The resources in values of these types, one after the other.

@@ -14,7 +14,7 @@ use lattice::wire::{
 use uuid::Uuid;
 use wasmtime::{
     StoreContextMut, bail,
-    component::{Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
+    component::{Accessor, Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
 };
 
 use super::{
@@ -46,10 +46,17 @@ pub(super) fn define(
                         Err(error) => bail!("{interface}#{item_name}: {error}"),
                     };
                     let import = Arc::new(ImportedFunction::new(links, &interface, item_name, shape.clone()));
-                    lens::define(&mut into, item_name, &shape, move |store, args| {
-                        let import = import.clone();
-                        Box::new(async move { import.call(store, args).await })
-                    })?;
+                    if ty.async_() {
+                        lens::define_concurrent(&mut into, item_name, &shape, move |guest, args| {
+                            let import = import.clone();
+                            Box::pin(async move { import.call_concurrent(guest, args).await })
+                        })?;
+                    } else {
+                        lens::define(&mut into, item_name, &shape, move |store, args| {
+                            let import = import.clone();
+                            Box::new(async move { import.call(store, args).await })
+                        })?;
+                    }
                 }
                 ComponentItem::Resource(_) => define_resource(&mut into, item_name, links.clone())?,
                 _ => {}
@@ -98,17 +105,75 @@ impl ImportedFunction {
         }
     }
 
+    /// A call of a guest that waits for it.
     async fn call(&self, mut store: StoreContextMut<'_, Guest>, args: Lifted) -> wasmtime::Result<Vec<u8>> {
+        let prepared = self.prepare(store.data_mut(), args)?;
+        let outcome = self.send(&prepared).await;
+        self.finish(store.data_mut(), prepared, outcome)
+    }
+
+    /// A call of a guest that may do something else meanwhile.
+    async fn call_concurrent(&self, guest: &Accessor<Guest>, args: Lifted) -> wasmtime::Result<Vec<u8>> {
+        let prepared = guest.with(|mut access| self.prepare(access.data_mut(), args))?;
+        let outcome = self.send(&prepared).await;
+        guest.with(|mut access| self.finish(access.data_mut(), prepared, outcome))
+    }
+
+    fn prepare(&self, guest: &mut Guest, args: Lifted) -> wasmtime::Result<Prepared> {
         if !args.given.is_empty() {
             bail!("{}#{} was given a resource of the caller's own", self.interface, self.function);
         }
-        let link = match self.link(store.data(), &args.bytes) {
-            Ok(link) => link,
+        let link = match self.link(guest, &args.bytes) {
+            Ok(link) => link.clone(),
             Err(reason) => bail!("{}#{}: {reason}", self.interface, self.function),
         };
-        match self.answer(&mut store, link, args).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => match self.shape.result.as_ref().and_then(|result| as_value(result, &error)) {
+        let until = guest.until().min(Instant::now() + link.deadline());
+        for number in &args.returned {
+            guest.sessions.forget(link.to(), *number);
+        }
+        let bound = guest.sessions.find(link.to());
+        let session = match bound {
+            Some(bound) => Some(bound.id),
+            None if self.takes_resources || self.returns_resources => Some(Uuid::now_v7()),
+            None => None,
+        };
+        let pinned = bound.map(|bound| bound.place.clone());
+        Ok(Prepared { link, payload: args.bytes.into(), until, session, pinned })
+    }
+
+    async fn send(&self, prepared: &Prepared) -> Result<(Bytes, Place), CallError> {
+        let Prepared { link, payload, until, session, pinned } = prepared;
+        let call = Outgoing {
+            interface: &self.interface,
+            function: &self.function,
+            payload: payload.clone(),
+            shape: Some(&self.shape),
+            until: *until,
+            session: *session,
+            idempotent: link.is_idempotent(&self.function),
+        };
+        link.call(call, pinned.as_ref()).await
+    }
+
+    /// The result for the guest: that of the callee, or the error where the function has room for it.
+    fn finish(
+        &self,
+        guest: &mut Guest,
+        prepared: Prepared,
+        outcome: Result<(Bytes, Place), CallError>,
+    ) -> wasmtime::Result<Vec<u8>> {
+        let Prepared { link, session, .. } = prepared;
+        let result = self.shape.result.as_ref();
+        let received = outcome.and_then(|(reply, place)| {
+            if let Some(session) = session.filter(|_| self.returns_resources) {
+                guest.sessions.received(&link, session, place, resources_in(result, &reply)?);
+            }
+            Ok(reply)
+        });
+        guest.sessions.settle(link.to());
+        match received {
+            Ok(reply) => Ok(reply.into()),
+            Err(error) => match result.and_then(|result| as_value(result, &error)) {
                 Some(bytes) => Ok(bytes),
                 None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
             },
@@ -131,43 +196,16 @@ impl ImportedFunction {
             None => "no link in the manifest is the default".to_owned(),
         })
     }
+}
 
-    async fn answer(
-        &self,
-        store: &mut StoreContextMut<'_, Guest>,
-        link: &Arc<FunctionLink>,
-        args: Lifted,
-    ) -> Result<Vec<u8>, CallError> {
-        let unit = link.to();
-        let guest = store.data_mut();
-        let until = guest.until().min(Instant::now() + link.deadline());
-        for number in &args.returned {
-            guest.sessions.forget(unit, *number);
-        }
-        let bound = guest.sessions.find(unit);
-        let session = match bound {
-            Some(bound) => Some(bound.id),
-            None if self.takes_resources || self.returns_resources => Some(Uuid::now_v7()),
-            None => None,
-        };
-        let pinned = bound.map(|bound| bound.place.clone());
-        let call = Outgoing {
-            interface: &self.interface,
-            function: &self.function,
-            payload: args.bytes.into(),
-            shape: Some(&self.shape),
-            until,
-            session,
-            idempotent: link.is_idempotent(&self.function),
-        };
-        let (reply, place) = link.call(call, pinned.as_ref()).await?;
-        let sessions = &mut store.data_mut().sessions;
-        if let Some(session) = session.filter(|_| self.returns_resources) {
-            sessions.received(link, session, place, resources_in(self.shape.result.as_ref(), &reply)?);
-        }
-        sessions.settle(unit);
-        Ok(reply.into())
-    }
+/// A call that is ready to be sent.
+struct Prepared {
+    link: Arc<FunctionLink>,
+    payload: Bytes,
+    until: Instant,
+    session: Option<Uuid>,
+    /// Where a session binds it.
+    pinned: Option<Place>,
 }
 
 /// The error as a value, where the function's own error can carry it: a text, or a case for what has no other.

@@ -1,7 +1,6 @@
 //! The types that carry bytes through wasmtime's static road.
 //!
-//! That road fixes two things by type that differ from function to function: how many core values a parameter list
-//! takes (`N`), and how large it is in memory when it takes too many (`SIZE`). Everything else is looked up in the
+//! That road fixes by type how many core values parameters or results take (`N`). Everything else is looked up in the
 //! component's own tables at each call.
 #![expect(unsafe_code, reason = "wasmtime's interface; see the module's SAFETY notes")]
 
@@ -24,8 +23,8 @@ use super::{
 /// Values that come out of a guest in `N` core values, or in memory.
 pub(super) struct Out<const N: usize>(pub(super) Lifted);
 
-/// Values on their way into a guest in `N` core values, or in `SIZE` bytes of memory.
-pub(super) struct In<'b, const N: usize, const SIZE: u32> {
+/// The parameters of an export, in at most as many core values as parameters are passed in.
+pub(super) struct In<'b> {
     pub(super) bytes: &'b [u8],
     pub(super) held: &'b Held,
 }
@@ -33,19 +32,15 @@ pub(super) struct In<'b, const N: usize, const SIZE: u32> {
 /// [`In`] for the results of an import, which wasmtime keeps until the import has ended.
 pub(super) struct Back<const N: usize>(pub(super) Vec<u8>);
 
-const fn abi(size: u32) -> CanonicalAbiInfo {
-    // Only memory that wasmtime itself allocates or checks by this type goes by these numbers: for what is read, the
-    // place is all that counts.
-    let align = if size == 0 { 1 } else { 8 };
-    CanonicalAbiInfo { size32: size, align32: align, size64: size, align64: align, flat_count: None }
-}
+/// Nothing that wasmtime allocates or checks goes by these numbers: what is read or written tells its place alone.
+const ABI: CanonicalAbiInfo = CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };
 
 // SAFETY (all of `ComponentType`): `Lower` is an array of `ValRaw`, as it must be. That any function's types are accepted
 // is right because lifting and lowering go by the types that the component itself declares, which they are given, and
 // check every slot and every offset.
 unsafe impl<const N: usize> ComponentType for Out<N> {
     type Lower = [ValRaw; N];
-    const ABI: CanonicalAbiInfo = abi(0);
+    const ABI: CanonicalAbiInfo = ABI;
 
     fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
         Ok(())
@@ -69,9 +64,9 @@ unsafe impl<const N: usize> Lift for Out<N> {
 }
 
 // SAFETY: see the first.
-unsafe impl<const N: usize, const SIZE: u32> ComponentType for In<'_, N, SIZE> {
-    type Lower = [ValRaw; N];
-    const ABI: CanonicalAbiInfo = abi(SIZE);
+unsafe impl ComponentType for In<'_> {
+    type Lower = [ValRaw; 16];
+    const ABI: CanonicalAbiInfo = ABI;
 
     fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
         Ok(())
@@ -79,15 +74,15 @@ unsafe impl<const N: usize, const SIZE: u32> ComponentType for In<'_, N, SIZE> {
 }
 
 // SAFETY: as above.
-unsafe impl<const N: usize, const SIZE: u32> ComponentNamedList for In<'_, N, SIZE> {}
+unsafe impl ComponentNamedList for In<'_> {}
 
 // SAFETY: fills every slot of `dst` before the values are written over them.
-unsafe impl<const N: usize, const SIZE: u32> Lower for In<'_, N, SIZE> {
+unsafe impl Lower for In<'_> {
     fn linear_lower_to_flat<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
         ty: InterfaceType,
-        dst: &mut MaybeUninit<[ValRaw; N]>,
+        dst: &mut MaybeUninit<[ValRaw; 16]>,
     ) -> Result<()> {
         lower(cx, ty, self.bytes, self.held, To::Flat(zeroed(dst)))
     }
@@ -100,7 +95,7 @@ unsafe impl<const N: usize, const SIZE: u32> Lower for In<'_, N, SIZE> {
 // SAFETY: see the first.
 unsafe impl<const N: usize> ComponentType for Back<N> {
     type Lower = [ValRaw; N];
-    const ABI: CanonicalAbiInfo = abi(0);
+    const ABI: CanonicalAbiInfo = ABI;
 
     fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
         Ok(())

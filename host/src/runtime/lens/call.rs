@@ -1,85 +1,99 @@
 //! The two ways through the lens: calling an export, and being called as an import.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use lattice::wire::value::FunctionShape;
 use wasmtime::{
     Result, Store, StoreContextMut,
-    component::{Func, LinkerInstance, TypedFunc},
+    component::{Accessor, Func, LinkerInstance, TypedFunc},
 };
 
 use super::{
     Held, Lifted,
     abi::{Back, In, Out},
+    dynamic,
 };
 
 /// Core values that parameters, and results, are passed in at the most; beyond that they are in memory.
 const MAX_FLAT_PARAMS: u64 = 16;
 const MAX_FLAT_RESULTS: u64 = 1;
 
-/// How an export takes its parameters and gives its result.
+/// How an export is called.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct ExportRoad {
-    params: Params,
-    result_in_memory: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Params {
-    Flat,
-    /// In memory, in at most so many bytes.
-    Upto512,
-    Upto8K,
-    Upto64K,
+    /// Whether its parameters are passed in core values.
+    flat: bool,
+    /// Core values of the result.
+    results: u64,
+    /// Whether it is on an engine with the component model's concurrency.
+    concurrent: bool,
 }
 
 impl ExportRoad {
-    pub(in super::super) fn of(function: &FunctionShape) -> Result<Self, String> {
-        let measures = function.params_measures();
-        let params = match measures.size {
-            _ if measures.flat <= MAX_FLAT_PARAMS => Params::Flat,
-            0..=512 => Params::Upto512,
-            0..=0x2000 => Params::Upto8K,
-            0..=0x1_0000 => Params::Upto64K,
-            bytes => return Err(format!("its parameters take {bytes} bytes of memory; the limit is 65536")),
-        };
-        let result = function.result.as_ref().map_or(0, |result| result.measures().flat);
-        Ok(Self { params, result_in_memory: result > MAX_FLAT_RESULTS })
+    pub(in super::super) fn of(function: &FunctionShape, concurrent: bool) -> Self {
+        let results = function.result.as_ref().map_or(0, |result| result.measures().flat);
+        Self { flat: function.params_measures().flat <= MAX_FLAT_PARAMS, results, concurrent }
     }
 
-    /// Calls `func`, whose types are those of the shape that this was made of.
+    /// Calls `func`, whose types are those of `function`, which this was made of.
     pub(in super::super) async fn call<T: Send>(
         self,
+        function: &FunctionShape,
         store: &mut Store<T>,
         func: Func,
         bytes: &[u8],
         held: &Held,
     ) -> Result<Lifted> {
-        match (self.params, self.result_in_memory) {
-            (Params::Flat, false) => call::<T, 16, 0, 1>(store, func, bytes, held).await,
-            (Params::Flat, true) => call::<T, 16, 0, 2>(store, func, bytes, held).await,
-            (Params::Upto512, false) => call::<T, 17, 512, 1>(store, func, bytes, held).await,
-            (Params::Upto512, true) => call::<T, 17, 512, 2>(store, func, bytes, held).await,
-            (Params::Upto8K, false) => call::<T, 17, 0x2000, 1>(store, func, bytes, held).await,
-            (Params::Upto8K, true) => call::<T, 17, 0x2000, 2>(store, func, bytes, held).await,
-            (Params::Upto64K, false) => call::<T, 17, 0x1_0000, 1>(store, func, bytes, held).await,
-            (Params::Upto64K, true) => call::<T, 17, 0x1_0000, 2>(store, func, bytes, held).await,
+        // With concurrency a function may hand out its result in up to 16 core values, or in one place in memory, as it
+        // was built: wasmtime goes by the number of values in our type, which therefore must be exact.
+        macro_rules! by_results {
+            ($($n:literal)*) => {
+                match self.results {
+                    $($n => call::<T, $n>(store, func, bytes, held).await,)*
+                    _ => call::<T, 17>(store, func, bytes, held).await,
+                }
+            };
+        }
+        match self.results {
+            _ if !self.flat => dynamic::call(function, store, func, bytes, held).await,
+            _ if self.concurrent => by_results!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
+            0..=MAX_FLAT_RESULTS => call::<T, 1>(store, func, bytes, held).await,
+            _ => call::<T, 2>(store, func, bytes, held).await,
         }
     }
 }
 
-async fn call<T: Send, const PARAMS: usize, const SIZE: u32, const RESULTS: usize>(
+async fn call<T: Send, const RESULTS: usize>(
     store: &mut Store<T>,
     func: Func,
     bytes: &[u8],
     held: &Held,
 ) -> Result<Lifted> {
-    // SAFETY: what is skipped is the comparison of types, which for these accepts every function. `PARAMS`, `SIZE` and
-    // `RESULTS` were chosen by the function's own types: 16 core values hold all parameters that are passed in core
-    // values (those beyond the function's own are not read), 17 stand for memory, and so for the results.
+    // SAFETY: what is skipped is the comparison of types, which for these accepts every function. `In` and `RESULTS` fit
+    // the function's own types: 16 core values hold all parameters that are passed in core values (those beyond the
+    // function's own are not read), and more results than a function hands out in core values stand for memory.
     #[expect(unsafe_code, reason = "wasmtime's interface")]
-    let func = unsafe { TypedFunc::<In<'_, PARAMS, SIZE>, Out<RESULTS>>::new_unchecked(func) };
+    let func = unsafe { TypedFunc::<In<'_>, Out<RESULTS>>::new_unchecked(func) };
     Ok(func.call_async(store, In { bytes, held }).await?.0)
+}
+
+/// Calls `$define` with the numbers of core values as types: wasmtime fixes by type how many a parameter list takes.
+macro_rules! by_params {
+    ($shape:ident, $in_values:ident, $define:ident, $($arg:ident),*) => {
+        by_params!(@ $shape, $in_values, $define, ($($arg),*), 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    };
+    (@ $shape:ident, $in_values:ident, $define:ident, $args:tt, $($n:literal)*) => {
+        match $shape.params_measures().flat {
+            $($n if $in_values => by_params!(# $define, $n, 1, $args),
+            $n => by_params!(# $define, $n, 0, $args),)*
+            // In memory: no core value is looked at.
+            _ if $in_values => by_params!(# $define, 0, 1, $args),
+            _ => by_params!(# $define, 0, 0, $args),
+        }
+    };
+    (# $define:ident, $params:literal, $results:literal, ($($arg:ident),*)) => {
+        $define::<_, $params, $results>($($arg),*)
+    };
 }
 
 /// What an import does: the arguments to the result, both in bytes.
@@ -99,19 +113,37 @@ pub(in super::super) fn define<T: Send + 'static>(
 ) -> Result<()> {
     let import: Arc<Import<T>> = Arc::new(import);
     let in_values = shape.result.as_ref().is_some_and(|result| result.measures().flat == MAX_FLAT_RESULTS);
-    // wasmtime fixes by type how many core values a parameter list takes.
-    macro_rules! by_params {
-        ($($n:literal)*) => {
-            match shape.params_measures().flat {
-                $($n if in_values => define_one::<T, $n, 1>(into, name, import),
-                $n => define_one::<T, $n, 0>(into, name, import),)*
-                // In memory: no core value is looked at.
-                _ if in_values => define_one::<T, 0, 1>(into, name, import),
-                _ => define_one::<T, 0, 0>(into, name, import),
-            }
-        };
-    }
-    by_params!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    by_params!(shape, in_values, define_one, into, name, import)
+}
+
+/// What an import does whose caller may do something else meanwhile.
+type ConcurrentImport<T> =
+    dyn for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>> + Send + Sync;
+
+/// Defines the import `name` of an `async func`, whose types are those of `shape`.
+pub(in super::super) fn define_concurrent<T: Send + 'static>(
+    into: &mut LinkerInstance<'_, T>,
+    name: &str,
+    shape: &FunctionShape,
+    import: impl for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<()> {
+    let import: Arc<ConcurrentImport<T>> = Arc::new(import);
+    let in_values = shape.result.as_ref().is_some_and(|result| result.measures().flat == MAX_FLAT_RESULTS);
+    by_params!(shape, in_values, define_one_concurrent, into, name, import)
+}
+
+fn define_one_concurrent<T: Send + 'static, const PARAMS: usize, const RESULTS: usize>(
+    into: &mut LinkerInstance<'_, T>,
+    name: &str,
+    import: Arc<ConcurrentImport<T>>,
+) -> Result<()> {
+    into.func_wrap_concurrent(name, move |accessor: &Accessor<T>, args: Out<PARAMS>| {
+        let import = import.clone();
+        Box::pin(async move { import(accessor, args.0).await.map(Back::<RESULTS>) })
+    })
 }
 
 fn define_one<T: Send + 'static, const PARAMS: usize, const RESULTS: usize>(

@@ -42,7 +42,7 @@ pub(super) fn lift(cx: &mut LiftContext<'_>, types: InterfaceType, at: At<'_>) -
 /// Numbers for resources that leave their instance, unique in this process, so that a number of an instance that is
 /// gone never means a resource of another one. They begin at random, so that they also differ from those of a process
 /// that was here before.
-fn next_number() -> u32 {
+pub(super) fn next_number() -> u32 {
     static NEXT: std::sync::LazyLock<AtomicU32> =
         std::sync::LazyLock::new(|| AtomicU32::new(uuid::Uuid::now_v7().as_u128() as u32));
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -316,4 +316,4 @@ impl<T> Lowering<'_, '_, '_, T> {
 /// A resource that the instance does not have, or not any more.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no resource {0} here")]
-pub(in super::super) struct UnknownResource(u32);
+pub(in super::super) struct UnknownResource(pub(super) u32);

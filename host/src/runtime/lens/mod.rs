@@ -12,6 +12,7 @@
 
 mod abi;
 mod call;
+mod dynamic;
 mod lift;
 mod lower;
 mod shape;
@@ -22,7 +23,7 @@ use std::{collections::HashMap, sync::atomic::AtomicBool};
 
 use wasmtime::component::ResourceAny;
 
-pub(super) use call::{ExportRoad, define};
+pub(super) use call::{ExportRoad, define, define_concurrent};
 pub(super) use lower::UnknownResource;
 pub(super) use shape::function_shape;
 

@@ -54,7 +54,8 @@ fn shape(ty: &Type) -> Result<Shape, UnsupportedType> {
             Shape::Result(result.ok().map(boxed).transpose()?, result.err().map(boxed).transpose()?)
         }
         Type::Flags(flags) => Shape::Flags(named(&mut flags.names())),
-        Type::Own(_) | Type::Borrow(_) => Shape::Handle,
+        Type::Own(_) => Shape::Own,
+        Type::Borrow(_) => Shape::Borrow,
         Type::Future(_) => return Err(UnsupportedType("a future")),
         Type::Stream(_) => return Err(UnsupportedType("a stream")),
         Type::ErrorContext => return Err(UnsupportedType("an error context")),

@@ -89,7 +89,7 @@ fn fill(shape: &Shape, dice: &mut Dice, out: &mut Vec<u8>) {
         Shape::S16 => put_signed(out, dice.roll() as i16 as i64),
         Shape::U16 => put_varint(out, dice.roll() as u16 as u64),
         Shape::S32 => put_signed(out, dice.roll() as i32 as i64),
-        Shape::U32 | Shape::Handle => put_varint(out, dice.roll() as u32 as u64),
+        Shape::U32 | Shape::Own | Shape::Borrow => put_varint(out, dice.roll() as u32 as u64),
         Shape::S64 => put_signed(out, dice.roll() as i64),
         Shape::U64 => put_varint(out, dice.roll()),
         Shape::F32 => out.extend((dice.roll() as u32).to_le_bytes()),

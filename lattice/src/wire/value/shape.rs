@@ -28,8 +28,10 @@ pub enum Shape {
     Option(Box<Shape>),
     Result(Option<Box<Shape>>, Option<Box<Shape>>),
     Flags(Box<[Box<str>]>),
-    /// A resource, owned or borrowed: a number.
-    Handle,
+    /// A resource that changes hands: a number.
+    Own,
+    /// A resource that is lent: a number.
+    Borrow,
     /// A stream or a future: a ticket.
     Stream,
 }
@@ -117,7 +119,9 @@ impl Shape {
         match self {
             Self::Bool | Self::S8 | Self::U8 => Measures::scalar(1),
             Self::S16 | Self::U16 => Measures::scalar(2),
-            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Handle | Self::Stream => Measures::scalar(4),
+            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Own | Self::Borrow | Self::Stream => {
+                Measures::scalar(4)
+            }
             Self::S64 | Self::U64 | Self::F64 => Measures::scalar(8),
             Self::String | Self::List(_) | Self::Map(_) => Measures { size: 8, align: 4, flat: 2 },
             Self::FixedList(of, length) => {
@@ -147,7 +151,7 @@ impl Shape {
     /// Whether resources may be in its values.
     pub fn has_handles(&self) -> bool {
         match self {
-            Self::Handle => true,
+            Self::Own | Self::Borrow => true,
             Self::List(of) | Self::FixedList(of, _) | Self::Option(of) => of.has_handles(),
             Self::Map(of) => of.0.has_handles() || of.1.has_handles(),
             Self::Record(fields) => fields.iter().any(|(_, shape)| shape.has_handles()),
@@ -172,7 +176,7 @@ impl Shape {
             Self::F64 => drop(from.array::<8>()?),
             Self::Char => drop(from.char()?),
             Self::String | Self::Stream => drop(from.text()?),
-            Self::Handle => handles.push(from.unsigned()?),
+            Self::Own | Self::Borrow => handles.push(from.unsigned()?),
             Self::List(of) if **of == Self::U8 => drop(from.bytes()?),
             Self::List(of) => {
                 for _ in 0..from.length()? {

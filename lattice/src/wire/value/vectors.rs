@@ -49,7 +49,8 @@ impl<'t> Parser<'t> {
             "f64" => Shape::F64,
             "char" => Shape::Char,
             "string" => Shape::String,
-            "own" | "borrow" => Shape::Handle,
+            "own" => Shape::Own,
+            "borrow" => Shape::Borrow,
             "list" => {
                 assert!(self.eat("<"));
                 let of = Box::new(self.shape());

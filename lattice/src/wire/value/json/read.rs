@@ -24,7 +24,7 @@ pub(super) fn value(shape: &Shape, from: &Value, out: &mut Vec<u8>) -> Result<()
         Shape::Bool => out.push(from.as_bool().ok_or_else(|| wrong("", "true or false", from))?.into()),
         Shape::U8 => out.push(unsigned(from, u8::MAX.into(), "u8")? as u8),
         Shape::U16 => put_varint(out, unsigned(from, u16::MAX.into(), "u16")?),
-        Shape::U32 | Shape::Handle => put_varint(out, unsigned(from, u32::MAX.into(), "u32")?),
+        Shape::U32 | Shape::Own | Shape::Borrow => put_varint(out, unsigned(from, u32::MAX.into(), "u32")?),
         Shape::U64 => put_varint(out, unsigned(from, u64::MAX, "u64")?),
         Shape::S8 => out.push(signed(from, i8::MIN.into(), i8::MAX.into(), "s8")? as u8),
         Shape::S16 => put_signed(out, signed(from, i16::MIN.into(), i16::MAX.into(), "s16")?),

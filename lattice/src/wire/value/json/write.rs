@@ -13,7 +13,7 @@ pub(super) fn value(shape: &Shape, from: &mut Reader<'_>) -> Result<Value, Value
         Shape::S16 => from.integer::<i16>()?.into(),
         Shape::U16 => from.unsigned::<u16>()?.into(),
         Shape::S32 => from.integer::<i32>()?.into(),
-        Shape::U32 | Shape::Handle => from.unsigned::<u32>()?.into(),
+        Shape::U32 | Shape::Own | Shape::Borrow => from.unsigned::<u32>()?.into(),
         Shape::S64 => from.signed()?.into(),
         Shape::U64 => from.varint()?.into(),
         Shape::F32 => f32_value(f32::from_le_bytes(from.array()?)),
