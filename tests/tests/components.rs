@@ -111,14 +111,12 @@ fn limits_of_the_callee_are_errors_of_their_own() {
     let fault = || lattice.status("calls").instances("library").pop().filter(|i| i.traps > 0).map(|i| i.last_fault);
     let fault = lattice.wait("the fault in the status", Duration::from_secs(5), fault);
     assert_eq!(fault, "the callee failed: out of memory: the limit is 16777216 bytes");
-    let busy = thread::spawn(move || text(address, "/sleep?ms=1500"));
-    let refused = || {
-        let answer = text(address, "/sleep-with-result?ms=1");
-        answer.contains("concurrency limit").then_some(answer)
-    };
-    let refused = lattice.wait("a refusal", Duration::from_millis(1400), refused);
+    let busy = thread::spawn(move || text(address, "/sleep?ms=2000"));
+    let asleep = || lattice.hosts[1].log().contains("asleep").then_some(());
+    lattice.wait("the call under way", Duration::from_secs(2), asleep);
+    let refused = text(address, "/sleep-with-result?ms=1");
     assert_eq!(refused, "Err(\"calls/library is at its concurrency limit\")\n");
-    assert_eq!(busy.join().unwrap(), "slept 1500\n");
+    assert_eq!(busy.join().unwrap(), "slept 2000\n");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Any value of any type through a guest and back, by all four ways of the lens: into an export, out of an import, back
 //! into the import, out of the export.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, pin::Pin};
 
 use lattice::wire::value::{
     FunctionShape, Shape,
@@ -12,7 +12,7 @@ use wasmtime::{
     component::{Component, Linker, types::ComponentItem},
 };
 
-use super::{ExportRoad, Held, define, function_shape};
+use super::{ExportRoad, Held, Lifted, define, define_concurrent, dynamic, function_shape};
 
 /// Writes WAT types; nominal ones get a name that the interface exports, as the component model asks for.
 #[derive(Default)]
@@ -110,8 +110,19 @@ fn flat(shape: &Shape) -> Vec<&'static str> {
     }
 }
 
+/// How the function that is tested is declared, and on which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Plain,
+    /// On the engine with concurrency.
+    Concurrent,
+    /// As an `async func` there.
+    Async,
+}
+
 /// A component that imports `echo` of `shape`, and exports it again.
-fn chain(shape: &Shape) -> String {
+fn chain(shape: &Shape, mode: Mode) -> String {
+    let keyword = if mode == Mode::Async { "async" } else { "" };
     let mut types = Types::default();
     let name = types.name(shape);
     let core = flat(shape);
@@ -135,7 +146,7 @@ fn chain(shape: &Shape) -> String {
         r#"(component
             (import "t:t/i" (instance $i
                 {types}
-                (export "echo" (func (param "x" {name}) (result {name})))))
+                (export "echo" (func {keyword} (param "x" {name}) (result {name})))))
             {aliases}
             (core module $memory
                 (memory (export "memory") 64)
@@ -154,68 +165,92 @@ fn chain(shape: &Shape) -> String {
                 (func (export "echo") {export_type} {body}))
             (core instance $b (instantiate $body (with "i" (instance (export "echo" (func $lowered))))))
             {again}
-            (func (export "echo") (param "x" {exported}) (result {exported})
+            (func (export "echo") {keyword} (param "x" {exported}) (result {exported})
                 (canon lift (core func $b "echo") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"#,
         types = types.text,
     )
 }
 
-fn engine() -> Engine {
+fn engine(mode: Mode) -> Engine {
+    let concurrent = mode != Mode::Plain;
     let mut config = Config::new();
-    config.wasm_component_model_fixed_length_lists(true).wasm_component_model_map(true).concurrency_support(false);
+    config
+        .wasm_component_model_fixed_length_lists(true)
+        .wasm_component_model_map(true)
+        .wasm_component_model_async(concurrent)
+        .concurrency_support(concurrent);
     Engine::new(&config).unwrap()
+}
+
+/// A linker whose `echo` gives back what it is given.
+fn echoing(engine: &Engine, mode: Mode, function: &FunctionShape) -> Linker<()> {
+    let mut linker = Linker::new(engine);
+    let mut into = linker.instance("t:t/i").unwrap();
+    if mode == Mode::Async {
+        let echo = |_: &_, args: Lifted| -> Pin<Box<dyn Future<Output = _> + Send>> {
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                Ok(args.bytes)
+            })
+        };
+        define_concurrent(&mut into, "echo", function, echo).unwrap();
+    } else {
+        define(&mut into, "echo", function, |_, args| Box::new(async move { Ok(args.bytes) })).unwrap();
+    }
+    linker
 }
 
 #[tokio::test]
 async fn any_value_of_any_type_comes_back() {
-    let engine = engine();
-    for seed in 0..150 {
-        let mut dice = Dice::new(seed * 7919);
-        let shape = samples::shape(3, &mut dice);
-        let text = chain(&shape);
-        let component = Component::new(&engine, wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}")));
-        let component = component.unwrap_or_else(|error| panic!("{error:?}\n{text}"));
-        let Some(ComponentItem::ComponentFunc(ty)) =
-            component.component_type().get_export(&engine, "echo").map(|item| item.ty)
-        else {
-            panic!("no echo in\n{text}");
-        };
-        let function = function_shape(&ty).unwrap();
-        let expected = FunctionShape { params: [("x".into(), shape.clone())].into(), result: Some(shape.clone()) };
-        assert_eq!(function, expected);
-        assert_eq!(function.params_measures().flat, flat(&shape).len() as u64, "{shape:?}");
-        let mut linker = Linker::<()>::new(&engine);
-        define(&mut linker.instance("t:t/i").unwrap(), "echo", &function, |_, args| {
-            Box::new(async move { Ok(args.bytes) })
-        })
-        .unwrap();
-        let road = ExportRoad::of(&function, false);
-        for _ in 0..8 {
-            let mut store = Store::new(&engine, ());
-            let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
-            let echo = instance.get_func(&mut store, "echo").unwrap();
-            let bytes = samples::value(&shape, &mut dice);
-            let lifted = road.call(&function, &mut store, echo, &bytes, &Held::default()).await;
-            let lifted = lifted.unwrap_or_else(|error| panic!("{error:?}\n{shape:?}\n{text}"));
-            assert_eq!(lifted.bytes, bytes, "seed {seed}: {shape:?}");
+    for (mode, seeds) in [(Mode::Plain, 150), (Mode::Concurrent, 60), (Mode::Async, 60)] {
+        let engine = engine(mode);
+        for seed in 0..seeds {
+            value_comes_back(&engine, mode, seed * 7919).await;
         }
+    }
+}
+
+async fn value_comes_back(engine: &Engine, mode: Mode, seed: u64) {
+    let mut dice = Dice::new(seed);
+    let shape = samples::shape(3, &mut dice);
+    let text = chain(&shape, mode);
+    let component = Component::new(engine, wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}")));
+    let component = component.unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    let Some(ComponentItem::ComponentFunc(ty)) =
+        component.component_type().get_export(engine, "echo").map(|item| item.ty)
+    else {
+        panic!("no echo in\n{text}");
+    };
+    let function = function_shape(&ty).unwrap();
+    let expected = FunctionShape { params: [("x".into(), shape.clone())].into(), result: Some(shape.clone()) };
+    assert_eq!(function, expected);
+    assert_eq!(function.params_measures().flat, flat(&shape).len() as u64, "{shape:?}");
+    let linker = echoing(engine, mode, &function);
+    let road = ExportRoad::of(&function, mode != Mode::Plain);
+    for _ in 0..8 {
+        let mut store = Store::new(engine, ());
+        let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+        let echo = instance.get_func(&mut store, "echo").unwrap();
+        let bytes = samples::value(&shape, &mut dice);
+        let lifted = road.call(&function, &mut store, echo, &bytes, &Held::default()).await;
+        let lifted = lifted.unwrap_or_else(|error| panic!("{mode:?}: {error:?}\n{shape:?}\n{text}"));
+        assert_eq!(lifted.bytes, bytes, "{mode:?}, seed {seed}: {shape:?}");
+        let lifted = dynamic::call(&function, &mut store, echo, &bytes, &Held::default()).await.unwrap();
+        assert_eq!(lifted.bytes, bytes, "by wasmtime's own values, {mode:?}, seed {seed}: {shape:?}");
     }
 }
 
 /// Bytes that are no value of the type are an error, and never a panic.
 #[tokio::test]
 async fn any_bytes_are_a_value_or_an_error() {
-    let engine = engine();
+    let engine = engine(Mode::Plain);
     for seed in 0..60 {
         let mut dice = Dice::new(seed * 104_729);
         let shape = samples::shape(3, &mut dice);
-        let component = Component::new(&engine, wat::parse_str(chain(&shape)).unwrap()).unwrap();
+        let text = chain(&shape, Mode::Plain);
+        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let function = FunctionShape { params: [("x".into(), shape.clone())].into(), result: Some(shape.clone()) };
-        let mut linker = Linker::<()>::new(&engine);
-        define(&mut linker.instance("t:t/i").unwrap(), "echo", &function, |_, args| {
-            Box::new(async move { Ok(args.bytes) })
-        })
-        .unwrap();
+        let linker = echoing(&engine, Mode::Plain, &function);
         let road = ExportRoad::of(&function, false);
         for _ in 0..20 {
             let mut bytes = samples::value(&shape, &mut dice);
