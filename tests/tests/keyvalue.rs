@@ -141,10 +141,11 @@ fn a_link_goes_over_the_lattice_when_the_manifest_says_so_and_stays_local_when_i
     all_functions(address);
     lattice.apply(&with("local", "a"));
     Kv(Client::connect(address).unwrap()).expect("/get/m3", b"", 200, "v3");
-    // A local link whose target is elsewhere is an error of the interface, at once.
-    lattice.apply(&with("local", "b"));
-    let (status, text) = Kv(Client::connect(address).unwrap()).ask("/get/m3", b"");
-    assert!(status == 503 && text.contains("on this host (the link's transport is local)"), "{status} {text}");
+    // A local link whose target can never be there is refused before anything moves.
+    let refused = lattice.try_apply(&with("local", "b"));
+    assert_eq!(refused.code, Some(3), "{}", refused.all());
+    assert!(refused.stderr.contains("`kv` and `cache` are never on the same host"), "{}", refused.stderr);
+    Kv(Client::connect(address).unwrap()).expect("/get/m3", b"", 200, "v3");
 }
 
 #[test]

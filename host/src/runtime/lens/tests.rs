@@ -1,7 +1,7 @@
 //! Any value of any type through a guest and back, by all four ways of the lens: into an export, out of an import, back
 //! into the import, out of the export.
 
-use std::{fmt::Write as _, pin::Pin};
+use std::fmt::Write as _;
 
 use lattice::wire::value::{
     FunctionShape, Shape,
@@ -12,7 +12,7 @@ use wasmtime::{
     component::{Component, Linker, types::ComponentItem},
 };
 
-use super::{ExportRoad, Held, Lifted, define, define_concurrent, dynamic, function_shape};
+use super::{ExportRoad, Held, define, define_concurrent, dynamic, function_shape};
 
 /// Writes WAT types; nominal ones get a name that the interface exports, as the component model asks for.
 #[derive(Default)]
@@ -187,13 +187,13 @@ fn echoing(engine: &Engine, mode: Mode, function: &FunctionShape) -> Linker<()> 
     let mut linker = Linker::new(engine);
     let mut into = linker.instance("t:t/i").unwrap();
     if mode == Mode::Async {
-        let echo = |_: &_, args: Lifted| -> Pin<Box<dyn Future<Output = _> + Send>> {
+        define_concurrent(&mut into, "echo", function, |_, args| {
             Box::pin(async move {
                 tokio::task::yield_now().await;
                 Ok(args.bytes)
             })
-        };
-        define_concurrent(&mut into, "echo", function, echo).unwrap();
+        })
+        .unwrap();
     } else {
         define(&mut into, "echo", function, |_, args| Box::new(async move { Ok(args.bytes) })).unwrap();
     }

@@ -11,7 +11,7 @@ use guest_http::{
     wasi::http::types::{IncomingRequest, ResponseOutparam},
 };
 
-wit_bindgen::generate!({ path: "../wit", world: "caller", additional_derives: [PartialEq, Clone] });
+wit_bindgen::generate!({ path: "../library/wit", world: "caller", additional_derives: [PartialEq, Clone] });
 
 use test::library::{
     echo::{self, Color, Many, Point, Shape, Small, Wide},

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-wit_bindgen::generate!({ path: "../wit", world: "library" });
+wit_bindgen::generate!({ path: "wit", world: "library" });
 
 use exports::test::library::{
     echo::{self, Color, Many, Point, Shape, Small, Wide},
