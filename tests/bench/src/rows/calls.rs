@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, NatsOptions},
-    model::app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, Placement, Scale, Transport},
+    model::app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
     wire::{
         CallError, CallHead, CallSubject, ContentType, Digest, InstanceId, Interface, LatticeName, ReplyStatus, UnitId,
         encode, header,
@@ -235,7 +235,8 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         links: vec![link],
     };
     let router = Arc::new(Router::default());
-    let local = LocalInstance { unit: cache, revision: 1, http: None, capability: Some(capability.clone()) };
+    let local =
+        LocalInstance { unit: cache, revision: 1, http: None, capability: Some(capability.clone()), calls: None };
     router.update([], &[local]);
     let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
     let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;

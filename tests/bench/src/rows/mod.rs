@@ -1,6 +1,7 @@
 //! The rows, one module a theme.
 
 mod calls;
+mod components;
 mod counter;
 mod deploy;
 mod engine;
@@ -29,6 +30,8 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["counter_local"], measure: counter::local },
     Group { rows: &["call_remote"], measure: calls::remote },
     Group { rows: &["kv_redis_local"], measure: calls::redis_local },
+    Group { rows: &["call_component_local", "custom_bytes_1mib"], measure: components::local },
+    Group { rows: &["call_component_remote"], measure: components::remote },
     Group { rows: &["instantiate"], measure: engine::instantiate },
     Group { rows: &["memory_per_component"], measure: memory::per_component },
     Group { rows: &["apply_to_first_200"], measure: deploy::apply_to_first_200 },

@@ -2,6 +2,7 @@
 //!
 //! - `/all` sends values of every type there and back; `/bytes?n=N` that many bytes
 //! - `/things` makes, uses and drops resources; `/hold?ms=N` uses one, waits, and uses it again
+//! - over the interface `work`: calls in a row
 //! - `/trap`, `/trap-with-result`, `/trap-with-case`, `/sleep?ms=N`, `/sleep-with-result?ms=N`, `/eat`, `/spin`
 
 use std::{thread, time::Duration};
@@ -108,7 +109,10 @@ fn all() -> String {
     check("many", echo::all_flags(Many::F0 | Many::F15 | Many::F31) == Many::F0 | Many::F15 | Many::F31);
     check("maybe", [None, Some(None), Some(Some(9))].into_iter().all(|maybe| echo::maybe(maybe) == maybe));
     let outcomes = [Ok(1), Err("no".to_owned())];
-    check("outcome", outcomes.iter().all(|outcome| echo::outcome(outcome.as_ref().map(|n| *n).map_err(|e| e.as_str())) == *outcome));
+    check(
+        "outcome",
+        outcomes.iter().all(|outcome| echo::outcome(outcome.as_ref().map(|n| *n).map_err(|e| e.as_str())) == *outcome),
+    );
     echo::nothing();
     if wrong.is_empty() { "all the same".to_owned() } else { format!("changed: {wrong:?}") }
 }
@@ -127,7 +131,11 @@ fn resources() -> String {
     let after = things::alive();
     let finished = Counter::finish(a);
     let made: u32 = things::make(4).iter().map(Counter::get).sum();
-    format!("{added:?} sum {} alive {alive} then {after} finished {finished} made {made} left {}", sum.get(), things::alive())
+    format!(
+        "{added:?} sum {} alive {alive} then {after} finished {finished} made {made} left {}",
+        sum.get(),
+        things::alive()
+    )
 }
 
 fn hold(milliseconds: u64) -> String {
@@ -138,4 +146,17 @@ fn hold(milliseconds: u64) -> String {
     format!("held {}", counter.add(1))
 }
 
+impl exports::test::library::work::Guest for Caller {
+    fn small(times: u32) {
+        for _ in 0..times {
+            assert!(echo::truth(true));
+        }
+    }
+    fn bytes(times: u32, size: u32) -> u64 {
+        let sent = vec![7; size as usize];
+        (0..times).map(|_| echo::bytes(&sent).len() as u64).sum()
+    }
+}
+
 guest_http::export!(Caller);
+export!(Caller);

@@ -1,0 +1,304 @@
+//! One component calls another one over an interface of its own.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use lattice::{
+    bus::{Bus, CallHandler, NatsOptions, Pace},
+    model::{
+        app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
+        inventory::{Faults, HostRecord, InstanceReport, InstanceState},
+    },
+    wire::{CallHead, ContentType, Digest, InstanceId, Interface, Served, UnitId, encode},
+};
+use lattice_host::{
+    links::{ComponentLinks, LocalInstance, Router},
+    runtime::{LoadedFunctions, Runtime},
+};
+use wasmtime::{
+    Engine, Store,
+    component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    bench::Bench,
+    lattice::Nats,
+    report::{Row, Target},
+    servers::spawn,
+    stats::{Latencies, like_a_host, one_by_one},
+};
+
+const LIBRARY: &str = "bench/library";
+const CALLER: &str = "bench/caller";
+/// Calls of the library in one call of the caller: many, so that the caller itself does not count.
+const TIMES: u32 = 100;
+const MIB: u32 = 1 << 20;
+const SUBJECT: &str = "baseline.echo";
+
+/// The caller, ready to be told how often to call.
+struct Caller {
+    functions: LoadedFunctions,
+}
+
+impl Caller {
+    /// Runs `function` of the guest's `work`.
+    async fn run(&self, function: &str, arguments: Bytes) -> Result<Bytes> {
+        let head = CallHead {
+            interface: "test:library/work@1.2.0".parse()?,
+            function: function.into(),
+            deadline: Duration::from_secs(60),
+            caller: None,
+            content_type: ContentType::Postcard,
+            traceparent: None,
+            session: None,
+        };
+        Ok(self.functions.call(head, arguments).await?)
+    }
+
+    async fn small(&self) -> Result<()> {
+        self.run("small", encode(ContentType::Postcard, &(TIMES,))?).await.map(drop)
+    }
+
+    async fn bytes(&self, times: u32) -> Result<()> {
+        let back = self.run("bytes", encode(ContentType::Postcard, &(times, MIB))?).await?;
+        let expected = encode(ContentType::Postcard, &(u64::from(times) * u64::from(MIB)))?;
+        ensure!(back == expected, "not all bytes came back");
+        Ok(())
+    }
+}
+
+fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<ComponentSpec> {
+    let link = LinkSpec {
+        interface: "test:library".into(),
+        name: DEFAULT_LINK.into(),
+        to: LIBRARY.parse()?,
+        target: LinkTarget::Wit,
+        transport,
+        deadline_ms: None,
+        idempotent: Vec::new(),
+    };
+    Ok(ComponentSpec {
+        image: String::new(),
+        digest: Digest::of(bytes),
+        links: if imports.is_empty() { Vec::new() } else { vec![link] },
+        imports,
+        exports: Vec::new(),
+        scale: Scale::Replicas(1),
+        placement: Placement::default(),
+        limits: Limits { timeout_ms: 60_000, ..Limits::default() },
+        reuse: 1,
+        env: BTreeMap::new(),
+    })
+}
+
+/// The library in this process.
+fn library(bench: &Bench, runtime: &Runtime) -> Result<LoadedFunctions> {
+    let bytes = std::fs::read(bench.guest("library")?)?;
+    let component = Component::new(runtime.engine(), &bytes)?;
+    let spec = spec(&bytes, Vec::new(), Transport::Auto)?;
+    let loaded = runtime.prepare(&component, LIBRARY.parse()?, &spec, ComponentLinks::default())?;
+    Ok(LoadedFunctions::new(loaded, &component))
+}
+
+fn caller(bench: &Bench, runtime: &Runtime, bus: &Bus, router: &Arc<Router>, transport: Transport) -> Result<Caller> {
+    let bytes = std::fs::read(bench.guest("caller")?)?;
+    let component = Component::new(runtime.engine(), &bytes)?;
+    let imports = ["echo", "things", "faults"].map(|name| format!("test:library/{name}@1.2.0").parse());
+    let spec = spec(&bytes, imports.into_iter().collect::<Result<_, _>>()?, transport)?;
+    let unit: UnitId = CALLER.parse()?;
+    let links = ComponentLinks::new(bus, router, &unit, &spec);
+    let loaded = runtime.prepare(&component, unit, &spec, links)?;
+    Ok(Caller { functions: LoadedFunctions::new(loaded, &component) })
+}
+
+struct Plain {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for Plain {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The library without a host: a fresh instance a call, and types that are known when this is compiled.
+struct Direct {
+    engine: Engine,
+    pre: InstancePre<Plain>,
+    truth: ComponentExportIndex,
+    bytes: ComponentExportIndex,
+}
+
+impl Direct {
+    fn load(bench: &Bench, runtime: &Runtime) -> Result<Self> {
+        let engine = runtime.engine().clone();
+        let component = Component::from_file(&engine, bench.guest("library")?)?;
+        let (_, echo) = component.get_export(None, "test:library/echo@1.2.0").context("no interface echo")?;
+        let function = |name| component.get_export_index(Some(&echo), name).context("no such function");
+        let (truth, bytes) = (function("truth")?, function("bytes")?);
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        Ok(Self { pre: linker.instantiate_pre(&component)?, engine, truth, bytes })
+    }
+
+    fn store(&self) -> Store<Plain> {
+        let mut store =
+            Store::new(&self.engine, Plain { wasi: WasiCtx::builder().build(), table: ResourceTable::new() });
+        store.set_epoch_deadline(1_000_000);
+        store
+    }
+
+    async fn small(&self) -> Result<()> {
+        for _ in 0..TIMES {
+            let mut store = self.store();
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            let truth = instance.get_typed_func::<(bool,), (bool,)>(&mut store, self.truth)?;
+            ensure!(truth.call_async(&mut store, (true,)).await?.0);
+        }
+        Ok(())
+    }
+
+    async fn bytes(&self, sent: &[u8]) -> Result<()> {
+        let mut store = self.store();
+        let instance = self.pre.instantiate_async(&mut store).await?;
+        let bytes = instance.get_typed_func::<(&[u8],), (Vec<u8>,)>(&mut store, self.bytes)?;
+        ensure!(bytes.call_async(&mut store, (sent,)).await?.0.len() == sent.len());
+        Ok(())
+    }
+}
+
+/// The p50 of many runs, divided by what one run does.
+fn each(latencies: &mut Latencies, parts: u32) -> f64 {
+    latencies.percentile(0.5) / f64::from(parts)
+}
+
+pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
+    let (tasks, times) = (like_a_host()?, bench.times);
+    let runtime = Runtime::new()?;
+    let direct = Arc::new(Direct::load(bench, &runtime)?);
+    let router = Arc::new(Router::default());
+    let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime)?);
+    let here =
+        LocalInstance { unit: LIBRARY.parse()?, revision: 1, http: None, capability: None, calls: Some(library) };
+    router.update([], &[here]);
+    let bus = Bus::memory("bench".parse()?);
+    let caller = Arc::new(caller(bench, &runtime, &bus, &router, Transport::Local)?);
+    let sent: Arc<[u8]> = vec![7; MIB as usize].into();
+    let rounds = bench.rounds(|| {
+        let (c, d) = (caller.clone(), direct.clone());
+        let mut ours = one_by_one(&tasks, times, move || {
+            let caller = c.clone();
+            async move { caller.small().await }
+        })?;
+        let mut plain = one_by_one(&tasks, times, move || {
+            let direct = d.clone();
+            async move { direct.small().await }
+        })?;
+        let (c, d, s) = (caller.clone(), direct.clone(), sent.clone());
+        let mut ours_bytes = one_by_one(&tasks, times, move || {
+            let caller = c.clone();
+            async move { caller.bytes(20).await }
+        })?;
+        let mut plain_bytes = one_by_one(&tasks, times, move || {
+            let (direct, sent) = (d.clone(), s.clone());
+            async move { direct.bytes(&sent).await }
+        })?;
+        let calls = (each(&mut ours, TIMES), each(&mut plain, TIMES));
+        // A MiB there, and a MiB back.
+        let rate = |us: f64| 2.0 * 1e6 / us;
+        Ok((calls, (rate(each(&mut ours_bytes, 20)), rate(each(&mut plain_bytes, 1)))))
+    })?;
+    Ok(vec![
+        Row::compared(
+            "call_component_local",
+            "us",
+            "the same component called with wasmtime",
+            rounds.iter().map(|(calls, _)| *calls),
+        )
+        .target(Target::RatioAtMost(1.5))
+        .note("p50 of a call in a fresh instance, from a component that makes 100 in a row"),
+        Row::compared(
+            "custom_bytes_1mib",
+            "MiB/s",
+            "the same call with types known at compile time",
+            rounds.iter().map(|(_, bytes)| *bytes),
+        )
+        .target(Target::RatioAtLeast(0.5))
+        .note("list<u8> of 1 MiB there and back, in a fresh instance"),
+    ])
+}
+
+pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
+    let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
+    let nats = Nats::start(bench, dir.path())?;
+    let options = NatsOptions { urls: vec![nats.url.clone()], ..NatsOptions::default() };
+    let (tasks, times) = (like_a_host()?, bench.times);
+    let runtime = Runtime::new()?;
+    let direct = Arc::new(Direct::load(bench, &runtime)?);
+    let (unit, instance) = (LIBRARY.parse::<UnitId>()?, "0123456789abcdef".parse::<InstanceId>()?);
+    let handler: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime)?);
+    let (_serving, bus, client) = tasks.block_on(async {
+        let there = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench callee").await?;
+        let served = Served { lattice: "bench".parse()?, unit: unit.clone(), instance: instance.clone() };
+        let serving = there.serve(&served, handler, Pace::Heavy).await?;
+        let bus = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench caller").await?;
+        anyhow::Ok(((there, serving), bus, async_nats::connect(&nats.url).await?))
+    })?;
+    let router = Arc::new(Router::default());
+    router.update([(&inventory(unit, instance)?, 1)], &[]);
+    let caller = {
+        let _entered = tasks.enter();
+        Arc::new(caller(bench, &runtime, &bus, &router, Transport::Lattice)?)
+    };
+    let (_echo, _) = spawn(dir.path(), &["nats-echo", &nats.url, SUBJECT, "--answer", "60"])?;
+    let message = Bytes::from_static(&[b'x'; 300]);
+    let rounds = bench.rounds(|| {
+        let (c, d) = (caller.clone(), direct.clone());
+        let mut ours = one_by_one(&tasks, times, move || {
+            let caller = c.clone();
+            async move { caller.small().await }
+        })?;
+        let mut plain = one_by_one(&tasks, times, move || {
+            let direct = d.clone();
+            async move { direct.small().await }
+        })?;
+        let (client, message) = (client.clone(), message.clone());
+        let mut raw = one_by_one(&tasks, times, move || {
+            let (client, message) = (client.clone(), message.clone());
+            async move { Ok(client.request(SUBJECT, message).await.map(drop)?) }
+        })?;
+        Ok((each(&mut ours, TIMES), each(&mut plain, TIMES) + each(&mut raw, 1)))
+    })?;
+    let row = Row::compared("call_component_remote", "us", "raw NATS request/reply + direct call", rounds);
+    Ok(vec![row.target(Target::RatioAtMost(1.3)).note("p50 of a call over NATS in a fresh instance, 100 in a row")])
+}
+
+/// What a host that runs the library tells.
+fn inventory(unit: UnitId, instance: InstanceId) -> Result<HostRecord> {
+    let report = InstanceReport {
+        unit,
+        instance,
+        revision: 1,
+        kind: "component".into(),
+        what: String::new(),
+        state: InstanceState::Ready,
+        reason: None,
+        serves: Vec::new(),
+        json_only: false,
+        address: None,
+        faults: Faults::default(),
+    };
+    Ok(HostRecord {
+        version: 1,
+        host: format!("N{}", "A".repeat(55)).parse()?,
+        release: String::new(),
+        labels: BTreeMap::new(),
+        started_ms: 0,
+        generation: 0,
+        leaving: false,
+        instances: vec![report],
+    })
+}
