@@ -149,6 +149,23 @@ fn a_link_goes_over_the_lattice_when_the_manifest_says_so_and_stays_local_when_i
 }
 
 #[test]
+fn a_component_chooses_among_several_links_by_name() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    let two = "use: keyvalue-memory }\n    old: { use: keyvalue-memory";
+    let links = "wasi:keyvalue: [cache, { name: archive, to: old }]";
+    lattice.apply(&kv(address, two).replace("wasi:keyvalue: cache", links));
+    let mut kv = Kv(Client::connect(address).unwrap());
+    kv.expect("/set/k?link=archive", b"old", 204, "");
+    kv.expect("/get/k", b"", 404, "");
+    kv.expect("/set/k", b"new", 204, "");
+    kv.expect("/get/k?link=archive", b"", 200, "old");
+    kv.expect("/get/k?link=default", b"", 200, "new");
+    let unknown = "no link of wasi:keyvalue/store in the manifest is named `other`";
+    kv.expect("/get/k?link=other", b"", 400, unknown);
+}
+
+#[test]
 fn a_backend_that_is_away_is_an_error_in_time_and_serves_again_when_it_is_back() {
     let mut redis = RedisServer::start().unwrap();
     let lattice = Lattice::start(1);

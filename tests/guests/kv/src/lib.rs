@@ -1,4 +1,5 @@
-//! All of wasi:keyvalue behind HTTP, for the tests. `?bucket=NAME` picks the bucket; `default` without it.
+//! All of wasi:keyvalue behind HTTP, for the tests. `?bucket=NAME` picks the bucket; `default` without it. `?link=NAME`
+//! picks the link.
 //!
 //! - `/get/K` the value, 404 without one; `/set/K` writes the body; `/delete/K`; `/exists/K` true or false
 //! - `/incr/K?by=N` the new number
@@ -18,12 +19,23 @@ use guest_http::{
     },
 };
 
+wit_bindgen::generate!({ path: "../../../wit/wasmcloud", world: "chooses-links" });
+
+use wasmcloud::bus::lattice::{CallTargetInterface, set_link_name};
+
 struct Kv;
 
 impl Guest for Kv {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let (path, query) = target(&request);
         let name = query.split('&').find_map(|pair| pair.strip_prefix("bucket=")).unwrap_or("default");
+        if let Some(link) = query.split('&').find_map(|pair| pair.strip_prefix("link=")) {
+            let interface = |name| CallTargetInterface::new("wasi", "keyvalue", name);
+            if let Err(error) = set_link_name(link, vec![interface("store"), interface("atomics"), interface("batch")])
+            {
+                return respond(out, 400, error);
+            }
+        }
         let (status, body) = match store::open(name).and_then(|bucket| serve(&bucket, &path, &query, &request)) {
             Ok(answer) => answer,
             Err(error) => explain(error),
