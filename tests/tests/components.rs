@@ -9,7 +9,7 @@ use std::{
 };
 
 use lattice_tests::{
-    Lattice, get,
+    Client, Lattice, get,
     lattice::{head, image},
     places::free_address,
 };
@@ -117,6 +117,70 @@ fn limits_of_the_callee_are_errors_of_their_own() {
     let refused = text(address, "/sleep-with-result?ms=1");
     assert_eq!(refused, "Err(\"calls/library is at its concurrency limit\")\n");
     assert_eq!(busy.join().unwrap(), "slept 2000\n");
+}
+
+#[test]
+fn a_caller_that_goes_away_frees_the_callee() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&app(address, "", &zone("a"), &format!("{}, limits: {{ concurrency: 1 }}", zone("b"))));
+    let mut client = Client::connect(address).unwrap();
+    client.write(b"GET /sleep?ms=8000 HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let asleep = || lattice.hosts[1].log().contains("asleep").then_some(());
+    lattice.wait("the call under way", Duration::from_secs(5), asleep);
+    assert!(text(address, "/sleep-with-result?ms=1").contains("concurrency limit"));
+    drop(client);
+    let left = Instant::now();
+    lattice.wait("the callee to be free", Duration::from_secs(3), || {
+        (text(address, "/sleep-with-result?ms=1") == "Ok(1)\n").then_some(())
+    });
+    assert!(left.elapsed() < Duration::from_secs(1), "{:?}", left.elapsed());
+}
+
+#[test]
+fn anything_can_be_called_in_json_and_what_is_wrong_is_named() {
+    let lattice = Lattice::start(1);
+    lattice.apply(&app(free_address(), "", "", ""));
+    let call = |function: &str, arguments: &str| {
+        lattice.ctl(&["call", "calls/library", &format!("test:library/{function}"), arguments])
+    };
+    for (function, arguments, result) in [
+        (
+            "echo.integers",
+            "[255,-128,65535,-32768,7,-7,\"18446744073709551615\",-9]",
+            "[255,-128,65535,-32768,7,-7,18446744073709551615,-9]",
+        ),
+        ("echo.floats", "[\"-inf\",\"nan\"]", "[\"-inf\",\"nan\"]"),
+        ("echo.bytes", "[[1,2,3]]", "\"AQID\""),
+        ("echo.shapes", r#"["#, ""),
+        (
+            "echo.shapes",
+            r#"[["empty",{"circle":2.5},{"polygon":[{"x":1,"y":0.5}]},{"either":{"err":"e"}}]]"#,
+            r#"["empty",{"circle":2.5},{"polygon":[{"x":1,"y":0.5}]},{"either":{"err":"e"}}]"#,
+        ),
+        ("echo.all-flags", r#"[["f0","f31"]]"#, r#"["f0","f31"]"#),
+        ("echo.maybe", r#"[{"some":null}]"#, r#"{"some":null}"#),
+        ("echo.nothing", "[]", "null"),
+    ] {
+        let output = call(function, arguments);
+        if result.is_empty() {
+            assert_eq!(output.code, Some(2), "{}", output.all());
+        } else {
+            assert_eq!((output.code, output.stdout.trim()), (Some(0), result), "{function}: {}", output.all());
+        }
+    }
+    for (function, arguments, code, said) in [
+        ("echo.integers", "[256,0,0,0,0,0,0,0]", 8, "a: expected u8, found 256"),
+        ("echo.truth", "[true,false]", 8, "expected 1 arguments (a), found 2"),
+        ("echo.point", "[]", 6, "one-point"),
+        ("echo@1.3.0.truth", "[true]", 6, "1.2.0"),
+        ("nowhere.truth", "[true]", 6, "test:library/nowhere"),
+        ("faults.trap", "[]", 8, "the callee failed"),
+        ("echo.outcome", r#"[{"err":"no"}]"#, 9, "no"),
+    ] {
+        let output = call(function, arguments);
+        assert!(output.code == Some(code) && output.all().contains(said), "{function}: {}", output.all());
+    }
 }
 
 #[test]
