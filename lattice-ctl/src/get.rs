@@ -425,6 +425,7 @@ mod tests {
             transport: Transport::Lattice,
             deadline_ms: Some(200),
             idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
+            fused: None,
         };
         let spec = UnitSpec::Component(ComponentSpec {
             image: "cart.wasm".into(),

@@ -34,6 +34,7 @@ fn zone(zone: &str) -> String {
 fn on_each_road(mut check: impl FnMut(&str, &Lattice, SocketAddr)) {
     for (road, hosts, link, caller, library) in [
         ("local", 1, "", String::new(), String::new()),
+        ("fused", 1, ", transport: fused", String::new(), String::new()),
         ("lattice, one host", 1, ", transport: lattice", String::new(), String::new()),
         ("lattice, two hosts", 2, "", zone("a"), zone("b")),
     ] {
@@ -70,6 +71,12 @@ fn each_fault_is_a_value_where_the_function_has_room_for_it() {
         let asked = Instant::now();
         let failed = get(address, "/trap").unwrap();
         assert_eq!((failed.status, failed.text().as_str()), (500, "the component failed\n"), "{road}");
+        if road == "fused" {
+            // Components that are one share their fate.
+            assert_eq!(get(address, "/trap-with-result").unwrap().status, 500);
+            assert_eq!(text(address, "/sleep-with-result?ms=20"), "Ok(20)\n");
+            return;
+        }
         let told = || {
             let instance = lattice.status("calls").instances("caller").pop()?;
             (instance.traps == 1).then_some(instance.last_fault)

@@ -105,9 +105,10 @@ async fn serve(
 }
 
 async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Result<Running, StartFailure> {
-    let compiled = here.cache.load(&spec.digest, here.bus.artifacts()).await?;
-    let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, spec);
-    let component = here.runtime.prepare(&compiled, key.unit.clone(), spec, links)?;
+    let compiled = here.cache.load_spec(spec, here.bus.artifacts()).await?;
+    let spec = spec.composed();
+    let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
+    let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
     let functions = LoadedFunctions::new(component.clone(), &compiled);
     let mut serves: Vec<Interface> = functions.interfaces().cloned().collect();

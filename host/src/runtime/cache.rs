@@ -2,17 +2,20 @@
 //! fetched or compiled again.
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     io::Write,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use lattice::{
     bus::{ArtifactError, Artifacts},
-    wire::Digest,
+    model::app::{ComponentSpec, LinkSpec},
+    wire::{Digest, UnitId},
 };
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, component::Component};
@@ -20,6 +23,7 @@ use wasmtime::{Engine, component::Component};
 use super::{
     component::Runtime,
     engine::{EngineError, EngineKind},
+    fuse::{FuseError, Part, compose},
     needs::engine_for,
 };
 
@@ -30,6 +34,8 @@ pub enum LoadError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Fuse(FuseError),
     #[error("artifact {digest} cannot be compiled: {reason}")]
     Compile { digest: Digest, reason: String },
     #[error("compiling artifact {0} was interrupted")]
@@ -73,16 +79,28 @@ impl ArtifactCache {
 
     /// The compiled component of `digest`: from disk, or compiled from the artifact on disk or in the lattice.
     pub async fn load(&self, digest: &Digest, lattice: &Artifacts) -> Result<Component, LoadError> {
+        if let Some(component) = self.compiled(digest).await? {
+            return Ok(component);
+        }
+        let bytes = self.bytes(digest, lattice).await?;
+        self.compile_new(digest, bytes).await
+    }
+
+    /// What is compiled already.
+    async fn compiled(&self, digest: &Digest) -> Result<Option<Component>, LoadError> {
         for kind in [EngineKind::Plain, EngineKind::Concurrent] {
             if self.compiled_paths(kind, digest).0.exists() {
                 let engine = self.runtime.engine_of(kind).await?;
                 let read = self.blocking(digest, move |cache, digest| Ok(cache.read_compiled(kind, &engine, &digest)));
                 if let Some(component) = read.await? {
-                    return Ok(component);
+                    return Ok(Some(component));
                 }
             }
         }
-        let bytes = self.bytes(digest, lattice).await?;
+        Ok(None)
+    }
+
+    async fn compile_new(&self, digest: &Digest, bytes: Bytes) -> Result<Component, LoadError> {
         let _turn = self.compiling.acquire().await.map_err(|_| LoadError::Interrupted(digest.clone()))?;
         let kind = self.blocking(digest, {
             let bytes = bytes.clone();
@@ -91,6 +109,48 @@ impl ArtifactCache {
         let kind = kind.await?;
         let engine = self.runtime.engine_of(kind).await?;
         self.blocking(digest, move |cache, digest| cache.compile(kind, &engine, &digest, &bytes)).await
+    }
+
+    /// The compiled component that `spec` makes together with its fused parts.
+    pub async fn load_spec(&self, spec: &ComponentSpec, lattice: &Artifacts) -> Result<Component, LoadError> {
+        if spec.links.iter().all(|link| link.fused.is_none()) {
+            return self.load(&spec.digest, lattice).await;
+        }
+        // Compiled code is kept by what it was composed of, so that a start finds it without composing anew.
+        let key = Digest::of(&composition(&spec.digest, &spec.links));
+        if let Some(component) = self.compiled(&key).await? {
+            return Ok(component);
+        }
+        let whole = self.whole(&spec.digest, &spec.links, lattice).await?;
+        self.compile_new(&key, whole.into()).await
+    }
+
+    /// The bytes of a component with its fused parts in it.
+    fn whole<'a>(
+        &'a self,
+        digest: &'a Digest,
+        links: &'a [LinkSpec],
+        lattice: &'a Artifacts,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, LoadError>> + Send + 'a>> {
+        Box::pin(async move {
+            let mut parts: BTreeMap<&UnitId, Part> = BTreeMap::new();
+            for link in links {
+                let Some(fused) = &link.fused else { continue };
+                if let Some(part) = parts.get_mut(&link.to) {
+                    part.interfaces.push(link.interface.clone());
+                    continue;
+                }
+                let bytes = self.whole(&fused.digest, &fused.links, lattice).await?;
+                parts.insert(&link.to, Part { bytes, interfaces: vec![link.interface.clone()] });
+            }
+            let bytes = self.bytes(digest, lattice).await?.to_vec();
+            if parts.is_empty() {
+                return Ok(bytes);
+            }
+            let parts: Vec<_> = parts.into_values().collect();
+            let fuse = move |_, _| compose(bytes, parts).map_err(LoadError::Fuse);
+            self.blocking(digest, fuse).await
+        })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -173,6 +233,18 @@ impl ArtifactCache {
             .map_err(|error| tracing::warn!(%digest, %error, "compiled code on disk cannot be used; compiling again"))
             .ok()
     }
+}
+
+/// What a composition is made of, as bytes to take a digest of.
+fn composition(digest: &Digest, links: &[LinkSpec]) -> Vec<u8> {
+    let mut all = format!("{digest}(").into_bytes();
+    for link in links {
+        let Some(fused) = &link.fused else { continue };
+        all.extend(format!("{}={}:", link.interface, link.to).bytes());
+        all.extend(composition(&fused.digest, &fused.links));
+    }
+    all.push(b')');
+    all
 }
 
 /// Writes a file so that a crash leaves either the whole of it or nothing under its name.

@@ -10,6 +10,7 @@ pub mod engine;
 mod exports;
 mod faults;
 mod functions;
+mod fuse;
 pub mod grants;
 pub(crate) mod guest;
 mod http;

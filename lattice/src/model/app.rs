@@ -142,6 +142,18 @@ pub struct LinkSpec {
     /// Functions that may be called again when it is not known whether they ran: their names, or `*` for all.
     #[serde(default)]
     pub idempotent: Vec<String>,
+    /// Of a fused link: what becomes a part of the component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fused: Option<Box<FusedSpec>>,
+}
+
+/// A component that is a part of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FusedSpec {
+    pub digest: Digest,
+    /// What it imports itself, and who satisfies that: the whole has these imports and links as well.
+    pub imports: Vec<Interface>,
+    pub links: Vec<LinkSpec>,
 }
 
 /// What a link leads to, which decides how its calls look.
@@ -169,6 +181,29 @@ pub struct RouteSpec {
     pub to: UnitId,
     /// How long the component may take, in milliseconds: its own limit.
     pub timeout_ms: u64,
+}
+
+impl ComponentSpec {
+    /// What the component imports and by which links, together with its fused parts, once it is composed with them.
+    pub fn composed(&self) -> ComponentSpec {
+        let mut whole = self.clone();
+        let mut parts: Vec<LinkSpec> = take_fused(&mut whole.links, &mut whole.imports);
+        while let Some(FusedSpec { mut imports, mut links, .. }) = parts.pop().and_then(|link| link.fused).map(|f| *f) {
+            parts.extend(take_fused(&mut links, &mut imports));
+            whole.imports.extend(imports);
+            whole.links.extend(links);
+        }
+        whole.imports.sort();
+        whole.imports.dedup();
+        whole
+    }
+}
+
+/// Takes the fused links out of `links`, and what they satisfy out of `imports`.
+fn take_fused(links: &mut Vec<LinkSpec>, imports: &mut Vec<Interface>) -> Vec<LinkSpec> {
+    let fused: Vec<_> = links.extract_if(.., |link| link.fused.is_some()).collect();
+    imports.retain(|import| !fused.iter().any(|link| import.matches(&link.interface)));
+    fused
 }
 
 impl UnitSpec {

@@ -1,5 +1,6 @@
 //! From a manifest to the desired state, or to everything that is wrong with it.
 
+mod fused;
 mod links;
 mod transport;
 mod types;
@@ -53,6 +54,7 @@ pub fn check<'a>(
     let name = checker.name::<AppName>(&manifest.metadata.name);
     let mut units = checker.units(name.as_ref());
     hand_timeouts_to_routes(&mut units);
+    checker.fuse(&mut units);
     checker.routes(&units, name.as_ref(), others);
     checker.transports();
     match name {

@@ -138,6 +138,7 @@ impl Checker<'_> {
             transport: link.transport(),
             deadline_ms,
             idempotent: link.idempotent.iter().map(|name| name.value.clone()).collect(),
+            fused: None,
         })
     }
 

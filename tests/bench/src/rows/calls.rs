@@ -221,6 +221,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         transport: Transport::Auto,
         deadline_ms: None,
         idempotent: Vec::new(),
+        fused: None,
     };
     let spec = ComponentSpec {
         image: file.display().to_string(),

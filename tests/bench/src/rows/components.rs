@@ -78,6 +78,7 @@ fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<C
         transport,
         deadline_ms: None,
         idempotent: Vec::new(),
+        fused: None,
     };
     Ok(ComponentSpec {
         image: String::new(),

@@ -1,0 +1,64 @@
+//! What becomes a part of what: a fused link carries all that its component needs when it is loaded.
+
+use std::collections::BTreeMap;
+
+use super::Checker;
+use crate::{
+    model::{
+        app::{ComponentSpec, FusedSpec, LinkSpec, Transport, UnitSpec},
+        problem::Problem,
+    },
+    wire::UnitName,
+};
+
+impl Checker<'_> {
+    /// Fills the fused links in, and refuses those whose parts would need the same import from different units.
+    pub(super) fn fuse(&mut self, units: &mut BTreeMap<UnitName, UnitSpec>) {
+        let before = units.clone();
+        for (name, spec) in units.iter_mut() {
+            let UnitSpec::Component(component) = spec else { continue };
+            fill(&mut component.links, &before, MAX_DEPTH);
+            if component.links.iter().all(|link| link.fused.is_none()) {
+                continue;
+            }
+            if let Some((import, one, other)) = contested(&component.composed()) {
+                self.contested(name, &import, &one, &other);
+            }
+        }
+    }
+
+    fn contested(&mut self, name: &UnitName, import: &str, one: &str, other: &str) {
+        let key = self.manifest.spec.components.0.iter().find(|(key, _)| key.value == name.as_str());
+        let message = format!("once fused, `{name}` would import {import} from both `{one}` and `{other}`");
+        let problem = match key {
+            Some((key, _)) => Problem::at(key, message),
+            None => Problem::new(message),
+        };
+        self.problems.push(problem.help("link both to the same unit, or write `transport: local` for the fused link"));
+    }
+}
+
+/// Deeper than any sensible composition; circles have a problem of their own, and must not be followed here.
+const MAX_DEPTH: usize = 16;
+
+fn fill(links: &mut [LinkSpec], units: &BTreeMap<UnitName, UnitSpec>, depth: usize) {
+    for link in links.iter_mut().filter(|link| link.transport == Transport::Fused) {
+        let Some(UnitSpec::Component(target)) = units.get(&link.to.unit) else { continue };
+        let mut part =
+            FusedSpec { digest: target.digest.clone(), imports: target.imports.clone(), links: target.links.clone() };
+        if depth > 0 {
+            fill(&mut part.links, units, depth - 1);
+        }
+        link.fused = Some(Box::new(part));
+    }
+}
+
+/// An import that two links of one name satisfy from different units.
+fn contested(whole: &ComponentSpec) -> Option<(String, String, String)> {
+    whole.imports.iter().find_map(|import| {
+        let links: Vec<_> = whole.links.iter().filter(|link| import.matches(&link.interface)).collect();
+        let first = links.first()?;
+        let other = links.iter().find(|link| link.name == first.name && link.to != first.to)?;
+        Some((import.to_string(), first.to.unit.to_string(), other.to.unit.to_string()))
+    })
+}
