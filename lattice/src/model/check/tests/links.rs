@@ -381,3 +381,23 @@ fn circles_are_allowed_unless_they_are_fused() {
         ["9:49: fused links lead in a circle: cart -> pricing -> cart / write `transport: local` for one of them"]
     );
 }
+
+#[test]
+fn a_fused_part_brings_its_own_imports_and_links() {
+    let mut facts = app(QUOTE, QUOTE);
+    let fused = with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }");
+    facts.insert("pricing".to_owned(), component(&[STORE], QUOTE));
+    let same = fused.replace("./pricing.wasm }", "./pricing.wasm, links: { wasi:keyvalue: cache } }");
+    let checked = check(&parse(&same).unwrap(), &facts, &[]).unwrap();
+    let UnitSpec::Component(cart) = &checked.units[&"cart".parse().unwrap()] else { panic!("cart is a component") };
+    assert!(cart.imports.iter().any(|import| import.package() == "acme:pricing"));
+    let whole = cart.composed();
+    let imports: Vec<_> = whole.imports.iter().map(ToString::to_string).collect();
+    assert_eq!(imports, ["wasi:keyvalue/store@0.2.0-draft"], "what is fused is imported from nobody");
+    assert!(whole.links.iter().all(|link| link.fused.is_none() && link.to.unit.to_string() == "cache"));
+    // The whole has one import of each interface, so its parts must agree on who serves it.
+    let other = fused.replace("./pricing.wasm }", "./pricing.wasm, links: { wasi:keyvalue: second } }")
+        + "    second: { use: keyvalue-memory }\n";
+    let problems = told(&other, &facts);
+    assert!(problems[0].contains("`cart` would import wasi:keyvalue/store@0.2.0-draft from both"), "{problems:?}");
+}
