@@ -13,8 +13,8 @@ use std::{
 
 use lattice::{
     bus::Bus,
-    model::app::{ComponentSpec, DEFAULT_LINK, LinkSpec, LinkTarget},
-    wire::{Interface, UnitId},
+    model::app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of},
+    wire::UnitId,
 };
 
 pub use function::{FunctionLink, Place};
@@ -53,12 +53,17 @@ impl<T> Named<T> {
     }
 }
 
+/// Interfaces of `wasi:keyvalue`, without a version.
+pub(crate) const STORE: &str = "wasi:keyvalue/store";
+pub(crate) const ATOMICS: &str = "wasi:keyvalue/atomics";
+pub(crate) const BATCH: &str = "wasi:keyvalue/batch";
+
 /// The links of one component, by what it imports.
 #[derive(Default)]
 pub struct ComponentLinks {
-    pub keyvalue_store: Named<Link>,
-    pub keyvalue_atomics: Named<Link>,
-    pub keyvalue_batch: Named<Link>,
+    keyvalue_store: Named<Link>,
+    keyvalue_atomics: Named<Link>,
+    keyvalue_batch: Named<Link>,
     /// Interfaces that are called as they stand in WIT, by the import's full name.
     pub functions: HashMap<String, Named<FunctionLink>>,
 }
@@ -68,7 +73,9 @@ impl ComponentLinks {
     pub fn new(bus: &Bus, router: &Arc<Router>, unit: &UnitId, spec: &ComponentSpec) -> Self {
         let mut links = Self::default();
         for import in &spec.imports {
-            for (name, link) in chosen(import, &spec.links) {
+            let own = spec.links.iter().map(|link| (link.interface.as_str(), link.name.as_str(), link));
+            for (name, link) in links_of(import, own) {
+                let name = name.to_owned();
                 let (bus, router, unit) = (bus.clone(), router.clone(), unit.clone());
                 if link.target == LinkTarget::Wit {
                     let named = links.functions.entry(import.to_string()).or_default();
@@ -76,9 +83,9 @@ impl ComponentLinks {
                     continue;
                 }
                 let named = match import.unversioned() {
-                    "wasi:keyvalue/store" => &mut links.keyvalue_store,
-                    "wasi:keyvalue/atomics" => &mut links.keyvalue_atomics,
-                    "wasi:keyvalue/batch" => &mut links.keyvalue_batch,
+                    STORE => &mut links.keyvalue_store,
+                    ATOMICS => &mut links.keyvalue_atomics,
+                    BATCH => &mut links.keyvalue_batch,
                     _ => continue,
                 };
                 named.0.insert(name, Arc::new(Link::new(bus, router, unit, link)));
@@ -90,27 +97,22 @@ impl ComponentLinks {
     /// Whether calls of `interface` (without a version) may go by a link of this name.
     pub fn has(&self, interface: &str, name: &str) -> bool {
         let name = Some(name);
-        match interface {
-            "wasi:keyvalue/store" if !self.keyvalue_store.is_empty() => self.keyvalue_store.get(name).is_some(),
-            "wasi:keyvalue/atomics" if !self.keyvalue_atomics.is_empty() => self.keyvalue_atomics.get(name).is_some(),
-            "wasi:keyvalue/batch" if !self.keyvalue_batch.is_empty() => self.keyvalue_batch.get(name).is_some(),
+        match self.key_value(interface) {
+            Some(links) if !links.is_empty() => links.get(name).is_some(),
             _ => self
                 .functions
                 .iter()
                 .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
         }
     }
-}
 
-/// The links of an import by name. Of two with one name, the one that names the interface itself goes before the one
-/// that names its package.
-fn chosen<'l>(import: &Interface, links: &'l [LinkSpec]) -> BTreeMap<String, &'l LinkSpec> {
-    let mut chosen: BTreeMap<String, &LinkSpec> = BTreeMap::new();
-    for link in links.iter().filter(|link| import.matches(&link.interface)) {
-        let before = chosen.get(&link.name).map_or(0, |before| before.interface.len());
-        if link.interface.len() >= before {
-            chosen.insert(link.name.clone(), link);
+    /// The links of an interface (without a version) to key-value providers.
+    pub fn key_value(&self, interface: &str) -> Option<&Named<Link>> {
+        match interface {
+            STORE => Some(&self.keyvalue_store),
+            ATOMICS => Some(&self.keyvalue_atomics),
+            BATCH => Some(&self.keyvalue_batch),
+            _ => None,
         }
     }
-    chosen
 }

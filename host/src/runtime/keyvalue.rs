@@ -12,6 +12,7 @@ use self::bindings::wasi::keyvalue::{
     store::{self, KeyResponse},
 };
 use super::guest::Guest;
+use crate::links::{ATOMICS, BATCH, Named, STORE};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -61,27 +62,18 @@ impl Guest {
     fn bucket(
         &self,
         bucket: &Resource<Bucket>,
-        interface: Interface,
+        interface: &str,
     ) -> wasmtime::Result<Option<(String, Arc<dyn KeyValue>)>> {
         let name = self.table.get(bucket)?.0.clone();
-        let (links, wit) = match interface {
-            Interface::Store => (&self.links.keyvalue_store, "wasi:keyvalue/store"),
-            Interface::Atomics => (&self.links.keyvalue_atomics, "wasi:keyvalue/atomics"),
-            Interface::Batch => (&self.links.keyvalue_batch, "wasi:keyvalue/batch"),
-        };
-        Ok(links.get(self.link_names.chosen(wit)).map(|link| (name, link.key_value(self.until()))))
+        let links = self.links.key_value(interface);
+        let link = links.and_then(|links| links.get(self.link_names.chosen(interface)));
+        Ok(link.map(|link| (name, link.key_value(self.until()))))
     }
-}
-
-enum Interface {
-    Store,
-    Atomics,
-    Batch,
 }
 
 impl store::Host for Guest {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
-        if self.links.keyvalue_store.is_empty() {
+        if self.links.key_value(STORE).is_none_or(Named::is_empty) {
             return unlinked();
         }
         Ok(Ok(self.table.push(Bucket(identifier))?))
@@ -90,27 +82,27 @@ impl store::Host for Guest {
 
 impl store::HostBucket for Guest {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Store)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, STORE)? else { return unlinked() };
         Ok(link.get(name, key).await.map(|value| value.map(Vec::from)).map_err(Into::into))
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Store)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, STORE)? else { return unlinked() };
         Ok(link.set(name, key, value.into()).await.map_err(Into::into))
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Store)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, STORE)? else { return unlinked() };
         Ok(link.delete(name, key).await.map_err(Into::into))
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Store)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, STORE)? else { return unlinked() };
         Ok(link.exists(name, key).await.map_err(Into::into))
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<KeyResponse> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Store)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, STORE)? else { return unlinked() };
         let page = link.list_keys(name, cursor).await;
         Ok(page.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor }).map_err(Into::into))
     }
@@ -123,7 +115,7 @@ impl store::HostBucket for Guest {
 
 impl atomics::Host for Guest {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
-        let Some((name, link)) = self.bucket(&bucket, Interface::Atomics)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, ATOMICS)? else { return unlinked() };
         Ok(link.increment(name, key, delta).await.map_err(Into::into))
     }
 }
@@ -137,7 +129,7 @@ impl batch::Host for Guest {
         if keys.len() > MAX_BATCH {
             return too_many(keys.len());
         }
-        let Some((name, link)) = self.bucket(&bucket, Interface::Batch)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, BATCH)? else { return unlinked() };
         let values = link.get_many(name, keys.clone()).await;
         let pair = |(key, value): (String, Option<Bytes>)| value.map(|value| (key, Vec::from(value)));
         Ok(values.map(|values| keys.into_iter().zip(values).map(pair).collect()).map_err(Into::into))
@@ -147,7 +139,7 @@ impl batch::Host for Guest {
         if pairs.len() > MAX_BATCH {
             return too_many(pairs.len());
         }
-        let Some((name, link)) = self.bucket(&bucket, Interface::Batch)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, BATCH)? else { return unlinked() };
         let pairs = pairs.into_iter().map(|(key, value)| (key, value.into())).collect();
         Ok(link.set_many(name, pairs).await.map_err(Into::into))
     }
@@ -156,7 +148,7 @@ impl batch::Host for Guest {
         if keys.len() > MAX_BATCH {
             return too_many(keys.len());
         }
-        let Some((name, link)) = self.bucket(&bucket, Interface::Batch)? else { return unlinked() };
+        let Some((name, link)) = self.bucket(&bucket, BATCH)? else { return unlinked() };
         Ok(link.delete_many(name, keys).await.map_err(Into::into))
     }
 }

@@ -167,6 +167,22 @@ pub enum LinkTarget {
     Wit,
 }
 
+/// The links that calls of `import` take, by name, out of links with their patterns and names. Of two with one name the
+/// one whose pattern says more goes before the other.
+pub fn links_of<'l, L>(
+    import: &Interface,
+    links: impl IntoIterator<Item = (&'l str, &'l str, L)>,
+) -> BTreeMap<&'l str, L> {
+    let mut found: BTreeMap<&str, (usize, L)> = BTreeMap::new();
+    for (pattern, name, link) in links.into_iter().filter(|(pattern, ..)| import.matches(pattern)) {
+        let before = found.get(name).map_or(0, |(length, _)| *length);
+        if pattern.len() >= before {
+            found.insert(name, (pattern.len(), link));
+        }
+    }
+    found.into_iter().map(|(name, (_, link))| (name, link)).collect()
+}
+
 /// The name of a link that has none.
 pub const DEFAULT_LINK: &str = "default";
 

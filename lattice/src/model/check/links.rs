@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{DEFAULT_LINK, LinkSpec, LinkTarget},
+        app::{self, DEFAULT_LINK, LinkSpec, LinkTarget},
         catalog::{self, ProviderKind},
         manifest::{Component, Link, Links, resolve_duration},
         problem::{Problem, suggest},
@@ -240,20 +240,11 @@ pub(super) fn serves(import: &Interface, export: &Interface) -> bool {
     export.satisfies(import)
 }
 
-/// The links that calls of `import` take, by name. Of two keys that name it, the one that says more goes before the
-/// other, as it does in the host.
+/// The links that calls of `import` take, by name, as the host will find them.
 pub(super) fn links_of<'c>(
     component: &'c Component,
     import: &Interface,
 ) -> BTreeMap<&'c str, (&'c Spanned<String>, &'c Link)> {
-    let mut found: BTreeMap<&str, (&Spanned<String>, &Link)> = BTreeMap::new();
-    for (pattern, links) in component.links.0.iter().filter(|(pattern, _)| import.matches(&pattern.value)) {
-        for link in &links.0 {
-            let before = found.get(link.name()).map_or(0, |(pattern, _)| pattern.value.len());
-            if pattern.value.len() >= before {
-                found.insert(link.name(), (pattern, link));
-            }
-        }
-    }
-    found
+    let links = component.links.0.iter().flat_map(|(pattern, links)| links.0.iter().map(move |link| (pattern, link)));
+    app::links_of(import, links.map(|(pattern, link)| (pattern.value.as_str(), link.name(), (pattern, link))))
 }
