@@ -16,6 +16,7 @@ use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
     runtime::{LoadedFunctions, Runtime},
 };
+use tokio::runtime::Runtime as Tasks;
 use wasmtime::{
     Engine, Store,
     component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceTable},
@@ -23,7 +24,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    bench::Bench,
+    bench::{Bench, Times},
     lattice::Nats,
     report::{Row, Target},
     servers::spawn,
@@ -176,6 +177,20 @@ fn each(latencies: &mut Latencies, parts: u32) -> f64 {
     latencies.percentile(0.5) / f64::from(parts)
 }
 
+/// The p50 of a small call from the caller, and of one without a host.
+fn small(tasks: &Tasks, times: Times, caller: &Arc<Caller>, direct: &Arc<Direct>) -> Result<(f64, f64)> {
+    let (caller, direct) = (caller.clone(), direct.clone());
+    let mut ours = one_by_one(tasks, times, move || {
+        let caller = caller.clone();
+        async move { caller.small().await }
+    })?;
+    let mut plain = one_by_one(tasks, times, move || {
+        let direct = direct.clone();
+        async move { direct.small().await }
+    })?;
+    Ok((each(&mut ours, TIMES), each(&mut plain, TIMES)))
+}
+
 pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let (tasks, times) = (like_a_host()?, bench.times);
     let runtime = Runtime::new()?;
@@ -189,15 +204,7 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let caller = Arc::new(caller(bench, &runtime, &bus, &router, Transport::Local)?);
     let sent: Arc<[u8]> = vec![7; MIB as usize].into();
     let rounds = bench.rounds(|| {
-        let (c, d) = (caller.clone(), direct.clone());
-        let mut ours = one_by_one(&tasks, times, move || {
-            let caller = c.clone();
-            async move { caller.small().await }
-        })?;
-        let mut plain = one_by_one(&tasks, times, move || {
-            let direct = d.clone();
-            async move { direct.small().await }
-        })?;
+        let (ours, plain) = small(&tasks, times, &caller, &direct)?;
         let (c, d, s) = (caller.clone(), direct.clone(), sent.clone());
         let mut ours_bytes = one_by_one(&tasks, times, move || {
             let caller = c.clone();
@@ -207,10 +214,9 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
             let (direct, sent) = (d.clone(), s.clone());
             async move { direct.bytes(&sent).await }
         })?;
-        let calls = (each(&mut ours, TIMES), each(&mut plain, TIMES));
         // A MiB there, and a MiB back.
         let rate = |us: f64| 2.0 * 1e6 / us;
-        Ok((calls, (rate(each(&mut ours_bytes, 20)), rate(each(&mut plain_bytes, 1)))))
+        Ok(((ours, plain), (rate(each(&mut ours_bytes, 20)), rate(each(&mut plain_bytes, 1)))))
     })?;
     Ok(vec![
         Row::compared(
@@ -257,21 +263,13 @@ pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
     let (_echo, _) = spawn(dir.path(), &["nats-echo", &nats.url, SUBJECT, "--answer", "60"])?;
     let message = Bytes::from_static(&[b'x'; 300]);
     let rounds = bench.rounds(|| {
-        let (c, d) = (caller.clone(), direct.clone());
-        let mut ours = one_by_one(&tasks, times, move || {
-            let caller = c.clone();
-            async move { caller.small().await }
-        })?;
-        let mut plain = one_by_one(&tasks, times, move || {
-            let direct = d.clone();
-            async move { direct.small().await }
-        })?;
+        let (ours, plain) = small(&tasks, times, &caller, &direct)?;
         let (client, message) = (client.clone(), message.clone());
         let mut raw = one_by_one(&tasks, times, move || {
             let (client, message) = (client.clone(), message.clone());
             async move { Ok(client.request(SUBJECT, message).await.map(drop)?) }
         })?;
-        Ok((each(&mut ours, TIMES), each(&mut plain, TIMES) + each(&mut raw, 1)))
+        Ok((ours, plain + each(&mut raw, 1)))
     })?;
     let row = Row::compared("call_component_remote", "us", "raw NATS request/reply + direct call", rounds);
     Ok(vec![row.target(Target::RatioAtMost(1.3)).note("p50 of a call over NATS in a fresh instance, 100 in a row")])
