@@ -9,7 +9,6 @@ use wasmtime::{
 };
 
 use super::{
-    functions::resources_in,
     guest::Guest,
     lens::{ExportRoad, Held, Lifted, function_shape},
 };
@@ -97,10 +96,5 @@ impl ExportedFunction {
             wasmtime::bail!("an export that the component's type declares is not there");
         };
         self.road.call(&self.shape, store, func, bytes, held).await
-    }
-
-    /// Checks that `bytes` are arguments for it, and tells the resources in them.
-    pub(super) fn check(&self, bytes: &[u8]) -> Result<Vec<u32>, CallError> {
-        Ok(resources_in(self.shape.params.iter().map(|(_, shape)| shape), bytes)?)
     }
 }

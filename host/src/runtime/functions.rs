@@ -11,7 +11,7 @@ use lattice::{
     bus::CallHandler,
     wire::{
         CallError, CallHead, ContentType, Interface, SESSION_INTERFACE,
-        value::{Shape, ValueError, binary::Reader, json},
+        value::{ValueError, json},
     },
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -76,7 +76,9 @@ impl Functions {
         let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
         let outcome = match session {
             Some((id, session)) => self.call_session(id, &session, function, &bytes, deadline, permit).await,
-            None if function.shape.takes_handles() && !function.check(&bytes)?.is_empty() => Err(self.gone()),
+            None if function.shape.takes_handles() && !function.shape.scan_arguments(&bytes)?.is_empty() => {
+                Err(self.gone())
+            }
             None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
         };
         let result = outcome.inspect_err(|error| {
@@ -124,8 +126,8 @@ impl Functions {
         _permit: Permit,
     ) -> Result<Vec<u8>, CallError> {
         // Before the instance is touched: a message that is wrong must not cost the caller what it holds.
-        let numbers = function.check(bytes)?;
-        let mut place = session.live.lock().await;
+        let numbers = function.shape.scan_arguments(bytes)?;
+        let mut place = session.lock().await;
         let Some(mut live) = place.take() else { return Err(self.gone()) };
         if let Some(unknown) = numbers.iter().find(|number| !live.held.0.contains_key(number)) {
             let error = CallError::Gone(format!("{} has no resource {unknown}", self.component.unit()));
@@ -169,7 +171,7 @@ impl Functions {
 
     /// Runs the destructors; whether nothing is left to keep the instance for.
     async fn drop_resources(&self, session: &Session, numbers: &[u32], deadline: Duration) -> bool {
-        let mut place = session.live.lock().await;
+        let mut place = session.lock().await;
         let Some(mut live) = place.take() else { return true };
         Guest::begin(&mut live.store, deadline.min(self.component.timeout()));
         for number in numbers {
@@ -208,15 +210,4 @@ fn keep(held: &mut Held, lifted: Lifted) -> Result<Vec<u8>, CallError> {
         return Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources")));
     }
     Ok(lifted.bytes)
-}
-
-/// The resources in values of these types, one after the other.
-pub(super) fn resources_in<'s>(
-    shapes: impl IntoIterator<Item = &'s Shape>,
-    bytes: &[u8],
-) -> Result<Vec<u32>, ValueError> {
-    let (mut reader, mut numbers) = (Reader::new(bytes), Vec::new());
-    shapes.into_iter().try_for_each(|shape| shape.scan(&mut reader, &mut numbers))?;
-    reader.finish()?;
-    Ok(numbers)
 }

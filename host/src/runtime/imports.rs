@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use lattice::wire::{
     CallError, ContentType, Interface, SESSION_INTERFACE, SESSION_LEASE, UnitId, encode,
-    value::{FunctionShape, Shape, binary::put_bytes},
+    value::{
+        FunctionShape, Shape,
+        binary::{put_bytes, put_varint},
+    },
 };
 use uuid::Uuid;
 use wasmtime::{
@@ -18,7 +21,6 @@ use wasmtime::{
 };
 
 use super::{
-    functions::resources_in,
     guest::Guest,
     lens::{self, LatticeResource, Lifted, function_shape},
 };
@@ -166,7 +168,7 @@ impl ImportedFunction {
         let result = self.shape.result.as_ref();
         let received = outcome.and_then(|(reply, place)| {
             if let Some(session) = session.filter(|_| self.returns_resources) {
-                guest.sessions.received(&link, session, place, resources_in(result, &reply)?);
+                guest.sessions.received(&link, session, place, self.shape.scan_result(&reply)?);
             }
             Ok(reply)
         });
@@ -183,8 +185,7 @@ impl ImportedFunction {
     /// Where the call goes: to whoever holds the resources that it is about, else by the link that the guest chose.
     fn link(&self, guest: &Guest, args: &[u8]) -> Result<&Arc<FunctionLink>, String> {
         if self.takes_resources {
-            let params = self.shape.params.iter().map(|(_, shape)| shape);
-            let numbers = resources_in(params, args).map_err(|error| error.to_string())?;
+            let numbers = self.shape.scan_arguments(args).map_err(|error| error.to_string())?;
             let holds = |link: &&Arc<FunctionLink>| guest.sessions.holds(link.to(), &numbers);
             if let Some(link) = self.links.iter().find(holds) {
                 return Ok(link);
@@ -221,7 +222,7 @@ fn as_value(result: &Shape, error: &CallError) -> Option<Vec<u8>> {
                 _ => false,
             };
             let case = cases.iter().position(carries)?;
-            lattice::wire::value::binary::put_varint(&mut bytes, case as u64);
+            put_varint(&mut bytes, case as u64);
             if matches!(cases[case].1, Some(Shape::Option(_))) {
                 bytes.push(1);
             }

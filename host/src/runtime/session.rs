@@ -19,77 +19,69 @@ pub(super) struct Live {
     pub(super) held: Held,
 }
 
-/// One caller's instance.
-pub(super) struct Session {
-    /// `None` when it has failed. Held over a call: an instance does one thing at a time, and who calls it waits within
-    /// their deadline.
-    pub(super) live: tokio::sync::Mutex<Option<Live>>,
-    /// When its caller was last heard. A lock around a copy.
-    heard: Mutex<Instant>,
-}
+/// One caller's instance. `None` when it has failed. Held over a call: an instance does one thing at a time, and who
+/// calls it waits within their deadline.
+pub(super) type Session = tokio::sync::Mutex<Option<Live>>;
 
 /// Sessions of one component at the most.
 const MAX_SESSIONS: usize = 1000;
 /// Resources that one session may give away at the most.
 pub(super) const MAX_RESOURCES: usize = 10_000;
 
-/// All sessions of a component. A lock around a look-up.
+/// All sessions of a component, each with when its caller was last heard. A lock around a look-up.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<Uuid, Arc<Session>>>);
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Session {
-    fn heard(&self) {
-        *locked(&self.heard) = Instant::now();
-    }
-
-    fn silence(&self) -> Duration {
-        locked(&self.heard).elapsed()
-    }
-}
+pub(super) struct Sessions(Mutex<HashMap<Uuid, (Arc<Session>, Instant)>>);
 
 impl Sessions {
+    fn all(&self) -> MutexGuard<'_, HashMap<Uuid, (Arc<Session>, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The session `id`; its lease begins anew.
     pub(super) fn find(&self, id: &Uuid) -> Option<Arc<Session>> {
-        let session = locked(&self.0).get(id).cloned()?;
-        session.heard();
-        Some(session)
+        let mut all = self.all();
+        let (session, heard) = all.get_mut(id)?;
+        *heard = Instant::now();
+        Some(session.clone())
     }
 
     pub(super) fn end(&self, id: &Uuid) {
-        let ended = locked(&self.0).remove(id);
+        let ended = self.all().remove(id);
         // Dropping an instance takes a while; not under the lock.
         drop(ended);
     }
 
     /// Keeps `live` for the caller who named `id`, for as long as they are heard.
     pub(super) fn begin(self: &Arc<Self>, id: Uuid, live: Live) -> Result<(), CallError> {
-        let session =
-            Arc::new(Session { live: tokio::sync::Mutex::new(Some(live)), heard: Mutex::new(Instant::now()) });
-        let mut sessions = locked(&self.0);
-        if sessions.len() >= MAX_SESSIONS {
+        let session = Arc::new(Session::new(Some(live)));
+        let mut all = self.all();
+        if all.len() >= MAX_SESSIONS {
             return Err(CallError::Overloaded(format!("a component with {MAX_SESSIONS} sessions")));
         }
         tokio::spawn(watch(Arc::downgrade(self), id, Arc::downgrade(&session)));
-        sessions.insert(id, session);
+        all.insert(id, (session, Instant::now()));
         Ok(())
+    }
+
+    /// How long the caller of this session was silent; `None` when it has ended.
+    fn silence(&self, id: &Uuid, session: &Weak<Session>) -> Option<Duration> {
+        let all = self.all();
+        let (current, heard) = all.get(id)?;
+        std::ptr::eq(Arc::as_ptr(current), session.as_ptr()).then(|| heard.elapsed())
     }
 }
 
 /// Ends a session whose caller is silent for a lease.
 async fn watch(sessions: Weak<Sessions>, id: Uuid, session: Weak<Session>) {
-    loop {
-        let Some(silence) = session.upgrade().map(|session| session.silence()) else { return };
+    while let Some(sessions) = sessions.upgrade() {
+        let Some(silence) = sessions.silence(&id, &session) else { return };
         if silence >= SESSION_LEASE {
-            if let Some(sessions) = sessions.upgrade() {
-                tracing::debug!(session = %id, "its holder is silent; its resources are freed");
-                sessions.end(&id);
-            }
+            tracing::debug!(session = %id, "its holder is silent; its resources are freed");
+            sessions.end(&id);
             return;
         }
+        // Not held over the wait: a component that is gone takes its sessions with it.
+        drop(sessions);
         tokio::time::sleep(SESSION_LEASE - silence).await;
     }
 }

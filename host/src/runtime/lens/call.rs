@@ -79,18 +79,19 @@ async fn call<T: Send, const RESULTS: usize>(
 
 /// Calls `$define` with the numbers of core values as types: wasmtime fixes by type how many a parameter list takes.
 macro_rules! by_params {
-    ($shape:ident, $in_values:ident, $define:ident, $($arg:ident),*) => {
-        by_params!(@ $shape, $in_values, $define, ($($arg),*), 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    ($shape:ident, $define:ident, $($arg:ident),*) => {
+        by_params!(@ $shape, $define, ($($arg),*), 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     };
-    (@ $shape:ident, $in_values:ident, $define:ident, $args:tt, $($n:literal)*) => {
+    (@ $shape:ident, $define:ident, $args:tt, $($n:literal)*) => {{
+        let in_values = $shape.result.as_ref().is_some_and(|result| result.measures().flat == MAX_FLAT_RESULTS);
         match $shape.params_measures().flat {
-            $($n if $in_values => by_params!(# $define, $n, 1, $args),
+            $($n if in_values => by_params!(# $define, $n, 1, $args),
             $n => by_params!(# $define, $n, 0, $args),)*
             // In memory: no core value is looked at.
-            _ if $in_values => by_params!(# $define, 0, 1, $args),
+            _ if in_values => by_params!(# $define, 0, 1, $args),
             _ => by_params!(# $define, 0, 0, $args),
         }
-    };
+    }};
     (# $define:ident, $params:literal, $results:literal, ($($arg:ident),*)) => {
         $define::<_, $params, $results>($($arg),*)
     };
@@ -112,8 +113,7 @@ pub(in super::super) fn define<T: Send + 'static>(
     + 'static,
 ) -> Result<()> {
     let import: Arc<Import<T>> = Arc::new(import);
-    let in_values = shape.result.as_ref().is_some_and(|result| result.measures().flat == MAX_FLAT_RESULTS);
-    by_params!(shape, in_values, define_one, into, name, import)
+    by_params!(shape, define_one, into, name, import)
 }
 
 /// What an import does whose caller may do something else meanwhile.
@@ -131,8 +131,7 @@ pub(in super::super) fn define_concurrent<T: Send + 'static>(
     + 'static,
 ) -> Result<()> {
     let import: Arc<ConcurrentImport<T>> = Arc::new(import);
-    let in_values = shape.result.as_ref().is_some_and(|result| result.measures().flat == MAX_FLAT_RESULTS);
-    by_params!(shape, in_values, define_one_concurrent, into, name, import)
+    by_params!(shape, define_one_concurrent, into, name, import)
 }
 
 fn define_one_concurrent<T: Send + 'static, const PARAMS: usize, const RESULTS: usize>(

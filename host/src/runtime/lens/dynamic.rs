@@ -95,7 +95,6 @@ fn read(shape: &Shape, from: &mut Reader<'_>, held: &Held) -> Result<Val> {
             }
             Val::Resource(held.resource)
         }
-        Shape::Stream => bail!("streams and futures do not cross here"),
     })
 }
 

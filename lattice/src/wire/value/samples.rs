@@ -95,7 +95,7 @@ fn fill(shape: &Shape, dice: &mut Dice, out: &mut Vec<u8>) {
         Shape::F32 => out.extend((dice.roll() as u32).to_le_bytes()),
         Shape::F64 => out.extend(dice.roll().to_le_bytes()),
         Shape::Char => put_char(out, char::from_u32(dice.roll() as u32 % 0xd800).unwrap_or('x')),
-        Shape::String | Shape::Stream => put_bytes(out, format!("é{}", dice.roll()).as_bytes()),
+        Shape::String => put_bytes(out, format!("é{}", dice.roll()).as_bytes()),
         Shape::List(of) => {
             let length = dice.roll() % 4;
             put_varint(out, length);

@@ -32,8 +32,6 @@ pub enum Shape {
     Own,
     /// A resource that is lent: a number.
     Borrow,
-    /// A stream or a future: a ticket.
-    Stream,
 }
 
 /// What a function takes and returns.
@@ -48,6 +46,13 @@ impl Shape {
     pub(super) fn nullable(&self) -> bool {
         matches!(self, Self::Option(_))
     }
+}
+
+fn scan<'s>(shapes: impl IntoIterator<Item = &'s Shape>, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+    let (mut reader, mut handles) = (Reader::new(bytes), Vec::new());
+    shapes.into_iter().try_for_each(|shape| shape.scan(&mut reader, &mut handles))?;
+    reader.finish()?;
+    Ok(handles)
 }
 
 /// The canonical ABI's measures of a type.
@@ -103,6 +108,16 @@ impl FunctionShape {
         Measures::sequence(self.params.iter().map(|(_, shape)| shape.measures()))
     }
 
+    /// Checks that `bytes` are arguments, and tells the resources in them.
+    pub fn scan_arguments(&self, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+        scan(self.params.iter().map(|(_, shape)| shape), bytes)
+    }
+
+    /// Checks that `bytes` are a result, and tells the resources in it.
+    pub fn scan_result(&self, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+        scan(&self.result, bytes)
+    }
+
     /// Whether a caller may be given resources.
     pub fn returns_handles(&self) -> bool {
         self.result.as_ref().is_some_and(Shape::has_handles)
@@ -119,9 +134,7 @@ impl Shape {
         match self {
             Self::Bool | Self::S8 | Self::U8 => Measures::scalar(1),
             Self::S16 | Self::U16 => Measures::scalar(2),
-            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Own | Self::Borrow | Self::Stream => {
-                Measures::scalar(4)
-            }
+            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Own | Self::Borrow => Measures::scalar(4),
             Self::S64 | Self::U64 | Self::F64 => Measures::scalar(8),
             Self::String | Self::List(_) | Self::Map(_) => Measures { size: 8, align: 4, flat: 2 },
             Self::FixedList(of, length) => {
@@ -175,7 +188,7 @@ impl Shape {
             Self::F32 => drop(from.array::<4>()?),
             Self::F64 => drop(from.array::<8>()?),
             Self::Char => drop(from.char()?),
-            Self::String | Self::Stream => drop(from.text()?),
+            Self::String => drop(from.text()?),
             Self::Own | Self::Borrow => handles.push(from.unsigned()?),
             Self::List(of) if **of == Self::U8 => drop(from.bytes()?),
             Self::List(of) => {

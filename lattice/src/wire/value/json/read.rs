@@ -39,7 +39,7 @@ pub(super) fn value(shape: &Shape, from: &Value, out: &mut Vec<u8>) -> Result<()
                 _ => return Err(wrong("", "a text of one character", from)),
             }
         }
-        Shape::String | Shape::Stream => put_bytes(out, text(from, "a text")?.as_bytes()),
+        Shape::String => put_bytes(out, text(from, "a text")?.as_bytes()),
         Shape::List(of) if **of == Shape::U8 && from.is_string() => {
             let bytes = BASE64.decode(text(from, "base64")?).map_err(|_| wrong("", "base64", from))?;
             put_bytes(out, &bytes);

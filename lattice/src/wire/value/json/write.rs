@@ -19,7 +19,7 @@ pub(super) fn value(shape: &Shape, from: &mut Reader<'_>) -> Result<Value, Value
         Shape::F32 => f32_value(f32::from_le_bytes(from.array()?)),
         Shape::F64 => f64_value(f64::from_le_bytes(from.array()?)),
         Shape::Char => from.char()?.to_string().into(),
-        Shape::String | Shape::Stream => from.text()?.into(),
+        Shape::String => from.text()?.into(),
         Shape::List(of) if **of == Shape::U8 => BASE64.encode(from.bytes()?).into(),
         Shape::List(of) => {
             let length = from.length()?;
