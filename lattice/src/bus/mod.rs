@@ -35,7 +35,7 @@ pub use self::{
     connect::{ConnectError, NatsOptions},
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
-    streams::{Incoming, Offer, Piece, Source, Streams},
+    streams::{Exchange, HandedOut, Incoming, Offer, Piece, Pieces, Source, Streams, Taker, gather},
     table::{Entry, Table, View},
     trace::traced,
 };
@@ -52,6 +52,7 @@ pub struct Bus {
     store: Store,
     artifacts: Artifacts,
     streams: LazyStreams,
+    exchange: Exchange,
     connected: watch::Receiver<bool>,
 }
 
@@ -68,7 +69,8 @@ impl Bus {
         let (client, connected) = connect::connect(options, name).await?;
         let (store, artifacts) = nats_store::open(&client, &lattice).await?;
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
-        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, streams, connected })
+        let exchange = Exchange::new(streams.clone(), connected.clone());
+        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, streams, exchange, connected })
     }
 
     /// Connects to NATS for calls alone: what a provider process needs and may be permitted.
@@ -80,7 +82,8 @@ impl Bus {
         let (client, connected) = connect::connect(options, name).await?;
         let away = Bus::memory(lattice.clone());
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
-        Ok(Self { road: Road::Nats(client), streams, connected, ..away })
+        let exchange = Exchange::new(streams.clone(), connected.clone());
+        Ok(Self { road: Road::Nats(client), streams, exchange, connected, ..away })
     }
 
     /// A lattice inside this process.
@@ -89,7 +92,8 @@ impl Bus {
         let (store, artifacts) = memory::open();
         let connected = switchboard.connected.subscribe();
         let streams = LazyStreams::new(lattice.clone(), None);
-        Self { lattice, road: Road::Memory(switchboard), store, artifacts, streams, connected }
+        let exchange = Exchange::new(streams.clone(), connected.clone());
+        Self { lattice, road: Road::Memory(switchboard), store, artifacts, streams, exchange, connected }
     }
 
     pub fn lattice(&self) -> &LatticeName {
@@ -139,6 +143,11 @@ impl Bus {
     /// Takes a stream that was offered, see [`Streams::take`].
     pub async fn take(&self, ticket: &Ticket) -> Result<Incoming, CallError> {
         self.streams.get().await?.take(ticket)
+    }
+
+    /// Where the streams that values carry are offered and taken.
+    pub fn exchange(&self) -> Exchange {
+        self.exchange.clone()
     }
 
     /// One call: returns the reply's payload, or an error within `head.deadline`. Dropping it before it is done ends the

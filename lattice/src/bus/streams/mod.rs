@@ -12,6 +12,7 @@
 
 mod carrier;
 mod dispatcher;
+mod exchange;
 mod gather;
 mod incoming;
 mod pump;
@@ -33,11 +34,14 @@ use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-pub use self::incoming::Incoming;
 use self::{
     carrier::{Address, Carrier, Letter},
     dispatcher::{Command, Dispatcher},
     pump::Pump,
+};
+pub use self::{
+    exchange::{Exchange, HandedOut, Pieces, Taker, gather},
+    incoming::Incoming,
 };
 use crate::wire::{
     CallError, LatticeName, MAX_GATHERED, MAX_STREAMS, MIN_WINDOW, Ticket, WINDOW, WINDOWS, stream::Receiver,

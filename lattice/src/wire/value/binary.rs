@@ -1,6 +1,9 @@
 //! The binary encoding's parts.
 
+use uuid::Uuid;
+
 use super::ValueError;
+use crate::wire::Ticket;
 
 /// Appends an unsigned number.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -25,6 +28,33 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends a character, which is a text of one.
 pub fn put_char(out: &mut Vec<u8>, value: char) {
     put_bytes(out, value.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// How many bytes the ticket of a stream takes.
+pub const TICKET: usize = 32;
+
+/// A ticket in binary.
+pub fn ticket_bytes(ticket: &Ticket) -> [u8; TICKET] {
+    let mut bytes = [0; TICKET];
+    let (process, stream) = bytes.split_at_mut(16);
+    process.copy_from_slice(ticket.process.as_bytes());
+    stream.copy_from_slice(ticket.stream.as_bytes());
+    bytes
+}
+
+/// Appends all that a stream carries, in place of a ticket.
+pub fn put_content(out: &mut Vec<u8>, content: &[u8]) {
+    out.extend_from_slice(&[0; TICKET]);
+    put_bytes(out, content);
+}
+
+/// What stands for a stream or a future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// What it carries comes by a stream.
+    Elsewhere(Ticket),
+    /// All that it carries.
+    Here(&'a [u8]),
 }
 
 /// Takes values from the front of bytes. It never reads over their end, and never trusts a length.
@@ -129,6 +159,16 @@ impl<'a> Reader<'a> {
             (Some(char), None) => Ok(char),
             _ => Err(ValueError::Tag { found: 0, expected: "a text of one character" }),
         }
+    }
+
+    /// A stream or a future.
+    pub fn content(&mut self) -> Result<Content<'a>, ValueError> {
+        let (process, stream) = (self.array::<16>()?, self.array::<16>()?);
+        let ticket = Ticket { process: Uuid::from_bytes(process), stream: Uuid::from_bytes(stream) };
+        if ticket.process.is_nil() && ticket.stream.is_nil() {
+            return Ok(Content::Here(self.bytes()?));
+        }
+        Ok(Content::Elsewhere(ticket))
     }
 
     /// The number of one of `cases` cases.

@@ -12,6 +12,8 @@
 //! | result | `{"ok": value}` or `{"err": value}` |
 //! | flags | array of names |
 //! | resource | number |
+//! | stream | array; `stream<u8>` is base64 text: all that it carries, when it has ended |
+//! | future | its value, `null` without a type |
 
 mod read;
 mod write;

@@ -2,7 +2,8 @@
 
 use super::{
     Shape,
-    binary::{put_bytes, put_char, put_signed, put_varint},
+    binary::{put_bytes, put_char, put_content, put_signed, put_varint},
+    elements::is_bytes,
 };
 
 /// Numbers that look random and repeat with the seed.
@@ -33,6 +34,8 @@ fn names(count: usize) -> impl Iterator<Item = Box<str>> {
 }
 
 /// A type of at most `depth` levels, without resources and streams.
+///
+/// For those see [`streams`].
 pub fn shape(depth: usize, dice: &mut Dice) -> Shape {
     const LEAVES: [Shape; 13] = [
         Shape::Bool,
@@ -75,7 +78,23 @@ pub fn shape(depth: usize, dice: &mut Dice) -> Shape {
     }
 }
 
-/// A value of `shape` in binary.
+/// A type with streams and futures in it, of at most `depth` levels.
+pub fn streams(depth: usize, dice: &mut Dice) -> Shape {
+    let of = (dice.below(4) > 0).then(|| Box::new(shape(depth, dice)));
+    let flow = match dice.below(3) {
+        0 => Shape::Stream(Some(Box::new(Shape::U8))),
+        1 => Shape::Stream(of),
+        _ => Shape::Future(of),
+    };
+    match dice.below(4) {
+        0 => Shape::Tuple([flow, streams(depth.saturating_sub(1), dice)].into()),
+        1 => Shape::Option(Box::new(flow)),
+        2 => Shape::Result(Some(Box::new(flow)), Some(Box::new(shape(depth, dice)))),
+        _ => flow,
+    }
+}
+
+/// A value of `shape` in binary; streams and futures with all that they carry.
 pub fn value(shape: &Shape, dice: &mut Dice) -> Vec<u8> {
     let mut out = Vec::new();
     fill(shape, dice, &mut out);
@@ -137,6 +156,15 @@ fn fill(shape: &Shape, dice: &mut Dice, out: &mut Vec<u8>) {
                 fill(payload, dice, out);
             }
         }
+        Shape::Stream(of) => {
+            let mut content = Vec::new();
+            for _ in 0..dice.below(4) {
+                let element = of.as_ref().map_or(Vec::new(), |of| value(of, dice));
+                if is_bytes(of.as_deref()) { content.extend(element) } else { put_bytes(&mut content, &element) }
+            }
+            put_content(out, &content);
+        }
+        Shape::Future(of) => put_content(out, &of.as_ref().map_or(Vec::new(), |of| value(of, dice))),
         Shape::Flags(names) => {
             for chunk in names.chunks(8) {
                 out.push((dice.roll() as u8) & (0xff >> (8 - chunk.len())));

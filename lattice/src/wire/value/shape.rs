@@ -1,4 +1,8 @@
-use super::{ValueError, binary::Reader};
+use super::{
+    ValueError,
+    binary::{Content, Reader},
+};
+use crate::wire::Ticket;
 
 /// A WIT type with its names expanded: everything that turning a value into another encoding needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub enum Shape {
     Own,
     /// A resource that is lent: a number.
     Borrow,
+    /// Values that follow one after the other, each of this type or without content: see [`elements`](super::elements).
+    Stream(Option<Box<Shape>>),
+    /// One value that follows.
+    Future(Option<Box<Shape>>),
 }
 
 /// What a function takes and returns.
@@ -44,15 +52,36 @@ pub struct FunctionShape {
 impl Shape {
     /// Whether `null` is already a value of it in JSON, so that an option of it needs a form of its own.
     pub(super) fn nullable(&self) -> bool {
-        matches!(self, Self::Option(_))
+        match self {
+            Self::Option(_) | Self::Future(None) => true,
+            Self::Future(Some(of)) => of.nullable(),
+            _ => false,
+        }
     }
 }
 
-fn scan<'s>(shapes: impl IntoIterator<Item = &'s Shape>, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
-    let (mut reader, mut handles) = (Reader::new(bytes), Vec::new());
-    shapes.into_iter().try_for_each(|shape| shape.scan(&mut reader, &mut handles))?;
-    reader.finish()?;
-    Ok(handles)
+/// What is in a value beside its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The numbers of resources.
+    pub handles: Vec<u32>,
+    /// The tickets of streams and futures that are elsewhere, and where in the bytes they stand, in order.
+    pub tickets: Vec<(usize, Ticket)>,
+}
+
+fn scan<'s>(shapes: impl IntoIterator<Item = &'s Shape>, bytes: &[u8]) -> Result<Found, ValueError> {
+    let mut scan = Scan { from: Reader::new(bytes), whole: bytes.len(), found: Found::default() };
+    shapes.into_iter().try_for_each(|shape| scan.value(shape))?;
+    scan.from.finish()?;
+    Ok(scan.found)
+}
+
+/// A walk over the bytes of values.
+struct Scan<'b> {
+    from: Reader<'b>,
+    /// How many bytes there are.
+    whole: usize,
+    found: Found,
 }
 
 /// The canonical ABI's measures of a type.
@@ -108,13 +137,13 @@ impl FunctionShape {
         Measures::sequence(self.params.iter().map(|(_, shape)| shape.measures()))
     }
 
-    /// Checks that `bytes` are arguments, and tells the resources in them.
-    pub fn scan_arguments(&self, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+    /// Checks that `bytes` are arguments, and tells what is in them.
+    pub fn scan_arguments(&self, bytes: &[u8]) -> Result<Found, ValueError> {
         scan(self.params.iter().map(|(_, shape)| shape), bytes)
     }
 
-    /// Checks that `bytes` are a result, and tells the resources in it.
-    pub fn scan_result(&self, bytes: &[u8]) -> Result<Vec<u32>, ValueError> {
+    /// Checks that `bytes` are a result, and tells what is in it.
+    pub fn scan_result(&self, bytes: &[u8]) -> Result<Found, ValueError> {
         scan(&self.result, bytes)
     }
 
@@ -127,6 +156,11 @@ impl FunctionShape {
     pub fn takes_handles(&self) -> bool {
         self.params.iter().any(|(_, shape)| shape.has_handles())
     }
+
+    /// Whether streams or futures are among its arguments or in its result.
+    pub fn has_streams(&self) -> bool {
+        self.params.iter().map(|(_, shape)| shape).chain(&self.result).any(Shape::has_streams)
+    }
 }
 
 impl Shape {
@@ -134,7 +168,8 @@ impl Shape {
         match self {
             Self::Bool | Self::S8 | Self::U8 => Measures::scalar(1),
             Self::S16 | Self::U16 => Measures::scalar(2),
-            Self::S32 | Self::U32 | Self::F32 | Self::Char | Self::Own | Self::Borrow => Measures::scalar(4),
+            Self::S32 | Self::U32 | Self::F32 | Self::Char => Measures::scalar(4),
+            Self::Own | Self::Borrow | Self::Stream(_) | Self::Future(_) => Measures::scalar(4),
             Self::S64 | Self::U64 | Self::F64 => Measures::scalar(8),
             Self::String | Self::List(_) | Self::Map(_) => Measures { size: 8, align: 4, flat: 2 },
             Self::FixedList(of, length) => {
@@ -163,69 +198,88 @@ impl Shape {
 
     /// Whether resources may be in its values.
     pub fn has_handles(&self) -> bool {
-        match self {
-            Self::Own | Self::Borrow => true,
-            Self::List(of) | Self::FixedList(of, _) | Self::Option(of) => of.has_handles(),
-            Self::Map(of) => of.0.has_handles() || of.1.has_handles(),
-            Self::Record(fields) => fields.iter().any(|(_, shape)| shape.has_handles()),
-            Self::Tuple(parts) => parts.iter().any(Self::has_handles),
-            Self::Variant(cases) => cases.iter().filter_map(|(_, payload)| payload.as_ref()).any(Self::has_handles),
-            Self::Result(ok, err) => [ok, err].into_iter().flatten().any(|shape| shape.has_handles()),
-            _ => false,
-        }
+        self.any(&|shape| matches!(shape, Self::Own | Self::Borrow))
     }
 
-    /// Checks that a value of this type comes next, and tells the resources in it.
-    pub fn scan(&self, from: &mut Reader<'_>, handles: &mut Vec<u32>) -> Result<(), ValueError> {
-        match self {
-            Self::Bool => drop(from.bool()?),
-            Self::S8 | Self::U8 => drop(from.byte()?),
-            Self::S16 => drop(from.integer::<i16>()?),
-            Self::U16 => drop(from.unsigned::<u16>()?),
-            Self::S32 => drop(from.integer::<i32>()?),
-            Self::U32 => drop(from.unsigned::<u32>()?),
-            Self::S64 | Self::U64 => drop(from.varint()?),
-            Self::F32 => drop(from.array::<4>()?),
-            Self::F64 => drop(from.array::<8>()?),
-            Self::Char => drop(from.char()?),
-            Self::String => drop(from.text()?),
-            Self::Own | Self::Borrow => handles.push(from.unsigned()?),
-            Self::List(of) if **of == Self::U8 => drop(from.bytes()?),
-            Self::List(of) => {
+    /// Whether streams or futures may be in its values.
+    pub fn has_streams(&self) -> bool {
+        self.any(&|shape| matches!(shape, Self::Stream(_) | Self::Future(_)))
+    }
+
+    /// Whether `wanted` is true of this type or of one inside it. What streams carry is not inside.
+    fn any(&self, wanted: &impl Fn(&Self) -> bool) -> bool {
+        wanted(self)
+            || match self {
+                Self::List(of) | Self::FixedList(of, _) | Self::Option(of) => of.any(wanted),
+                Self::Map(of) => of.0.any(wanted) || of.1.any(wanted),
+                Self::Record(fields) => fields.iter().any(|(_, shape)| shape.any(wanted)),
+                Self::Tuple(parts) => parts.iter().any(|shape| shape.any(wanted)),
+                Self::Variant(cases) => cases.iter().filter_map(|(_, payload)| payload.as_ref()).any(|p| p.any(wanted)),
+                Self::Result(ok, err) => [ok, err].into_iter().flatten().any(|shape| shape.any(wanted)),
+                _ => false,
+            }
+    }
+}
+
+impl Scan<'_> {
+    /// Checks that a value of `shape` comes next.
+    fn value(&mut self, shape: &Shape) -> Result<(), ValueError> {
+        let from = &mut self.from;
+        match shape {
+            Shape::Bool => drop(from.bool()?),
+            Shape::S8 | Shape::U8 => drop(from.byte()?),
+            Shape::S16 => drop(from.integer::<i16>()?),
+            Shape::U16 => drop(from.unsigned::<u16>()?),
+            Shape::S32 => drop(from.integer::<i32>()?),
+            Shape::U32 => drop(from.unsigned::<u32>()?),
+            Shape::S64 | Shape::U64 => drop(from.varint()?),
+            Shape::F32 => drop(from.array::<4>()?),
+            Shape::F64 => drop(from.array::<8>()?),
+            Shape::Char => drop(from.char()?),
+            Shape::String => drop(from.text()?),
+            Shape::Own | Shape::Borrow => self.found.handles.push(from.unsigned()?),
+            Shape::List(of) if **of == Shape::U8 => drop(from.bytes()?),
+            Shape::List(of) => {
                 for _ in 0..from.length()? {
-                    of.scan(from, handles)?;
+                    self.value(of)?;
                 }
             }
-            Self::FixedList(of, length) => {
+            Shape::FixedList(of, length) => {
                 for _ in 0..*length {
-                    of.scan(from, handles)?;
+                    self.value(of)?;
                 }
             }
-            Self::Map(of) => {
+            Shape::Map(of) => {
                 for _ in 0..from.length()? {
-                    of.0.scan(from, handles)?;
-                    of.1.scan(from, handles)?;
+                    self.value(&of.0)?;
+                    self.value(&of.1)?;
                 }
             }
-            Self::Record(fields) => fields.iter().try_for_each(|(_, shape)| shape.scan(from, handles))?,
-            Self::Tuple(parts) => parts.iter().try_for_each(|shape| shape.scan(from, handles))?,
-            Self::Variant(cases) => {
+            Shape::Record(fields) => fields.iter().try_for_each(|(_, shape)| self.value(shape))?,
+            Shape::Tuple(parts) => parts.iter().try_for_each(|shape| self.value(shape))?,
+            Shape::Variant(cases) => {
                 if let Some(payload) = &cases[from.case(cases.len())? as usize].1 {
-                    payload.scan(from, handles)?;
+                    self.value(payload)?;
                 }
             }
-            Self::Enum(names) => drop(from.case(names.len())?),
-            Self::Option(of) => {
+            Shape::Enum(names) => drop(from.case(names.len())?),
+            Shape::Option(of) => {
                 if from.bool()? {
-                    of.scan(from, handles)?;
+                    self.value(of)?;
                 }
             }
-            Self::Result(ok, err) => {
+            Shape::Result(ok, err) => {
                 if let Some(payload) = if from.case(2)? == 0 { ok } else { err } {
-                    payload.scan(from, handles)?;
+                    self.value(payload)?;
                 }
             }
-            Self::Flags(names) => drop(from.take(names.len().div_ceil(8))?),
+            Shape::Flags(names) => drop(from.take(names.len().div_ceil(8))?),
+            Shape::Stream(_) | Shape::Future(_) => {
+                let at = self.whole - from.rest().len();
+                if let Content::Elsewhere(ticket) = from.content()? {
+                    self.found.tickets.push((at, ticket));
+                }
+            }
         }
         Ok(())
     }

@@ -34,6 +34,11 @@ impl<'t> Parser<'t> {
         all
     }
 
+    /// The type in angles, where there is one.
+    fn typed(&mut self) -> Option<Box<Shape>> {
+        self.0.trim_start().starts_with('<').then(|| Box::new(self.list("<", ">", Self::shape).remove(0)))
+    }
+
     fn shape(&mut self) -> Shape {
         match self.word() {
             "bool" => Shape::Bool,
@@ -63,6 +68,8 @@ impl<'t> Parser<'t> {
                 Shape::Map(Box::new((of.next().unwrap(), of.next().unwrap())))
             }
             "tuple" => Shape::Tuple(self.list("<", ">", Self::shape).into()),
+            "stream" => Shape::Stream(self.typed()),
+            "future" => Shape::Future(self.typed()),
             "option" => Shape::Option(Box::new(self.list("<", ">", Self::shape).remove(0))),
             "result" => {
                 let mut of =

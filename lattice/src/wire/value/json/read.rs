@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::super::{
     Shape, ValueError,
-    binary::{put_bytes, put_char, put_signed, put_varint},
+    binary::{put_bytes, put_char, put_content, put_signed, put_varint},
+    elements::is_bytes,
 };
 
 /// The error for a value that is not what its type asks for.
@@ -93,8 +94,39 @@ pub(super) fn value(shape: &Shape, from: &Value, out: &mut Vec<u8>) -> Result<()
             content(name, shape.as_deref(), payload, from, out)?;
         }
         Shape::Flags(names) => flags(names, from, out)?,
+        Shape::Stream(of) => put_content(out, &stream(of.as_deref(), from)?),
+        Shape::Future(of) => {
+            let mut content = Vec::new();
+            match of {
+                Some(of) => value(of, from, &mut content)?,
+                None if from.is_null() => {}
+                None => return Err(wrong("", "null", from)),
+            }
+            put_content(out, &content);
+        }
     }
     Ok(())
+}
+
+/// What a stream of these elements carries.
+fn stream(of: Option<&Shape>, from: &Value) -> Result<Vec<u8>, ValueError> {
+    if is_bytes(of)
+        && let Value::String(text) = from
+    {
+        return BASE64.decode(text).map_err(|_| wrong("", "base64", from));
+    }
+    let (mut content, mut element) = (Vec::new(), Vec::new());
+    for (index, from) in array(from)?.iter().enumerate() {
+        element.clear();
+        let read = match of {
+            Some(of) => value(of, from, &mut element),
+            None if from.is_null() => Ok(()),
+            None => Err(wrong("", "null", from)),
+        };
+        read.map_err(|error| error.inside(&index.to_string()))?;
+        if is_bytes(of) { content.extend_from_slice(&element) } else { put_bytes(&mut content, &element) }
+    }
+    Ok(content)
 }
 
 fn elements(of: &Shape, values: &[Value], out: &mut Vec<u8>) -> Result<(), ValueError> {

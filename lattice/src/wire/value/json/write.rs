@@ -3,7 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 
-use super::super::{Shape, ValueError, binary::Reader};
+use super::super::{
+    Shape, ValueError,
+    binary::{Content, Reader},
+    elements::is_bytes,
+};
 
 pub(super) fn value(shape: &Shape, from: &mut Reader<'_>) -> Result<Value, ValueError> {
     Ok(match shape {
@@ -54,7 +58,35 @@ pub(super) fn value(shape: &Shape, from: &mut Reader<'_>) -> Result<Value, Value
             let set = |n: usize| bits[n / 8] >> (n % 8) & 1 == 1;
             names.iter().enumerate().filter(|(n, _)| set(*n)).map(|(_, name)| Value::from(&**name)).collect()
         }
+        Shape::Stream(of) => stream(of.as_deref(), content(from)?)?,
+        Shape::Future(of) => {
+            let mut from = Reader::new(content(from)?);
+            let resolved = of.as_ref().map_or(Ok(Value::Null), |of| value(of, &mut from))?;
+            from.finish()?;
+            resolved
+        }
     })
+}
+
+/// What a stream carries, when all of it is here.
+fn content<'b>(from: &mut Reader<'b>) -> Result<&'b [u8], ValueError> {
+    match from.content()? {
+        Content::Here(content) => Ok(content),
+        Content::Elsewhere(_) => Err(ValueError::Elsewhere),
+    }
+}
+
+fn stream(of: Option<&Shape>, content: &[u8]) -> Result<Value, ValueError> {
+    if is_bytes(of) {
+        return Ok(BASE64.encode(content).into());
+    }
+    let (mut from, mut values) = (Reader::new(content), Vec::new());
+    while !from.rest().is_empty() {
+        let mut element = Reader::new(from.bytes()?);
+        values.push(of.map_or(Ok(Value::Null), |of| value(of, &mut element))?);
+        element.finish()?;
+    }
+    Ok(Value::Array(values))
 }
 
 fn elements(of: &Shape, length: usize, from: &mut Reader<'_>) -> Result<Value, ValueError> {
