@@ -110,7 +110,7 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
     let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
-    let functions = LoadedFunctions::new(component.clone(), &compiled);
+    let functions = LoadedFunctions::new(component.clone(), &compiled, here.bus.exchange());
     let mut serves: Vec<Interface> = functions.interfaces().cloned().collect();
     serves.extend(http.is_some().then(http::interface));
     serves.sort();

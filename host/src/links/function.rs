@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, CallHandler, within},
+    bus::{Bus, CallHandler, Exchange, within},
     model::app::{LinkSpec, Transport},
     wire::{CallError, InstanceId, UnitId},
 };
@@ -41,6 +41,11 @@ impl FunctionLink {
     /// The unit that it leads to.
     pub fn to(&self) -> &UnitId {
         &self.road.to
+    }
+
+    /// Where the streams of its calls are offered and taken.
+    pub(crate) fn exchange(&self) -> Exchange {
+        self.road.bus.exchange()
     }
 
     /// How long one call may take.

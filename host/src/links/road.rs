@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use lattice::{
-    bus::Bus,
+    bus::{Bus, within},
     wire::{
         CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId,
         value::{FunctionShape, json},
@@ -117,17 +117,19 @@ impl Road {
             instance: instance.clone(),
             interface: call.interface.clone(),
         };
-        let mut head = call.head(&self.caller);
-        let mut payload = call.payload.clone();
-        let json = if in_flight.json_only() {
+        let (payload, json) = if in_flight.json_only() {
             let unknown = || CallError::NotServed(format!("{}: {} speaks JSON alone", call.interface, self.to));
             let shape = call.shape.ok_or_else(unknown)?;
-            head.content_type = ContentType::Json;
-            payload = json::arguments_to_json(shape, &payload)?.into();
-            Some(shape)
+            let left = call.left();
+            let payload = within(left, self.json(shape, &call.payload)).await;
+            (payload.unwrap_or(Err(CallError::Deadline(left)))?, Some(shape))
         } else {
-            None
+            (call.payload.clone(), None)
         };
+        let mut head = call.head(&self.caller);
+        if json.is_some() {
+            head.content_type = ContentType::Json;
+        }
         // Either arm may be dropped: giving up a call is what the other side is told of.
         let reply = tokio::select! {
             biased;
@@ -138,6 +140,16 @@ impl Road {
             Some(shape) => Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into()),
             None => Ok(reply),
         }
+    }
+
+    /// Arguments in JSON, where streams are all that they carry.
+    async fn json(&self, shape: &FunctionShape, payload: &Bytes) -> Result<Bytes, CallError> {
+        let tickets = shape.scan_arguments(payload)?.tickets;
+        if tickets.is_empty() {
+            return Ok(json::arguments_to_json(shape, payload)?.into());
+        }
+        let gathered = self.bus.exchange().taker().await?.gather(payload, &tickets).await?;
+        Ok(json::arguments_to_json(shape, &gathered)?.into())
     }
 
     /// Returns when nobody listens any more where a call was sent: its process has ended, and will not answer.

@@ -26,7 +26,7 @@ use super::{
     engine::{self, EngineError, EngineKind},
     faults::FaultLog,
     grants::Grants,
-    guest::Guest,
+    guest::{Guest, GuestStore},
     imports, keyvalue,
     lens::Held,
     link_names,
@@ -188,7 +188,7 @@ enum HttpPre {
 
 impl Blueprint {
     /// A store for one instance. It fails only when a folder that was granted cannot be opened.
-    pub(super) fn store(&self) -> Result<Store<Guest>, CallError> {
+    pub(super) fn store(&self) -> Result<GuestStore, CallError> {
         let wasi = self.grants.builder(&self.unit, &self.env);
         let mut wasi = wasi.map_err(|error| CallError::Denied(error.to_string()))?;
         Ok(Guest::store(self.pre.engine(), wasi.build(), self.grants.http, self.memory, self.links.clone()))
@@ -221,7 +221,7 @@ impl Drop for Permit {
 
 /// A live instance that exports `wasi:http/incoming-handler`.
 pub(super) struct HttpInstance {
-    pub(super) store: Store<Guest>,
+    pub(super) store: GuestStore,
     pub(super) proxy: Proxy,
     calls_left: u32,
 }

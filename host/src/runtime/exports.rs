@@ -10,7 +10,7 @@ use wasmtime::{
 
 use super::{
     guest::Guest,
-    lens::{ExportRoad, Held, Lifted, function_shape},
+    lens::{ExportRoad, Intake, Lifted, function_shape},
 };
 
 /// Packages whose exports the host calls in ways of its own.
@@ -46,15 +46,16 @@ impl Exports {
                 continue;
             }
             let Some(parent) = component.get_export_index(None, name) else { continue };
-            let function =
-                |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
-                    let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
-                    let index = component.get_export_index(Some(&parent), function)?;
-                    let exported = function_shape(&ty)
-                        .map_err(|error| error.to_string())
-                        .map(|shape| ExportedFunction { index, road: ExportRoad::of(&shape, concurrent), shape });
-                    Some((function.to_owned(), exported))
-                };
+            let function = |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
+                let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
+                let index = component.get_export_index(Some(&parent), function)?;
+                let exported = function_shape(&ty).map_err(|error| error.to_string()).and_then(|shape| {
+                    let road = ExportRoad::of(&shape, concurrent);
+                    let road = road.ok_or("streams beside more than 16 core values cannot cross the lattice")?;
+                    Ok(ExportedFunction { index, road, shape })
+                });
+                Some((function.to_owned(), exported))
+            };
             let functions = instance.exports(engine).filter_map(function).collect();
             interfaces.insert(interface.unversioned().to_owned(), ExportedInterface { name: interface, functions });
         }
@@ -90,11 +91,11 @@ impl ExportedFunction {
         store: &mut Store<Guest>,
         instance: &Instance,
         bytes: &[u8],
-        held: &Held,
+        intake: Intake<'_>,
     ) -> wasmtime::Result<Lifted> {
         let Some(func) = instance.get_func(&mut *store, self.index) else {
             wasmtime::bail!("an export that the component's type declares is not there");
         };
-        self.road.call(&self.shape, store, func, bytes, held).await
+        self.road.call(&self.shape, store, func, bytes, intake).await
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::CallHandler,
+    bus::{CallHandler, Exchange, HandedOut, Taker, within},
     wire::{
         CallError, CallHead, ContentType, Interface, SESSION_INTERFACE,
         value::{ValueError, json},
@@ -16,23 +16,25 @@ use lattice::{
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ResourceAny};
 
 use super::{
     component::{LoadedComponent, Permit},
     exports::{ExportedFunction, Exports},
     guest::Guest,
-    lens::{Held, HeldResource, Lifted, UnknownResource},
+    lens::{Held, HeldResource, Intake, Lifted, UnknownResource},
     session::{Live, MAX_RESOURCES, Session, Sessions},
+    streams::{self, Sources},
 };
 
 /// The functions of a component, ready for calls.
 pub struct LoadedFunctions(Arc<Functions>);
 
 impl LoadedFunctions {
-    pub fn new(loaded: Arc<LoadedComponent>, component: &Component) -> Self {
+    /// `exchange`: where the streams of its calls are offered and taken.
+    pub fn new(loaded: Arc<LoadedComponent>, component: &Component, exchange: Exchange) -> Self {
         let exports = Exports::of(component, loaded.concurrent);
-        Self(Arc::new(Functions { component: loaded, exports, sessions: Arc::default() }))
+        Self(Arc::new(Functions { component: loaded, exports, sessions: Arc::default(), exchange }))
     }
 
     /// What can be called.
@@ -59,6 +61,22 @@ struct Functions {
     component: Arc<LoadedComponent>,
     exports: Exports,
     sessions: Arc<Sessions>,
+    exchange: Exchange,
+}
+
+/// What a call has returned, and its streams.
+struct Answer {
+    bytes: Vec<u8>,
+    sources: Sources,
+}
+
+/// What a function is called with.
+struct Arguments<'a> {
+    bytes: &'a [u8],
+    /// Where its streams are taken from, when it may have some.
+    streams: Option<Taker>,
+    deadline: Duration,
+    permit: Permit,
 }
 
 impl Functions {
@@ -72,23 +90,37 @@ impl Functions {
             ContentType::Json => json::arguments_from_json(&function.shape, &payload)?.into(),
         };
         let deadline = head.deadline.min(self.component.timeout());
-        let permit = self.component.permit()?;
+        let streams = match function.shape.has_streams() {
+            true => Some(self.exchange.taker().await?),
+            false => None,
+        };
+        let arguments =
+            Arguments { bytes: &bytes, streams: streams.clone(), deadline, permit: self.component.permit()? };
         let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
         let outcome = match session {
-            Some((id, session)) => self.call_session(id, &session, function, &bytes, deadline, permit).await,
-            None if function.shape.takes_handles() && !function.shape.scan_arguments(&bytes)?.is_empty() => {
+            Some((id, session)) => self.call_session(id, &session, function, arguments).await,
+            None if function.shape.takes_handles() && !function.shape.scan_arguments(&bytes)?.handles.is_empty() => {
                 Err(self.gone())
             }
-            None => self.call_fresh(function, &bytes, deadline, head.session, permit).await,
+            None => self.call_fresh(function, arguments, head.session).await,
         };
-        let result = outcome.inspect_err(|error| {
+        let Answer { mut bytes, sources } = outcome.inspect_err(|error| {
             if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
                 self.component.record(error);
             }
         })?;
-        match head.content_type {
-            ContentType::Postcard => Ok(result.into()),
-            ContentType::Json => Ok(json::result_to_json(function.shape.result.as_ref(), &result)?.into()),
+        let offers = streams::hand_out(&self.exchange, &mut bytes, sources).await?;
+        offers.into_iter().for_each(HandedOut::leave);
+        match (head.content_type, streams) {
+            (ContentType::Postcard, _) => Ok(bytes.into()),
+            // In JSON a stream is all that it carries.
+            (ContentType::Json, Some(streams)) => {
+                let tickets = function.shape.scan_result(&bytes)?.tickets;
+                let gathered = within(deadline, streams.gather(&bytes, &tickets)).await;
+                let gathered = gathered.unwrap_or(Err(CallError::Deadline(deadline)))?;
+                Ok(json::result_to_json(function.shape.result.as_ref(), &gathered)?.into())
+            }
+            (ContentType::Json, None) => Ok(json::result_to_json(function.shape.result.as_ref(), &bytes)?.into()),
         }
     }
 
@@ -96,37 +128,44 @@ impl Functions {
     async fn call_fresh(
         &self,
         function: &ExportedFunction,
-        bytes: &[u8],
-        deadline: Duration,
+        arguments: Arguments<'_>,
         session: Option<Uuid>,
-        _permit: Permit,
-    ) -> Result<Vec<u8>, CallError> {
+    ) -> Result<Answer, CallError> {
+        let Arguments { bytes, streams, deadline, permit } = arguments;
         let mut live = self.component.live(deadline).await?;
-        let lifted = function.call(&mut live.store, &live.instance, bytes, &live.held).await;
-        let lifted = lifted.map_err(|error| self.explain(&live, &error))?;
-        if lifted.given.is_empty() {
-            return Ok(lifted.bytes);
+        let (answer, given) = self.run(&mut live, function, bytes, streams.as_ref()).await?;
+        let goes_on = streams.is_some() || live.goes_on();
+        let component = self.component.clone();
+        if !given {
+            if goes_on {
+                tokio::spawn(async move {
+                    live.go_on(&component, std::future::pending()).await;
+                    drop(permit);
+                });
+            }
+            return Ok(answer);
         }
         let Some(session) = session else {
             return Err(CallError::BadMessage("the answer has resources, and the caller has no session".into()));
         };
-        let bytes = keep(&mut live.held, lifted)?;
-        self.sessions.begin(session, live)?;
-        Ok(bytes)
+        let session = self.sessions.begin(session, live)?;
+        if goes_on {
+            tokio::spawn(async move { session.attend(&component).await });
+        }
+        Ok(answer)
     }
 
     /// A call in the instance that holds the caller's resources.
     async fn call_session(
         &self,
         id: Uuid,
-        session: &Session,
+        session: &Arc<Session>,
         function: &ExportedFunction,
-        bytes: &[u8],
-        deadline: Duration,
-        _permit: Permit,
-    ) -> Result<Vec<u8>, CallError> {
+        arguments: Arguments<'_>,
+    ) -> Result<Answer, CallError> {
+        let Arguments { bytes, streams, deadline, permit: _permit } = arguments;
         // Before the instance is touched: a message that is wrong must not cost the caller what it holds.
-        let numbers = function.shape.scan_arguments(bytes)?;
+        let numbers = function.shape.scan_arguments(bytes)?.handles;
         let mut place = session.lock().await;
         let Some(mut live) = place.take() else { return Err(self.gone()) };
         if let Some(unknown) = numbers.iter().find(|number| !live.held.0.contains_key(number)) {
@@ -136,17 +175,36 @@ impl Functions {
         }
         Guest::begin(&mut live.store, deadline);
         // While it runs it is not in its place: a call that is given up leaves an instance in the middle of something.
-        let lifted = function.call(&mut live.store, &live.instance, bytes, &live.held).await;
-        let lifted = lifted.map_err(|error| self.explain(&live, &error))?;
-        live.held.0.retain(|_, held| !held.spent.load(Ordering::Relaxed));
-        let bytes = keep(&mut live.held, lifted)?;
-        let done = live.held.0.is_empty();
+        let (answer, _) = self.run(&mut live, function, bytes, streams.as_ref()).await?;
+        let (done, goes_on) = (live.held.0.is_empty(), streams.is_some() || live.goes_on());
         *place = Some(live);
         drop(place);
         if done {
             self.sessions.end(&id);
         }
-        Ok(bytes)
+        if goes_on {
+            let (session, component) = (session.clone(), self.component.clone());
+            tokio::spawn(async move { session.attend(&component).await });
+        }
+        Ok(answer)
+    }
+
+    /// Calls `function` in an instance, which keeps what it gives away; whether it gave any resource.
+    async fn run(
+        &self,
+        live: &mut Live,
+        function: &ExportedFunction,
+        bytes: &[u8],
+        streams: Option<&Taker>,
+    ) -> Result<(Answer, bool), CallError> {
+        let Live { store, instance, held } = live;
+        let lifted = function.call(store, instance, bytes, Intake { held, streams }).await;
+        let Lifted { bytes, given, flows, .. } = lifted.map_err(|error| self.explain(live, &error))?;
+        let sources = streams::pipe(&mut live.store, flows).map_err(|error| self.explain(live, &error))?;
+        live.held.0.retain(|_, held| !held.spent.load(Ordering::Relaxed));
+        let gave = !given.is_empty();
+        keep(&mut live.held, given)?;
+        Ok((Answer { bytes, sources }, gave))
     }
 
     /// What holders of resources say: that they are there, or that they are done.
@@ -202,12 +260,12 @@ impl Functions {
 }
 
 /// Takes what the instance gave away into its keeping.
-fn keep(held: &mut Held, lifted: Lifted) -> Result<Vec<u8>, CallError> {
-    for (number, resource) in lifted.given {
+fn keep(held: &mut Held, given: Vec<(u32, ResourceAny)>) -> Result<(), CallError> {
+    for (number, resource) in given {
         held.0.insert(number, HeldResource { resource, spent: false.into() });
     }
     if held.0.len() > MAX_RESOURCES {
         return Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources")));
     }
-    Ok(lifted.bytes)
+    Ok(())
 }

@@ -1,18 +1,58 @@
 //! What stands behind one instance of a component: its contexts, its limits and its links.
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use lattice::wire::CallError;
 use wasmtime::{
-    AsContextMut, Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline, component::ResourceTable,
+    AsContext, AsContextMut, Engine, ResourceLimiter, Store, StoreContext, StoreContextMut, UpdateDeadline,
+    component::ResourceTable,
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{imports::HeldSessions, link_names::LinkNames};
+use super::{imports::HeldSessions, lens::Flows, link_names::LinkNames};
 use crate::links::ComponentLinks;
+
+/// The store of one instance. What its streams did not carry when it is dropped, they break off.
+pub(crate) struct GuestStore(Store<Guest>);
+
+impl Drop for GuestStore {
+    fn drop(&mut self) {
+        self.0.data().flows.end(|| CallError::Transport("the instance that wrote the stream has ended".into()));
+    }
+}
+
+impl Deref for GuestStore {
+    type Target = Store<Guest>;
+
+    fn deref(&self) -> &Store<Guest> {
+        &self.0
+    }
+}
+
+impl DerefMut for GuestStore {
+    fn deref_mut(&mut self) -> &mut Store<Guest> {
+        &mut self.0
+    }
+}
+
+impl AsContext for GuestStore {
+    type Data = Guest;
+
+    fn as_context(&self) -> StoreContext<'_, Guest> {
+        self.0.as_context()
+    }
+}
+
+impl AsContextMut for GuestStore {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, Guest> {
+        self.0.as_context_mut()
+    }
+}
 
 /// The data of a store.
 pub(crate) struct Guest {
@@ -26,6 +66,8 @@ pub(crate) struct Guest {
     pub(super) link_names: LinkNames,
     /// Resources that it holds of other units.
     pub(super) sessions: HeldSessions,
+    /// Streams that it writes for others.
+    pub(super) flows: Flows,
     /// How long the call that is under way may take, and until when.
     pub(super) allowed: Duration,
     deadline: Instant,
@@ -40,7 +82,7 @@ impl Guest {
         outgoing: bool,
         memory: usize,
         links: Arc<ComponentLinks>,
-    ) -> Store<Guest> {
+    ) -> GuestStore {
         let guest = Guest {
             wasi,
             http: WasiHttpCtx::new(),
@@ -50,6 +92,7 @@ impl Guest {
             links,
             link_names: LinkNames::default(),
             sessions: HeldSessions::default(),
+            flows: Flows::default(),
             allowed: Duration::ZERO,
             deadline: Instant::now(),
         };
@@ -65,7 +108,7 @@ impl Guest {
                 Ok(UpdateDeadline::Interrupt)
             }
         });
-        store
+        GuestStore(store)
     }
 
     /// When the call that is under way must have ended: what it calls itself has no longer.

@@ -7,22 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use lattice::wire::{
-    CallError, ContentType, Interface, SESSION_INTERFACE, SESSION_LEASE, UnitId, encode,
-    value::{
-        FunctionShape, Shape,
-        binary::{put_bytes, put_varint},
-    },
+use lattice::{
+    bus::{HandedOut, Taker},
+    wire::{CallError, ContentType, Interface, SESSION_INTERFACE, SESSION_LEASE, UnitId, encode, value::FunctionShape},
 };
 use uuid::Uuid;
 use wasmtime::{
-    StoreContextMut, bail,
+    AsContextMut as _, StoreContextMut, bail,
     component::{Accessor, Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
 };
 
 use super::{
     guest::Guest,
-    lens::{self, LatticeResource, Lifted, function_shape},
+    lens::{self, ErrorRoom, LatticeResource, Lifted, Returned, function_shape},
+    streams::{self, Sources},
 };
 use crate::links::{ComponentLinks, FunctionLink, Named, Outgoing, Place};
 
@@ -93,6 +91,7 @@ struct ImportedFunction {
     shape: FunctionShape,
     takes_resources: bool,
     returns_resources: bool,
+    has_streams: bool,
 }
 
 impl ImportedFunction {
@@ -103,21 +102,26 @@ impl ImportedFunction {
             function: function.to_owned(),
             takes_resources: shape.takes_handles(),
             returns_resources: shape.returns_handles(),
+            has_streams: shape.has_streams(),
             shape,
         }
     }
 
     /// A call of a guest that waits for it.
-    async fn call(&self, mut store: StoreContextMut<'_, Guest>, args: Lifted) -> wasmtime::Result<Vec<u8>> {
+    async fn call(&self, mut store: StoreContextMut<'_, Guest>, mut args: Lifted) -> wasmtime::Result<Returned> {
+        let sources = streams::pipe(&mut store, std::mem::take(&mut args.flows))?;
         let prepared = self.prepare(store.data_mut(), args)?;
-        let outcome = self.send(&prepared).await;
+        let outcome = self.send(&prepared, sources).await;
         self.finish(store.data_mut(), prepared, outcome)
     }
 
     /// A call of a guest that may do something else meanwhile.
-    async fn call_concurrent(&self, guest: &Accessor<Guest>, args: Lifted) -> wasmtime::Result<Vec<u8>> {
-        let prepared = guest.with(|mut access| self.prepare(access.data_mut(), args))?;
-        let outcome = self.send(&prepared).await;
+    async fn call_concurrent(&self, guest: &Accessor<Guest>, mut args: Lifted) -> wasmtime::Result<Returned> {
+        let (sources, prepared) = guest.with(|mut access| {
+            let sources = streams::pipe(access.as_context_mut(), std::mem::take(&mut args.flows))?;
+            Ok::<_, wasmtime::Error>((sources, self.prepare(access.data_mut(), args)?))
+        })?;
+        let outcome = self.send(&prepared, sources).await;
         guest.with(|mut access| self.finish(access.data_mut(), prepared, outcome))
     }
 
@@ -143,18 +147,35 @@ impl ImportedFunction {
         Ok(Prepared { link, payload: args.bytes.into(), until, session, pinned })
     }
 
-    async fn send(&self, prepared: &Prepared) -> Result<(Bytes, Place), CallError> {
+    async fn send(&self, prepared: &Prepared, sources: Sources) -> Result<Reply, CallError> {
         let Prepared { link, payload, until, session, pinned } = prepared;
+        let exchange = self.has_streams.then(|| link.exchange());
+        // Dropped when the call has failed: then nobody will take what was offered.
+        let mut offers = Vec::new();
+        let payload = match &exchange {
+            Some(exchange) if !sources.is_empty() => {
+                let mut bytes = payload.to_vec();
+                offers = streams::hand_out(exchange, &mut bytes, sources).await?;
+                bytes.into()
+            }
+            _ => payload.clone(),
+        };
         let call = Outgoing {
             interface: &self.interface,
             function: &self.function,
-            payload: payload.clone(),
+            payload,
             shape: Some(&self.shape),
             until: *until,
             session: *session,
             idempotent: link.is_idempotent(&self.function),
         };
-        link.call(call, pinned.as_ref()).await
+        let (bytes, place) = link.call(call, pinned.as_ref()).await?;
+        offers.into_iter().for_each(HandedOut::leave);
+        let streams = match exchange {
+            Some(exchange) => Some(exchange.taker().await?),
+            None => None,
+        };
+        Ok(Reply { bytes, place, streams })
     }
 
     /// The result for the guest: that of the callee, or the error where the function has room for it.
@@ -162,30 +183,27 @@ impl ImportedFunction {
         &self,
         guest: &mut Guest,
         prepared: Prepared,
-        outcome: Result<(Bytes, Place), CallError>,
-    ) -> wasmtime::Result<Vec<u8>> {
+        outcome: Result<Reply, CallError>,
+    ) -> wasmtime::Result<Returned> {
         let Prepared { link, session, .. } = prepared;
-        let result = self.shape.result.as_ref();
-        let received = outcome.and_then(|(reply, place)| {
+        let received = outcome.and_then(|Reply { bytes, place, streams }| {
             if let Some(session) = session.filter(|_| self.returns_resources) {
-                guest.sessions.received(&link, session, place, self.shape.scan_result(&reply)?);
+                let numbers = self.shape.scan_result(&bytes)?.handles;
+                guest.sessions.received(&link, session, place, numbers);
             }
-            Ok(reply)
+            Ok(Returned { bytes: bytes.into(), streams })
         });
         guest.sessions.settle(link.to());
-        match received {
-            Ok(reply) => Ok(reply.into()),
-            Err(error) => match result.and_then(|result| as_value(result, &error)) {
-                Some(bytes) => Ok(bytes),
-                None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
-            },
-        }
+        received.or_else(|error| match self.shape.result.as_ref().and_then(ErrorRoom::of) {
+            Some(room) => Ok(Returned { bytes: room.fill(&error), streams: None }),
+            None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
+        })
     }
 
     /// Where the call goes: to whoever holds the resources that it is about, else by the link that the guest chose.
     fn link(&self, guest: &Guest, args: &[u8]) -> Result<&Arc<FunctionLink>, String> {
         if self.takes_resources {
-            let numbers = self.shape.scan_arguments(args).map_err(|error| error.to_string())?;
+            let numbers = self.shape.scan_arguments(args).map_err(|error| error.to_string())?.handles;
             let holds = |link: &&Arc<FunctionLink>| guest.sessions.holds(link.to(), &numbers);
             if let Some(link) = self.links.iter().find(holds) {
                 return Ok(link);
@@ -209,28 +227,12 @@ struct Prepared {
     pinned: Option<Place>,
 }
 
-/// The error as a value, where the function's own error can carry it: a text, or a case for what has no other.
-fn as_value(result: &Shape, error: &CallError) -> Option<Vec<u8>> {
-    let Shape::Result(_, Some(shape)) = result else { return None };
-    let mut bytes = vec![1];
-    match &**shape {
-        Shape::String => {}
-        Shape::Variant(cases) => {
-            let carries = |(name, payload): &(Box<str>, Option<Shape>)| match payload {
-                Some(Shape::String) => &**name == "other",
-                Some(Shape::Option(of)) => &**name == "internal-error" && **of == Shape::String,
-                _ => false,
-            };
-            let case = cases.iter().position(carries)?;
-            put_varint(&mut bytes, case as u64);
-            if matches!(cases[case].1, Some(Shape::Option(_))) {
-                bytes.push(1);
-            }
-        }
-        _ => return None,
-    }
-    put_bytes(&mut bytes, error.to_string().as_bytes());
-    Some(bytes)
+/// What the callee answered.
+struct Reply {
+    bytes: Bytes,
+    place: Place,
+    /// Where its streams are taken from, when it may have some.
+    streams: Option<Taker>,
 }
 
 /// The resources that a guest holds of other units: one session a unit.

@@ -22,6 +22,7 @@ mod log;
 pub(crate) mod needs;
 mod service;
 mod session;
+mod streams;
 
 pub use cache::ArtifactCache;
 pub use component::{LoadedComponent, Runtime};

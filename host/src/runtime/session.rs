@@ -2,26 +2,119 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use lattice::wire::{CallError, SESSION_LEASE};
+use tokio::sync::Notify;
 use uuid::Uuid;
-use wasmtime::{Store, component::Instance};
+use wasmtime::component::Instance;
 
-use super::{guest::Guest, lens::Held};
+use super::{component::LoadedComponent, guest::GuestStore, lens::Held};
 
 /// An instance, its store, and what it gave away.
 pub(super) struct Live {
-    pub(super) store: Store<Guest>,
+    pub(super) store: GuestStore,
     pub(super) instance: Instance,
     pub(super) held: Held,
 }
 
-/// One caller's instance. `None` when it has failed. Held over a call: an instance does one thing at a time, and who
-/// calls it waits within their deadline.
-pub(super) type Session = tokio::sync::Mutex<Option<Live>>;
+/// One caller's instance.
+pub(super) struct Session {
+    /// `None` when it has failed. Held over a call: an instance does one thing at a time, and who calls it waits within
+    /// their deadline.
+    place: tokio::sync::Mutex<Option<Live>>,
+    /// Wakes whoever works on the instance's streams between calls: somebody wants to call it.
+    wanted: Notify,
+    /// Somebody does.
+    attended: AtomicBool,
+}
+
+impl Session {
+    pub(super) fn new(live: Live) -> Self {
+        Self { place: tokio::sync::Mutex::new(Some(live)), wanted: Notify::new(), attended: AtomicBool::new(false) }
+    }
+
+    /// The instance, for a call.
+    pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Option<Live>> {
+        self.wanted.notify_one();
+        self.place.lock().await
+    }
+
+    /// Works on what goes on in the instance between its calls. One task does, for as long as there is something.
+    pub(super) async fn attend(&self, component: &LoadedComponent) {
+        if self.attended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        loop {
+            let mut place = self.place.lock().await;
+            let turn = match place.as_mut() {
+                Some(live) => live.go_on(component, self.wanted.notified()).await,
+                None => Turn::Ended,
+            };
+            if turn == Turn::Wanted {
+                continue;
+            }
+            if turn == Turn::Failed {
+                *place = None;
+            }
+            // Before the place is free: whoever calls next finds out whether to attend.
+            self.attended.store(false, Ordering::Release);
+            return;
+        }
+    }
+}
+
+/// Why an instance does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has nothing to do.
+    Ended,
+    /// Somebody wants to call it.
+    Wanted,
+    /// It trapped, or its time is over.
+    Failed,
+}
+
+impl Live {
+    /// Whether its streams may be open, or its tasks under way, when its call was answered.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.store.data().flows.open().is_empty()
+    }
+
+    /// Works on what a call began and that goes on when it was answered, until all streams are closed and all tasks have
+    /// ended, the call's time is over, or `wanted` is ready.
+    pub(super) async fn go_on(&mut self, component: &LoadedComponent, wanted: impl Future<Output = ()>) -> Turn {
+        let guest = self.store.data();
+        let (open, until, allowed) = (guest.flows.open(), guest.until(), guest.allowed);
+        let work = self.store.run_concurrent(async |accessor| {
+            let ended = async {
+                open.wait().await;
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            };
+            // Inside, because an event loop may only be left when it is at rest. All arms only wait.
+            tokio::select! {
+                biased;
+                () = ended => Ok(Turn::Ended),
+                () = wanted => Ok(Turn::Wanted),
+                () = tokio::time::sleep_until(until.into()) => Err(CallError::Deadline(allowed)),
+            }
+        });
+        let error = match work.await {
+            Ok(Ok(turn)) => return turn,
+            Ok(Err(late)) => late,
+            Err(trap) => component.explain(&self.store, &trap),
+        };
+        component.record(&error);
+        self.store.data().flows.end(|| error);
+        Turn::Failed
+    }
+}
 
 /// Sessions of one component at the most.
 const MAX_SESSIONS: usize = 1000;
@@ -52,15 +145,15 @@ impl Sessions {
     }
 
     /// Keeps `live` for the caller who named `id`, for as long as they are heard.
-    pub(super) fn begin(self: &Arc<Self>, id: Uuid, live: Live) -> Result<(), CallError> {
-        let session = Arc::new(Session::new(Some(live)));
+    pub(super) fn begin(self: &Arc<Self>, id: Uuid, live: Live) -> Result<Arc<Session>, CallError> {
+        let session = Arc::new(Session::new(live));
         let mut all = self.all();
         if all.len() >= MAX_SESSIONS {
             return Err(CallError::Overloaded(format!("a component with {MAX_SESSIONS} sessions")));
         }
         tokio::spawn(watch(Arc::downgrade(self), id, Arc::downgrade(&session)));
-        all.insert(id, (session, Instant::now()));
-        Ok(())
+        all.insert(id, (session.clone(), Instant::now()));
+        Ok(session)
     }
 
     /// How long the caller of this session was silent; `None` when it has ended.

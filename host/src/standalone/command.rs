@@ -3,7 +3,7 @@
 use std::{future::poll_fn, io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use wasmtime::{
-    Store, Trap,
+    Trap,
     component::{Component, InstancePre},
 };
 use wasmtime_wasi::{I32Exit, p2, p3};
@@ -11,7 +11,11 @@ use wasmtime_wasi::{I32Exit, p2, p3};
 use super::{Binary, StandaloneError, UNLIMITED, compile, module, options::RunOptions, read, unit};
 use crate::{
     links::ComponentLinks,
-    runtime::{component, engine, guest::Guest, needs::engine_for},
+    runtime::{
+        component, engine,
+        guest::{Guest, GuestStore},
+        needs::engine_for,
+    },
 };
 
 /// What a shell shows for a program that aborts.
@@ -107,7 +111,7 @@ impl Program {
         three.or_else(|| p2::bindings::CommandPre::new(pre).ok().map(Self::Two))
     }
 
-    async fn run(self, mut store: Store<Guest>) -> Ended {
+    async fn run(self, mut store: GuestStore) -> Ended {
         match self {
             Self::Two(pre) => {
                 let command = pre.instantiate_async(&mut store).await?;

@@ -15,7 +15,7 @@ use wasmtime::{
 };
 
 use super::{
-    Held, Lifted,
+    Held, Intake, Lifted, Returned,
     lift::{At, lift},
     lower::{To, lower},
 };
@@ -26,11 +26,18 @@ pub(super) struct Out<const N: usize>(pub(super) Lifted);
 /// The parameters of an export, in at most as many core values as parameters are passed in.
 pub(super) struct In<'b> {
     pub(super) bytes: &'b [u8],
-    pub(super) held: &'b Held,
+    pub(super) intake: Intake<'b>,
 }
 
 /// [`In`] for the results of an import, which wasmtime keeps until the import has ended.
-pub(super) struct Back<const N: usize>(pub(super) Vec<u8>);
+pub(super) struct Back<const N: usize>(pub(super) Returned);
+
+impl<const N: usize> Back<N> {
+    fn lower<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, to: To<'_>) -> Result<()> {
+        let Returned { bytes, streams } = &self.0;
+        lower(cx, ty, bytes, Intake { held: &Held::default(), streams: streams.as_ref() }, to)
+    }
+}
 
 /// Nothing that wasmtime allocates or checks goes by these numbers: what is read or written tells its place alone.
 const ABI: CanonicalAbiInfo = CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };
@@ -84,11 +91,11 @@ unsafe impl Lower for In<'_> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<[ValRaw; 16]>,
     ) -> Result<()> {
-        lower(cx, ty, self.bytes, self.held, To::Flat(zeroed(dst)))
+        lower(cx, ty, self.bytes, self.intake, To::Flat(zeroed(dst)))
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        lower(cx, ty, self.bytes, self.held, To::Memory(offset))
+        lower(cx, ty, self.bytes, self.intake, To::Memory(offset))
     }
 }
 
@@ -113,11 +120,11 @@ unsafe impl<const N: usize> Lower for Back<N> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<[ValRaw; N]>,
     ) -> Result<()> {
-        lower(cx, ty, &self.0, &Held::default(), To::Flat(zeroed(dst)))
+        self.lower(cx, ty, To::Flat(zeroed(dst)))
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        lower(cx, ty, &self.0, &Held::default(), To::Memory(offset))
+        self.lower(cx, ty, To::Memory(offset))
     }
 }
 

@@ -9,7 +9,7 @@ use wasmtime::{
 };
 
 use super::{
-    Held, Lifted,
+    Intake, Lifted, Returned,
     abi::{Back, In, Out},
     dynamic,
 };
@@ -30,9 +30,12 @@ pub(in super::super) struct ExportRoad {
 }
 
 impl ExportRoad {
-    pub(in super::super) fn of(function: &FunctionShape, concurrent: bool) -> Self {
+    /// `None` when there is none: a function whose parameters are passed in memory takes the road of `Val`, and streams
+    /// cannot.
+    pub(in super::super) fn of(function: &FunctionShape, concurrent: bool) -> Option<Self> {
         let results = function.result.as_ref().map_or(0, |result| result.measures().flat);
-        Self { flat: function.params_measures().flat <= MAX_FLAT_PARAMS, results, concurrent }
+        let flat = function.params_measures().flat <= MAX_FLAT_PARAMS;
+        (flat || !function.has_streams()).then_some(Self { flat, results, concurrent })
     }
 
     /// Calls `func`, whose types are those of `function`, which this was made of.
@@ -42,23 +45,23 @@ impl ExportRoad {
         store: &mut Store<T>,
         func: Func,
         bytes: &[u8],
-        held: &Held,
+        intake: Intake<'_>,
     ) -> Result<Lifted> {
         // With concurrency a function may hand out its result in up to 16 core values, or in one place in memory, as it
         // was built: wasmtime goes by the number of values in our type, which therefore must be exact.
         macro_rules! by_results {
             ($($n:literal)*) => {
                 match self.results {
-                    $($n => call::<T, $n>(store, func, bytes, held).await,)*
-                    _ => call::<T, 17>(store, func, bytes, held).await,
+                    $($n => call::<T, $n>(store, func, bytes, intake).await,)*
+                    _ => call::<T, 17>(store, func, bytes, intake).await,
                 }
             };
         }
         match self.results {
-            _ if !self.flat => dynamic::call(function, store, func, bytes, held).await,
+            _ if !self.flat => dynamic::call(function, store, func, bytes, intake.held).await,
             _ if self.concurrent => by_results!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
-            0..=MAX_FLAT_RESULTS => call::<T, 1>(store, func, bytes, held).await,
-            _ => call::<T, 2>(store, func, bytes, held).await,
+            0..=MAX_FLAT_RESULTS => call::<T, 1>(store, func, bytes, intake).await,
+            _ => call::<T, 2>(store, func, bytes, intake).await,
         }
     }
 }
@@ -67,14 +70,14 @@ async fn call<T: Send, const RESULTS: usize>(
     store: &mut Store<T>,
     func: Func,
     bytes: &[u8],
-    held: &Held,
+    intake: Intake<'_>,
 ) -> Result<Lifted> {
     // SAFETY: what is skipped is the comparison of types, which for these accepts every function. `In` and `RESULTS` fit
     // the function's own types: 16 core values hold all parameters that are passed in core values (those beyond the
     // function's own are not read), and more results than a function hands out in core values stand for memory.
     #[expect(unsafe_code, reason = "wasmtime's interface")]
     let func = unsafe { TypedFunc::<In<'_>, Out<RESULTS>>::new_unchecked(func) };
-    Ok(func.call_async(store, In { bytes, held }).await?.0)
+    Ok(func.call_async(store, In { bytes, intake }).await?.0)
 }
 
 /// Calls `$define` with the numbers of core values as types: wasmtime fixes by type how many a parameter list takes.
@@ -97,8 +100,8 @@ macro_rules! by_params {
     };
 }
 
-/// What an import does: the arguments to the result, both in bytes.
-type Import<T> = dyn for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>
+/// What an import does: the arguments to the result.
+type Import<T> = dyn for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Returned>> + Send + 'a>
     + Send
     + Sync;
 
@@ -107,7 +110,7 @@ pub(in super::super) fn define<T: Send + 'static>(
     into: &mut LinkerInstance<'_, T>,
     name: &str,
     shape: &FunctionShape,
-    import: impl for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>
+    import: impl for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Returned>> + Send + 'a>
     + Send
     + Sync
     + 'static,
@@ -117,15 +120,16 @@ pub(in super::super) fn define<T: Send + 'static>(
 }
 
 /// What an import does whose caller may do something else meanwhile.
-type ConcurrentImport<T> =
-    dyn for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>> + Send + Sync;
+type ConcurrentImport<T> = dyn for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Returned>> + Send + 'a>>
+    + Send
+    + Sync;
 
 /// Defines the import `name` of an `async func`, whose types are those of `shape`.
 pub(in super::super) fn define_concurrent<T: Send + 'static>(
     into: &mut LinkerInstance<'_, T>,
     name: &str,
     shape: &FunctionShape,
-    import: impl for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send + 'a>>
+    import: impl for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Returned>> + Send + 'a>>
     + Send
     + Sync
     + 'static,

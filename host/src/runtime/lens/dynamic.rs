@@ -95,6 +95,7 @@ fn read(shape: &Shape, from: &mut Reader<'_>, held: &Held) -> Result<Val> {
             }
             Val::Resource(held.resource)
         }
+        Shape::Stream(_) | Shape::Future(_) => bail!("streams do not cross here"),
     })
 }
 

@@ -2,20 +2,20 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lattice::wire::value::binary::{put_bytes, put_char, put_signed, put_varint};
+use lattice::wire::value::binary::{TICKET, put_bytes, put_char, put_signed, put_varint};
 use wasmtime::{
     Result, ValRaw, bail,
     component::{
         __internal::{
             CanonicalAbiInfo, InterfaceType, LiftContext,
-            wasmtime_environ::component::{StringEncoding, VariantInfo},
+            wasmtime_environ::component::{ComponentTypes, StringEncoding, VariantInfo},
         },
-        Lift as _, ResourceAny, ResourceType,
+        FutureReader, Lift as _, ResourceAny, ResourceType, StreamReader,
     },
     ensure,
 };
 
-use super::{LatticeResource, Lifted};
+use super::{GuestFlow, LatticeResource, Lifted};
 
 /// Where a value lies.
 #[derive(Clone, Copy)]
@@ -132,9 +132,8 @@ impl Lifting<'_, '_> {
             }
             InterfaceType::Flags(flags) => self.flags(at, types[flags].names.len())?,
             InterfaceType::Own(_) | InterfaceType::Borrow(_) => self.resource(ty, at)?,
-            InterfaceType::Future(_) | InterfaceType::Stream(_) | InterfaceType::ErrorContext(_) => {
-                bail!("streams, futures and error contexts do not cross here")
-            }
+            InterfaceType::Stream(_) | InterfaceType::Future(_) => self.flow(ty, at)?,
+            InterfaceType::ErrorContext(_) => bail!("error contexts do not cross here"),
         }
         Ok(())
     }
@@ -283,6 +282,25 @@ impl Lifting<'_, '_> {
         Ok(())
     }
 
+    fn flow(&mut self, ty: InterfaceType, at: At<'_>) -> Result<()> {
+        let index = ValRaw::u32(self.raw(at, 4)? as u32);
+        let cx = &mut *self.cx;
+        let flow = match (ty, carried(cx.types, ty)) {
+            (InterfaceType::Stream(_), Some(InterfaceType::U8)) => {
+                GuestFlow::Bytes(StreamReader::linear_lift_from_flat(cx, ty, &index)?)
+            }
+            (InterfaceType::Stream(_), Some(_)) => {
+                GuestFlow::Elements(StreamReader::linear_lift_from_flat(cx, ty, &index)?)
+            }
+            (InterfaceType::Stream(_), None) => GuestFlow::Marks(StreamReader::linear_lift_from_flat(cx, ty, &index)?),
+            (_, Some(_)) => GuestFlow::Value(FutureReader::linear_lift_from_flat(cx, ty, &index)?),
+            (_, None) => GuestFlow::Signal(FutureReader::linear_lift_from_flat(cx, ty, &index)?),
+        };
+        self.into.flows.push((self.into.bytes.len(), flow));
+        self.into.bytes.extend_from_slice(&[0; TICKET]);
+        Ok(())
+    }
+
     fn resource(&mut self, ty: InterfaceType, at: At<'_>) -> Result<()> {
         let index = self.raw(at, 4)? as u32;
         let (InterfaceType::Own(table) | InterfaceType::Borrow(table)) = ty else { bail!("not a resource") };
@@ -302,6 +320,15 @@ impl Lifting<'_, '_> {
         };
         put_varint(&mut self.into.bytes, number.into());
         Ok(())
+    }
+}
+
+/// What a stream or a future of this type carries.
+pub(super) fn carried(types: &ComponentTypes, flow: InterfaceType) -> Option<InterfaceType> {
+    match flow {
+        InterfaceType::Stream(stream) => types[types[stream].ty].payload,
+        InterfaceType::Future(future) => types[types[future].ty].payload,
+        _ => None,
     }
 }
 

@@ -1,18 +1,33 @@
 //! From bytes to a guest's memory.
 
-use std::{mem::MaybeUninit, sync::atomic::Ordering};
+use std::{
+    mem::MaybeUninit,
+    sync::{Arc, atomic::Ordering},
+};
 
-use lattice::wire::value::{ValueError, binary::Reader};
+use bytes::Bytes;
+use lattice::{
+    bus::{Pieces, Taker},
+    wire::value::{
+        ValueError,
+        binary::{Content, Reader},
+    },
+};
 use wasmtime::{
-    Result, ValRaw, bail,
+    AsContextMut as _, Result, ValRaw, bail,
     component::{
         __internal::{CanonicalAbiInfo, InterfaceType, LowerContext, wasmtime_environ::component::VariantInfo},
-        Lower as _, ResourceType,
+        Lower, ResourceType,
     },
     ensure,
 };
 
-use super::{Held, LatticeResource, lift::flat_count};
+use super::{
+    ErrorRoom, Held, LatticeResource,
+    element::Element,
+    flow::{self, Fate},
+    lift::{carried, flat_count},
+};
 
 /// Where a value goes.
 pub(super) enum To<'s> {
@@ -22,11 +37,21 @@ pub(super) enum To<'s> {
     Memory(usize),
 }
 
+/// What values are made of that are not in their bytes.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Intake<'b> {
+    pub(in super::super) held: &'b Held,
+    /// Where streams are taken from.
+    pub(in super::super) streams: Option<&'b Taker>,
+}
+
 /// One lowering of the parameters or results of a call.
 struct Lowering<'c, 'a, 'b, T: 'static> {
     cx: &'c mut LowerContext<'a, T>,
     from: Reader<'b>,
-    held: &'b Held,
+    intake: Intake<'b>,
+    /// What its streams and futures share; made for the first of them.
+    fate: Option<Arc<Fate>>,
 }
 
 /// Lowers `bytes`, the values of `types`, a tuple.
@@ -34,10 +59,10 @@ pub(super) fn lower<T>(
     cx: &mut LowerContext<'_, T>,
     types: InterfaceType,
     bytes: &[u8],
-    held: &Held,
+    intake: Intake<'_>,
     to: To<'_>,
 ) -> Result<()> {
-    let mut lowering = Lowering { cx, from: Reader::new(bytes), held };
+    let mut lowering = Lowering { cx, from: Reader::new(bytes), intake, fate: None };
     lowering.value(types, to)?;
     lowering.from.finish()?;
     Ok(())
@@ -140,9 +165,8 @@ impl<T> Lowering<'_, '_, '_, T> {
             }
             InterfaceType::Flags(flags) => self.flags(to, types[flags].names.len())?,
             InterfaceType::Own(_) | InterfaceType::Borrow(_) => self.resource(ty, to)?,
-            InterfaceType::Future(_) | InterfaceType::Stream(_) | InterfaceType::ErrorContext(_) => {
-                bail!("streams, futures and error contexts do not cross here")
-            }
+            InterfaceType::Stream(_) | InterfaceType::Future(_) => self.flow(ty, to)?,
+            InterfaceType::ErrorContext(_) => bail!("error contexts do not cross here"),
         }
         Ok(())
     }
@@ -298,18 +322,61 @@ impl<T> Lowering<'_, '_, '_, T> {
                 _ => self.cx.guest_resource_lower_borrow(table, number)?,
             }
         } else {
-            let held = self.held.0.get(&number).filter(|held| !held.spent.load(Ordering::Relaxed));
+            let held = self.intake.held.0.get(&number).filter(|held| !held.spent.load(Ordering::Relaxed));
             let Some(held) = held else { bail!(UnknownResource(number)) };
             if matches!(ty, InterfaceType::Own(_)) {
                 held.spent.store(true, Ordering::Relaxed);
             }
-            let mut index = MaybeUninit::uninit();
-            held.resource.linear_lower_to_flat(self.cx, ty, &mut index)?;
-            // SAFETY: the lowering of a resource, when it succeeds, fills its value.
-            #[expect(unsafe_code, reason = "wasmtime's interface")]
-            unsafe { index.assume_init() }.get_u32()
+            self.index(&held.resource, ty)?
         };
         self.put(to, index.into(), 4)
+    }
+
+    fn flow(&mut self, ty: InterfaceType, to: To<'_>) -> Result<()> {
+        let pieces: Pieces = match (self.from.content()?, self.intake.streams) {
+            (Content::Here(content), _) => {
+                let content = Bytes::copy_from_slice(content);
+                Box::pin(futures_util::stream::iter((!content.is_empty()).then_some(Ok(content))))
+            }
+            (Content::Elsewhere(ticket), Some(streams)) => streams.take(&ticket)?,
+            (Content::Elsewhere(_), None) => bail!("a stream cannot be taken here"),
+        };
+        let fate = self.fate.get_or_insert_default().clone();
+        let types = self.cx.types;
+        let carried = carried(types, ty);
+        let store = self.cx.store.as_context_mut();
+        let index = match (ty, carried) {
+            (InterfaceType::Stream(_), Some(InterfaceType::U8)) => {
+                let reader = flow::byte_stream(store, pieces, fate)?;
+                self.index(&reader, ty)?
+            }
+            (InterfaceType::Stream(_), Some(_)) => {
+                let reader = flow::element_stream::<Element, _>(store, pieces, fate)?;
+                self.index(&reader, ty)?
+            }
+            (InterfaceType::Stream(_), None) => {
+                let reader = flow::element_stream::<(), _>(store, pieces, fate)?;
+                self.index(&reader, ty)?
+            }
+            (_, Some(value)) => {
+                let reader = flow::later::<Element, _>(store, pieces, ErrorRoom::of_type(types, value), fate)?;
+                self.index(&reader, ty)?
+            }
+            (_, None) => {
+                let reader = flow::later::<(), _>(store, pieces, None, fate)?;
+                self.index(&reader, ty)?
+            }
+        };
+        self.put(to, index.into(), 4)
+    }
+
+    /// The guest's own index of something that is given to it.
+    fn index(&mut self, given: &impl Lower<Lower = ValRaw>, ty: InterfaceType) -> Result<u32> {
+        let mut index = MaybeUninit::uninit();
+        given.linear_lower_to_flat(self.cx, ty, &mut index)?;
+        // SAFETY: a lowering, when it succeeds, fills its value.
+        #[expect(unsafe_code, reason = "wasmtime's interface")]
+        Ok(unsafe { index.assume_init() }.get_u32())
     }
 }
 

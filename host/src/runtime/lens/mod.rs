@@ -6,13 +6,16 @@
 //! [the wire's encoding](lattice::wire::value), so that a list of bytes is one copy. What needs wasmtime's inner state
 //! (strings in other encodings, resources) is handed to its own implementations.
 //!
-//! [`lift`] and [`lower`] are safe code over bounds-checked slices. [`abi`] declares the types to wasmtime, which is
-//! the only part that needs `unsafe`; it uses traits that wasmtime exports for its derive macros, so wasmtime's version
+//! [`lift`] and [`lower`] are safe code over bounds-checked slices; streams and futures go on in [`flow`] when their call
+//! has ended. [`abi`] and [`element`] declare the types to wasmtime, which is the only part that needs `unsafe`; it uses traits that wasmtime exports for its derive macros, so wasmtime's version
 //! is pinned to the one that this was written against, and the property tests compare every type with `Val`.
 
 mod abi;
 mod call;
 mod dynamic;
+mod element;
+mod fault;
+mod flow;
 mod lift;
 mod lower;
 mod shape;
@@ -21,10 +24,13 @@ mod tests;
 
 use std::{collections::HashMap, sync::atomic::AtomicBool};
 
+use lattice::bus::Taker;
 use wasmtime::component::ResourceAny;
 
 pub(super) use call::{ExportRoad, define, define_concurrent};
-pub(super) use lower::UnknownResource;
+pub(super) use fault::ErrorRoom;
+pub(super) use flow::{Flows, GuestFlow};
+pub(super) use lower::{Intake, UnknownResource};
 pub(super) use shape::function_shape;
 
 /// What came out of a guest.
@@ -35,6 +41,16 @@ pub(super) struct Lifted {
     pub(super) given: Vec<(u32, ResourceAny)>,
     /// Resources of others that the guest gave back.
     pub(super) returned: Vec<u32>,
+    /// Streams and futures, and where in `bytes` there is room for their tickets.
+    pub(super) flows: Vec<(usize, GuestFlow)>,
+}
+
+/// What goes back into a guest that called an import.
+#[derive(Default)]
+pub(super) struct Returned {
+    pub(super) bytes: Vec<u8>,
+    /// Where the streams in it are taken from.
+    pub(super) streams: Option<Taker>,
 }
 
 /// Resources that a guest gave away and that others hold, by their numbers.

@@ -17,6 +17,18 @@ pub(in super::super) fn function_shape(function: &ComponentFunc) -> Result<Funct
     })
 }
 
+/// What a stream or a future carries: values that are whole in themselves.
+fn carried(ty: Option<Type>) -> Result<Option<Box<Shape>>, UnsupportedType> {
+    let Some(carried) = ty.as_ref().map(shape).transpose()? else { return Ok(None) };
+    if carried.has_handles() {
+        return Err(UnsupportedType("a stream or future of resources"));
+    }
+    if carried.has_streams() {
+        return Err(UnsupportedType("a stream or future of streams or futures"));
+    }
+    Ok(Some(Box::new(carried)))
+}
+
 fn shape(ty: &Type) -> Result<Shape, UnsupportedType> {
     let boxed = |ty: Type| shape(&ty).map(Box::new);
     let named = |names: &mut dyn Iterator<Item = &str>| names.map(Into::into).collect::<Box<[Box<str>]>>();
@@ -56,8 +68,8 @@ fn shape(ty: &Type) -> Result<Shape, UnsupportedType> {
         Type::Flags(flags) => Shape::Flags(named(&mut flags.names())),
         Type::Own(_) => Shape::Own,
         Type::Borrow(_) => Shape::Borrow,
-        Type::Future(_) => return Err(UnsupportedType("a future")),
-        Type::Stream(_) => return Err(UnsupportedType("a stream")),
+        Type::Future(future) => Shape::Future(carried(future.ty())?),
+        Type::Stream(stream) => Shape::Stream(carried(stream.ty())?),
         Type::ErrorContext => return Err(UnsupportedType("an error context")),
     })
 }

@@ -12,7 +12,7 @@ use wasmtime::{
     component::{Component, Linker, types::ComponentItem},
 };
 
-use super::{ExportRoad, Held, define, define_concurrent, dynamic, function_shape};
+use super::{ExportRoad, Held, Intake, Returned, define, define_concurrent, dynamic, function_shape};
 
 /// Writes WAT types; nominal ones get a name that the interface exports, as the component model asks for.
 #[derive(Default)]
@@ -190,12 +190,15 @@ fn echoing(engine: &Engine, mode: Mode, function: &FunctionShape) -> Linker<()> 
         define_concurrent(&mut into, "echo", function, |_, args| {
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                Ok(args.bytes)
+                Ok(Returned { bytes: args.bytes, streams: None })
             })
         })
         .unwrap();
     } else {
-        define(&mut into, "echo", function, |_, args| Box::new(async move { Ok(args.bytes) })).unwrap();
+        define(&mut into, "echo", function, |_, args| {
+            Box::new(async move { Ok(Returned { bytes: args.bytes, streams: None }) })
+        })
+        .unwrap();
     }
     linker
 }
@@ -226,13 +229,15 @@ async fn value_comes_back(engine: &Engine, mode: Mode, seed: u64) {
     assert_eq!(function, expected);
     assert_eq!(function.params_measures().flat, flat(&shape).len() as u64, "{shape:?}");
     let linker = echoing(engine, mode, &function);
-    let road = ExportRoad::of(&function, mode != Mode::Plain);
+    let held = Held::default();
+    let intake = Intake { held: &held, streams: None };
+    let road = ExportRoad::of(&function, mode != Mode::Plain).unwrap();
     for _ in 0..8 {
         let mut store = Store::new(engine, ());
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         let echo = instance.get_func(&mut store, "echo").unwrap();
         let bytes = samples::value(&shape, &mut dice);
-        let lifted = road.call(&function, &mut store, echo, &bytes, &Held::default()).await;
+        let lifted = road.call(&function, &mut store, echo, &bytes, intake).await;
         let lifted = lifted.unwrap_or_else(|error| panic!("{mode:?}: {error:?}\n{shape:?}\n{text}"));
         assert_eq!(lifted.bytes, bytes, "{mode:?}, seed {seed}: {shape:?}");
         let lifted = dynamic::call(&function, &mut store, echo, &bytes, &Held::default()).await.unwrap();
@@ -244,6 +249,8 @@ async fn value_comes_back(engine: &Engine, mode: Mode, seed: u64) {
 #[tokio::test]
 async fn any_bytes_are_a_value_or_an_error() {
     let engine = engine(Mode::Plain);
+    let held = Held::default();
+    let intake = Intake { held: &held, streams: None };
     for seed in 0..60 {
         let mut dice = Dice::new(seed * 104_729);
         let shape = samples::shape(3, &mut dice);
@@ -251,7 +258,7 @@ async fn any_bytes_are_a_value_or_an_error() {
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let function = FunctionShape { params: [("x".into(), shape.clone())].into(), result: Some(shape.clone()) };
         let linker = echoing(&engine, Mode::Plain, &function);
-        let road = ExportRoad::of(&function, false);
+        let road = ExportRoad::of(&function, false).unwrap();
         for _ in 0..20 {
             let mut bytes = samples::value(&shape, &mut dice);
             match dice.below(3) {
@@ -266,9 +273,8 @@ async fn any_bytes_are_a_value_or_an_error() {
             let mut store = Store::new(&engine, ());
             let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
             let echo = instance.get_func(&mut store, "echo").unwrap();
-            let mut reader = lattice::wire::value::binary::Reader::new(&bytes);
-            let valid = shape.scan(&mut reader, &mut Vec::new()).and_then(|()| reader.finish()).is_ok();
-            let outcome = road.call(&function, &mut store, echo, &bytes, &Held::default()).await;
+            let valid = function.scan_arguments(&bytes).is_ok();
+            let outcome = road.call(&function, &mut store, echo, &bytes, intake).await;
             assert_eq!(outcome.is_ok(), valid, "seed {seed}: {shape:?}: {bytes:?}: {:?}", outcome.err());
         }
     }

@@ -20,13 +20,17 @@ use http::{Request, Response};
 use lattice::wire::CallError;
 use lattice_provider::http::Body;
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::{AsContextMut, Store, component::Accessor};
+use wasmtime::{AsContextMut, component::Accessor};
 use wasmtime_wasi_http::{
     FieldMap, WasiBody, WasiHttpView as _,
     p3::{self, bindings::Service, bindings::http::types::ErrorCode},
 };
 
-use super::super::{component::LoadedComponent, guest::Guest, http::GuestInput};
+use super::super::{
+    component::LoadedComponent,
+    guest::{Guest, GuestStore},
+    http::GuestInput,
+};
 
 /// The most calls that one instance has at a time.
 pub(super) const AT_ONCE: u32 = 16;
@@ -167,7 +171,7 @@ impl Live {
 async fn work(
     // Not kept alive: its idle instances belong to it.
     component: Weak<LoadedComponent>,
-    mut store: Store<Guest>,
+    mut store: GuestStore,
     service: Service,
     mut inbox: mpsc::Receiver<Call>,
     door: Arc<Door>,
