@@ -463,3 +463,16 @@ fn compatible_versions_of_an_import_are_one_once_fused() {
     assert!(problems.len() == 1 && problems[0].contains("`cart` would import acme:tax/rate@1"), "{problems:?}");
     assert_eq!(told(&text.replace("acme:tax: second", "acme:tax: other"), &facts), Vec::<String>::new());
 }
+
+#[test]
+fn an_import_goes_to_components_or_to_providers() {
+    let mut facts = app(&[], &[]);
+    facts.insert("other".to_owned(), component(&[], &[STORE]));
+    let text = with("acme:pricing: pricing", "wasi:keyvalue/store: { to: other, name: mine }");
+    assert_eq!(
+        told(&text, &facts)[0],
+        "6:5: `cart` is linked for wasi:keyvalue/store@0.2.0-draft to `other`, a component, and to `cache`, a provider / link all names of one interface to units of one kind"
+    );
+    // The longer pattern alone decides for one name.
+    assert_eq!(told(&text.replace(", name: mine", ""), &facts), Vec::<String>::new());
+}
