@@ -226,3 +226,37 @@ fn a_host_that_is_killed_under_a_call_or_a_resource_is_a_typed_error() {
         });
     }
 }
+
+#[test]
+fn an_instance_that_drains_keeps_the_resources_that_others_hold() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    for (caller, library) in [(zone("a"), zone("b")), (zone("a"), zone("a"))] {
+        lattice.apply(&app(address, "", &caller, &library));
+        let holding = |host: &lattice_tests::host::Host| host.log().matches("holding").count();
+        let (before, drained) = (holding(&lattice.hosts[0]), drains(&lattice));
+        let holder = thread::spawn(move || get(address, "/hold?ms=4000").unwrap());
+        lattice.wait("the resource", Duration::from_secs(10), || (holding(&lattice.hosts[0]) > before).then_some(()));
+        // Another environment is another instance.
+        let newer = format!("{library}, env: {{ ROUND: \"{before}\" }}");
+        let newer = app(address, "", &caller, &newer);
+        thread::scope(|scope| {
+            let applied = scope.spawn(|| lattice.apply(&newer));
+            lattice.wait("the old instance to drain", Duration::from_secs(10), || {
+                (drains(&lattice) > drained).then_some(())
+            });
+            // Meanwhile the new one has the calls.
+            assert_eq!(text(address, "/things"), "(11, 13, 5) sum 18 alive 3 then 2 finished 13 made 6 left 1\n");
+            assert!(!holder.is_finished(), "the old instance drained while the resource was held");
+            let answer = holder.join().unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "held 3\n"), "{library}");
+            applied.join().unwrap();
+        });
+    }
+}
+
+/// How often a library was told to drain.
+fn drains(lattice: &Lattice) -> usize {
+    let told = |line: &&str| line.contains("draining") && line.contains("calls/library");
+    lattice.hosts.iter().map(|host| host.log().lines().filter(told).count()).sum()
+}

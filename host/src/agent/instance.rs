@@ -22,7 +22,10 @@ use super::{
     process::Process,
     start::StartFailure,
 };
-use crate::{links::LocalInstance, runtime::LoadedComponent};
+use crate::{
+    links::LocalInstance,
+    runtime::{LoadedComponent, LoadedFunctions},
+};
 
 /// How long an instance that drains still takes calls, for hosts that have not heard of it yet.
 pub(super) const LINGER: Duration = Duration::from_millis(300);
@@ -46,7 +49,7 @@ pub(super) enum Kind {
     Component {
         component: Arc<LoadedComponent>,
         http: Option<Arc<dyn HttpHandler>>,
-        functions: Option<Arc<dyn CallHandler>>,
+        functions: Option<Arc<LoadedFunctions>>,
     },
     Backend(Capability),
     Server(Listening),
@@ -64,6 +67,12 @@ impl Running {
     /// Takes no more calls, lets those under way end within `limit`, and frees what it holds.
     pub(super) async fn stop(self, limit: Duration) {
         self.watching.cancel();
+        let until = Instant::now() + limit;
+        // Before it stops to listen: who holds resources of it calls about them, and nobody else can answer.
+        if let Kind::Component { functions: Some(functions), .. } = &self.what {
+            functions.drain(until).await;
+        }
+        let limit = until.saturating_duration_since(Instant::now());
         if let Some(serving) = self.serving {
             serving.drain(limit).await;
         }
@@ -187,7 +196,9 @@ impl Slot {
     pub(super) fn local(&self, key: &Key) -> Option<LocalInstance> {
         let Life::Running { running, .. } = &self.life else { return None };
         let (http, calls, capability) = match &running.what {
-            Kind::Component { http, functions, .. } => (http.clone(), functions.clone(), None),
+            Kind::Component { http, functions, .. } => {
+                (http.clone(), functions.clone().map(|functions| functions as Arc<dyn CallHandler>), None)
+            }
             Kind::Backend(capability) => (None, None, Some(capability.clone())),
             Kind::Server(_) | Kind::Process(_) => return None,
         };

@@ -115,7 +115,7 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
     serves.extend(http.is_some().then(http::interface));
     serves.sort();
     let callable = functions.interfaces().next().is_some();
-    let functions = callable.then(|| Arc::new(functions) as Arc<dyn CallHandler>);
+    let functions = callable.then(|| Arc::new(functions));
     let serving = if serves.is_empty() {
         None
     } else {
@@ -129,7 +129,7 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
 /// What a component answers over the lattice.
 struct ComponentCalls {
     http: Option<HttpServed>,
-    functions: Option<Arc<dyn CallHandler>>,
+    functions: Option<Arc<LoadedFunctions>>,
 }
 
 #[async_trait]

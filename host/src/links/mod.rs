@@ -13,7 +13,7 @@ use std::{
 
 use lattice::{
     bus::Bus,
-    model::app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of},
+    model::app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
     wire::UnitId,
 };
 
@@ -73,8 +73,7 @@ impl ComponentLinks {
     pub fn new(bus: &Bus, router: &Arc<Router>, unit: &UnitId, spec: &ComponentSpec) -> Self {
         let mut links = Self::default();
         for import in &spec.imports {
-            let own = spec.links.iter().map(|link| (link.interface.as_str(), link.name.as_str(), link));
-            for (name, link) in links_of(import, own) {
+            for (name, link) in links_of_import(import, &spec.links) {
                 let name = name.to_owned();
                 let (bus, router, unit) = (bus.clone(), router.clone(), unit.clone());
                 if link.target == LinkTarget::Wit {

@@ -2,7 +2,6 @@
 //! fetched or compiled again.
 
 use std::{
-    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     io::Write,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -14,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use lattice::{
     bus::{ArtifactError, Artifacts},
-    model::app::{ComponentSpec, LinkSpec},
-    wire::{Digest, UnitId},
+    model::app::{ComponentSpec, LinkSpec, fused_parts},
+    wire::{Digest, Interface},
 };
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, component::Component};
@@ -117,11 +116,11 @@ impl ArtifactCache {
             return self.load(&spec.digest, lattice).await;
         }
         // Compiled code is kept by what it was composed of, so that a start finds it without composing anew.
-        let key = Digest::of(&composition(&spec.digest, &spec.links));
+        let key = Digest::of(&composition(&spec.digest, &spec.imports, &spec.links));
         if let Some(component) = self.compiled(&key).await? {
             return Ok(component);
         }
-        let whole = self.whole(&spec.digest, &spec.links, lattice).await?;
+        let whole = self.whole(&spec.digest, &spec.imports, &spec.links, lattice).await?;
         self.compile_new(&key, whole.into()).await
     }
 
@@ -129,25 +128,20 @@ impl ArtifactCache {
     fn whole<'a>(
         &'a self,
         digest: &'a Digest,
+        imports: &'a [Interface],
         links: &'a [LinkSpec],
         lattice: &'a Artifacts,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, LoadError>> + Send + 'a>> {
         Box::pin(async move {
-            let mut parts: BTreeMap<&UnitId, Part> = BTreeMap::new();
-            for link in links {
-                let Some(fused) = &link.fused else { continue };
-                if let Some(part) = parts.get_mut(&link.to) {
-                    part.interfaces.push(link.interface.clone());
-                    continue;
-                }
-                let bytes = self.whole(&fused.digest, &fused.links, lattice).await?;
-                parts.insert(&link.to, Part { bytes, interfaces: vec![link.interface.clone()] });
+            let mut parts = Vec::new();
+            for (fused, interfaces) in fused_parts(imports, links).into_values() {
+                let bytes = self.whole(&fused.digest, &fused.imports, &fused.links, lattice).await?;
+                parts.push(Part { bytes, interfaces: interfaces.into_iter().cloned().collect() });
             }
             let bytes = self.bytes(digest, lattice).await?.to_vec();
             if parts.is_empty() {
                 return Ok(bytes);
             }
-            let parts: Vec<_> = parts.into_values().collect();
             let fuse = move |_, _| compose(bytes, parts).map_err(LoadError::Fuse);
             self.blocking(digest, fuse).await
         })
@@ -236,12 +230,14 @@ impl ArtifactCache {
 }
 
 /// What a composition is made of, as bytes to take a digest of.
-fn composition(digest: &Digest, links: &[LinkSpec]) -> Vec<u8> {
+fn composition(digest: &Digest, imports: &[Interface], links: &[LinkSpec]) -> Vec<u8> {
     let mut all = format!("{digest}(").into_bytes();
-    for link in links {
-        let Some(fused) = &link.fused else { continue };
-        all.extend(format!("{}={}:", link.interface, link.to).bytes());
-        all.extend(composition(&fused.digest, &fused.links));
+    for (to, (fused, interfaces)) in fused_parts(imports, links) {
+        for interface in interfaces {
+            all.extend(format!("{interface},").bytes());
+        }
+        all.extend(format!("={to}:").bytes());
+        all.extend(composition(&fused.digest, &fused.imports, &fused.links));
     }
     all.push(b')');
     all

@@ -112,6 +112,9 @@ fn config(kind: EngineKind, allocation: InstanceAllocationStrategy) -> Config {
         // WASI 0.2 components do without it, and a fresh instance then costs half (a call goes through fewer tables).
         .concurrency_support(concurrent)
         .wasm_component_model_async(concurrent)
+        // Types that values on the wire may have, and that wasmtime does not have by itself yet.
+        .wasm_component_model_fixed_length_lists(true)
+        .wasm_component_model_map(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
         .async_stack_size(2 << 20)
         .max_wasm_stack(1 << 20)

@@ -1,8 +1,11 @@
 //! A component that answers calls of its own interfaces, from this host or another one.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -34,14 +37,33 @@ impl LoadedFunctions {
     /// `exchange`: where the streams of its calls are offered and taken.
     pub fn new(loaded: Arc<LoadedComponent>, component: &Component, exchange: Exchange) -> Self {
         let exports = Exports::of(component, loaded.concurrent);
-        Self(Arc::new(Functions { component: loaded, exports, sessions: Arc::default(), exchange }))
+        Self(Arc::new(Functions {
+            component: loaded,
+            exports,
+            sessions: Arc::default(),
+            exchange,
+            draining: AtomicBool::new(false),
+        }))
     }
 
     /// What can be called.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.0.exports.interfaces()
     }
+
+    /// Begins nothing new, and waits for those who hold resources here to be done with them. At `until` they have had
+    /// their time: what they hold is freed.
+    pub async fn drain(&self, until: Instant) {
+        self.0.draining.store(true, Ordering::Release);
+        while self.0.sessions.count() > 0 && Instant::now() < until {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        self.0.sessions.end_all();
+    }
 }
+
+/// How often it is looked whether the last session has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 #[async_trait]
 impl CallHandler for LoadedFunctions {
@@ -62,6 +84,8 @@ struct Functions {
     exports: Exports,
     sessions: Arc<Sessions>,
     exchange: Exchange,
+    /// Only sessions that there are may go on.
+    draining: AtomicBool,
 }
 
 /// What a call has returned, and its streams.
@@ -97,6 +121,9 @@ impl Functions {
         let arguments =
             Arguments { bytes: &bytes, streams: streams.clone(), deadline, permit: self.component.permit()? };
         let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
+        if session.is_none() && self.draining.load(Ordering::Acquire) {
+            return Err(CallError::NoInstance(self.component.unit().to_string()));
+        }
         let outcome = match session {
             Some((id, session)) => self.call_session(id, &session, function, arguments).await,
             None if function.shape.takes_handles() && !function.shape.scan_arguments(&bytes)?.handles.is_empty() => {

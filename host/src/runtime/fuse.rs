@@ -6,8 +6,8 @@ use wac_graph::{CompositionGraph, EncodeOptions, NodeId, PackageId, types::Packa
 /// A component that becomes a part of another one.
 pub(super) struct Part {
     pub(super) bytes: Vec<u8>,
-    /// What of the other one's imports it satisfies, as links name it.
-    pub(super) interfaces: Vec<String>,
+    /// What of the other one's imports it satisfies.
+    pub(super) interfaces: Vec<Interface>,
 }
 
 /// Why components cannot be composed.
@@ -28,9 +28,9 @@ pub(super) fn compose(main: Vec<u8>, parts: Vec<Part>) -> Result<Vec<u8>, FuseEr
     let instance = graph.instantiate(main);
     for (number, part) in parts.into_iter().enumerate() {
         let package = register(&mut graph, &format!("part-{number}"), part.bytes)?;
-        plug(&mut graph, main, instance, package, &part.interfaces)?;
+        plug(&mut graph, instance, package, &part.interfaces)?;
     }
-    for name in names(&graph, main, Side::Exports) {
+    for name in exports(&graph, main) {
         let export = graph.alias_instance_export(instance, &name).map_err(compose_error)?;
         graph.export(export, &name).map_err(compose_error)?;
     }
@@ -47,34 +47,21 @@ fn register(graph: &mut CompositionGraph, name: &str, bytes: Vec<u8>) -> Result<
     graph.register_package(package).map_err(compose_error)
 }
 
-enum Side {
-    Imports,
-    Exports,
-}
-
-fn names(graph: &CompositionGraph, package: PackageId, side: Side) -> Vec<String> {
-    let world = &graph.types()[graph[package].ty()];
-    match side {
-        Side::Imports => world.imports.keys().cloned().collect(),
-        Side::Exports => world.exports.keys().cloned().collect(),
-    }
+fn exports(graph: &CompositionGraph, package: PackageId) -> Vec<String> {
+    graph.types()[graph[package].ty()].exports.keys().cloned().collect()
 }
 
 /// Satisfies those imports of `instance` that `interfaces` name with exports of an instance of `part`.
 fn plug(
     graph: &mut CompositionGraph,
-    main: PackageId,
     instance: NodeId,
     part: PackageId,
-    interfaces: &[String],
+    interfaces: &[Interface],
 ) -> Result<(), FuseError> {
-    let exports: Vec<Interface> =
-        names(graph, part, Side::Exports).iter().filter_map(|name| name.parse().ok()).collect();
-    let imports = names(graph, main, Side::Imports);
-    let imports = imports.iter().filter_map(|name| name.parse::<Interface>().ok());
+    let exports: Vec<Interface> = exports(graph, part).iter().filter_map(|name| name.parse().ok()).collect();
     let part = graph.instantiate(part);
-    for import in imports.filter(|import| interfaces.iter().any(|pattern| import.matches(pattern))) {
-        let export = exports.iter().find(|export| export.satisfies(&import));
+    for import in interfaces {
+        let export = exports.iter().find(|export| export.satisfies(import));
         let export = export.ok_or_else(|| FuseError::Missing(import.to_string()))?;
         let export = graph.alias_instance_export(part, &export.to_string()).map_err(compose_error)?;
         graph.set_instantiation_argument(instance, &import.to_string(), export).map_err(compose_error)?;

@@ -138,6 +138,15 @@ impl Sessions {
         Some(session.clone())
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all().len()
+    }
+
+    pub(super) fn end_all(&self) {
+        let ended = std::mem::take(&mut *self.all());
+        drop(ended);
+    }
+
     pub(super) fn end(&self, id: &Uuid) {
         let ended = self.all().remove(id);
         // Dropping an instance takes a while; not under the lock.

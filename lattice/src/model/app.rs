@@ -200,14 +200,25 @@ pub struct RouteSpec {
 }
 
 impl ComponentSpec {
-    /// What the component imports and by which links, together with its fused parts, once it is composed with them.
+    /// What the component imports and by which links, together with its fused parts, once it is composed with them. Each
+    /// import has links of its own then: a pattern of one part says nothing of the imports of another.
     pub fn composed(&self) -> ComponentSpec {
-        let mut whole = self.clone();
-        let mut parts: Vec<LinkSpec> = take_fused(&mut whole.links, &mut whole.imports);
-        while let Some(FusedSpec { mut imports, mut links, .. }) = parts.pop().and_then(|link| link.fused).map(|f| *f) {
-            parts.extend(take_fused(&mut links, &mut imports));
-            whole.imports.extend(imports);
-            whole.links.extend(links);
+        if self.links.iter().all(|link| link.fused.is_none()) {
+            return self.clone();
+        }
+        let mut whole = ComponentSpec { imports: Vec::new(), links: Vec::new(), ..self.clone() };
+        let mut parts = vec![(&self.imports, &self.links)];
+        while let Some((imports, links)) = parts.pop() {
+            for import in imports {
+                let found = links_of_import(import, links);
+                if found.values().any(|link| link.fused.is_some()) {
+                    continue;
+                }
+                whole.imports.push(import.clone());
+                let exact = found.values().map(|link| LinkSpec { interface: import.to_string(), ..(*link).clone() });
+                whole.links.extend(exact);
+            }
+            parts.extend(fused_parts(imports, links).into_values().map(|(part, _)| (&part.imports, &part.links)));
         }
         whole.imports.sort();
         whole.imports.dedup();
@@ -215,11 +226,24 @@ impl ComponentSpec {
     }
 }
 
-/// Takes the fused links out of `links`, and what they satisfy out of `imports`.
-fn take_fused(links: &mut Vec<LinkSpec>, imports: &mut Vec<Interface>) -> Vec<LinkSpec> {
-    let fused: Vec<_> = links.extract_if(.., |link| link.fused.is_some()).collect();
-    imports.retain(|import| !fused.iter().any(|link| import.matches(&link.interface)));
-    fused
+/// The links that calls of `import` take, by name, out of those of its component.
+pub fn links_of_import<'l>(import: &Interface, links: &'l [LinkSpec]) -> BTreeMap<&'l str, &'l LinkSpec> {
+    links_of(import, links.iter().map(|link| (link.interface.as_str(), link.name.as_str(), link)))
+}
+
+/// The fused parts of a component, each with those of the component's imports that it satisfies.
+pub fn fused_parts<'l>(
+    imports: &'l [Interface],
+    links: &'l [LinkSpec],
+) -> BTreeMap<&'l UnitId, (&'l FusedSpec, Vec<&'l Interface>)> {
+    let mut parts: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
+    for import in imports {
+        for link in links_of_import(import, links).into_values() {
+            let Some(part) = link.fused.as_deref() else { continue };
+            parts.entry(&link.to).or_insert((part, Vec::new())).1.push(import);
+        }
+    }
+    parts
 }
 
 impl UnitSpec {

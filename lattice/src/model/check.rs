@@ -163,6 +163,7 @@ impl<'m> Checker<'m> {
         let links = self.links(app, key, component, facts);
         let facts = facts?;
         self.unlinked(key, component, facts);
+        self.mixed(key, facts, &links);
         Some(ComponentSpec {
             image: component.image.value.clone(),
             digest: facts.digest.clone(),

@@ -4,6 +4,7 @@
 mod codec;
 mod error;
 mod frame;
+pub mod fuzz;
 mod http;
 mod id;
 mod limits;

@@ -89,6 +89,45 @@ where
     Ok(latencies)
 }
 
+/// So many calls at a time, each followed by another one, for as long as a measurement takes: calls a second.
+pub(crate) fn at_a_time<F>(
+    runtime: &Runtime,
+    times: Times,
+    count: usize,
+    call: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<f64>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let begin = Instant::now() + times.warm_up;
+    let end = begin + times.measured;
+    runtime.block_on(async move {
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let call = call.clone();
+            workers.spawn(async move {
+                let mut done = 0u64;
+                loop {
+                    if Instant::now() >= end {
+                        return anyhow::Ok(done);
+                    }
+                    call().await?;
+                    // What ends within the measurement counts, whenever it began.
+                    done += u64::from((begin..end).contains(&Instant::now()));
+                }
+            });
+        }
+        let mut done = 0;
+        while let Some(worker) = workers.join_next().await {
+            done += worker??;
+        }
+        if done == 0 {
+            bail!("no call ended within {:?}", times.measured);
+        }
+        Ok(done as f64 / times.measured.as_secs_f64())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::Checker;
 use crate::{
     model::{
-        app::{ComponentSpec, FusedSpec, LinkSpec, Transport, UnitSpec},
+        app::{ComponentSpec, FusedSpec, LinkSpec, Transport, UnitSpec, links_of_import},
         problem::Problem,
     },
-    wire::UnitName,
+    wire::{Interface, UnitName},
 };
 
 impl Checker<'_> {
@@ -21,20 +21,34 @@ impl Checker<'_> {
             if component.links.iter().all(|link| link.fused.is_none()) {
                 continue;
             }
-            if let Some((import, one, other)) = contested(&component.composed()) {
+            if let Some((import, one, other)) = chosen(component) {
+                self.chosen(name, &import, &one, &other);
+            } else if let Some((import, one, other)) = contested(&component.composed()) {
                 self.contested(name, &import, &one, &other);
             }
         }
     }
 
     fn contested(&mut self, name: &UnitName, import: &str, one: &str, other: &str) {
-        let key = self.manifest.spec.components.0.iter().find(|(key, _)| key.value == name.as_str());
         let message = format!("once fused, `{name}` would import {import} from both `{one}` and `{other}`");
-        let problem = match key {
+        let problem = self.at_component(name, message);
+        self.problems.push(problem.help("link both to the same unit, or write `transport: local` for the fused link"));
+    }
+
+    fn chosen(&mut self, name: &UnitName, import: &str, one: &str, other: &str) {
+        let message = format!(
+            "`{name}` cannot choose between `{one}` and `{other}` for {import}: once one of them is fused, it is all there is"
+        );
+        let problem = self.at_component(name, message);
+        self.problems.push(problem.help("keep one of the links, or write `transport: local` for the fused one"));
+    }
+
+    fn at_component(&self, name: &UnitName, message: String) -> Problem {
+        let key = self.manifest.spec.components.0.iter().find(|(key, _)| key.value == name.as_str());
+        match key {
             Some((key, _)) => Problem::at(key, message),
             None => Problem::new(message),
-        };
-        self.problems.push(problem.help("link both to the same unit, or write `transport: local` for the fused link"));
+        }
     }
 }
 
@@ -53,12 +67,24 @@ fn fill(links: &mut [LinkSpec], units: &BTreeMap<UnitName, UnitSpec>, depth: usi
     }
 }
 
-/// An import that two links of one name satisfy from different units.
+/// An import with links of several names, of which one is fused: what it is composed with cannot be chosen at a call.
+fn chosen(component: &ComponentSpec) -> Option<(String, String, String)> {
+    component.imports.iter().find_map(|import| {
+        let links = links_of_import(import, &component.links);
+        let fused = links.values().find(|link| link.fused.is_some())?;
+        let other = links.values().find(|link| link.name != fused.name)?;
+        Some((import.to_string(), fused.to.unit.to_string(), other.to.unit.to_string()))
+    })
+}
+
+/// An import that two links of one name satisfy from different units. Compatible versions of one interface are one import.
 fn contested(whole: &ComponentSpec) -> Option<(String, String, String)> {
-    whole.imports.iter().find_map(|import| {
-        let links: Vec<_> = whole.links.iter().filter(|link| import.matches(&link.interface)).collect();
-        let first = links.first()?;
-        let other = links.iter().find(|link| link.name == first.name && link.to != first.to)?;
+    let links = whole.links.iter().filter_map(|link| Some((link.interface.parse::<Interface>().ok()?, link)));
+    let links: Vec<_> = links.collect();
+    links.iter().enumerate().find_map(|(at, (import, first))| {
+        let same = |other: &Interface| other.satisfies(import) || import.satisfies(other);
+        let mut after = links[at + 1..].iter();
+        let (_, other) = after.find(|(other, link)| same(other) && link.name == first.name && link.to != first.to)?;
         Some((import.to_string(), first.to.unit.to_string(), other.to.unit.to_string()))
     })
 }

@@ -203,6 +203,21 @@ impl Checker<'_> {
         components.find(|(_, facts)| fits(facts)).map(|(name, _)| name.as_str())
     }
 
+    /// Imports that some links lead to a component and others to a provider: their calls are not made alike, and a host
+    /// has one way for each import.
+    pub(super) fn mixed(&mut self, key: &Spanned<String>, facts: &ComponentFacts, links: &[LinkSpec]) {
+        for import in &facts.imports {
+            let found = app::links_of_import(import, links);
+            let of = |target| found.values().find(|link| link.target == target);
+            let (Some(component), Some(provider)) = (of(LinkTarget::Wit), of(LinkTarget::Capability)) else { continue };
+            let message = format!(
+                "`{}` is linked for {import} to `{}`, a component, and to `{}`, a provider",
+                key.value, component.to.unit, provider.to.unit
+            );
+            self.problems.push(Problem::at(key, message).help("link all names of one interface to units of one kind"));
+        }
+    }
+
     /// Imports that nothing would satisfy.
     pub(super) fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
         for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {

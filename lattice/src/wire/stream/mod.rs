@@ -28,6 +28,7 @@
 //! The two state machines here do no I/O and read no clock: time comes in as a [`Duration`](std::time::Duration) since
 //! any fixed point.
 
+mod clocks;
 mod frame;
 mod receiver;
 mod sender;

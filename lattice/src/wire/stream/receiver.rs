@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crc32fast::Hasher;
 
-use super::{StreamError, charge, frame::Frame};
-use crate::wire::limits::{KEEP_ALIVE, SILENCE};
+use super::{StreamError, charge, clocks::Clocks, frame::Frame};
 
 /// What a frame brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,14 +26,13 @@ pub struct Receiver {
     used: u64,
     offset: u64,
     crc: Hasher,
-    heard: Duration,
-    spoke: Duration,
+    clocks: Clocks,
 }
 
 impl Receiver {
     /// A stream that is taken at `now`, and the frame that takes it.
     pub fn take(window: u64, now: Duration) -> (Self, Frame) {
-        let receiver = Self { granted: window, used: 0, offset: 0, crc: Hasher::new(), heard: now, spoke: now };
+        let receiver = Self { granted: window, used: 0, offset: 0, crc: Hasher::new(), clocks: Clocks::start(now) };
         (receiver, Frame::Take { credit: window })
     }
 
@@ -45,7 +43,7 @@ impl Receiver {
 
     /// Checks a frame of the sender. After an error nothing more may be asked of the machine.
     pub fn on_frame(&mut self, frame: Frame, now: Duration) -> Result<Arrived, StreamError> {
-        self.heard = now;
+        self.clocks.hear(now);
         match frame {
             Frame::Data { offset, bytes } => {
                 self.expect(offset)?;
@@ -79,14 +77,7 @@ impl Receiver {
 
     /// What is due at `now`: a sign of life, or the end because there was none from the sender.
     pub fn on_time(&mut self, now: Duration) -> Result<Option<Frame>, StreamError> {
-        if now.saturating_sub(self.heard) >= SILENCE {
-            return Err(StreamError::Silent);
-        }
-        if now.saturating_sub(self.spoke) < KEEP_ALIVE {
-            return Ok(None);
-        }
-        self.spoke = now;
-        Ok(Some(Frame::Alive { at: self.granted }))
+        Ok(self.clocks.due(now)?.then_some(Frame::Alive { at: self.granted }))
     }
 }
 

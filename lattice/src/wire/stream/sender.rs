@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use crc32fast::Hasher;
 
-use super::{StreamError, charge, frame::Frame};
+use super::{StreamError, charge, clocks::Clocks, frame::Frame};
 use crate::wire::{
     error::CallError,
-    limits::{KEEP_ALIVE, MIN_CHARGE, SILENCE, WINDOW},
+    limits::{MIN_CHARGE, WINDOW},
 };
 
 /// What a frame of the receiver means.
@@ -26,8 +26,7 @@ pub struct Sender {
     spent: u64,
     offset: u64,
     crc: Hasher,
-    heard: Duration,
-    spoke: Duration,
+    clocks: Clocks,
     /// The last frame. It is repeated until the receiver has answered it.
     end: Option<Frame>,
 }
@@ -35,7 +34,7 @@ pub struct Sender {
 impl Sender {
     /// A stream that was taken at `now`, with the credit that came with it.
     pub fn taken(credit: u64, now: Duration) -> Self {
-        Self { granted: credit, spent: 0, offset: 0, crc: Hasher::new(), heard: now, spoke: now, end: None }
+        Self { granted: credit, spent: 0, offset: 0, crc: Hasher::new(), clocks: Clocks::start(now), end: None }
     }
 
     /// How long the next piece may be, in bytes. 0 while the receiver has granted too little, and after the end.
@@ -52,13 +51,13 @@ impl Sender {
         self.offset += bytes.len() as u64;
         self.spent += charge(bytes.len());
         self.crc.update(&bytes);
-        self.spoke = now;
+        self.clocks.speak(now);
         Frame::Data { offset, bytes }
     }
 
     /// The frame that ends the stream well. The receiver's `done` is then still to come.
     pub fn end(&mut self, trailers: Bytes, now: Duration) -> Frame {
-        self.spoke = now;
+        self.clocks.speak(now);
         let end = Frame::End { length: self.offset, crc: self.crc.clone().finalize(), trailers };
         self.end.insert(end).clone()
     }
@@ -70,7 +69,7 @@ impl Sender {
 
     /// Takes in a frame of the receiver. After an error nothing more may be asked of the machine.
     pub fn on_frame(&mut self, frame: Frame, now: Duration) -> Result<Heard, StreamError> {
-        self.heard = now;
+        self.clocks.hear(now);
         match frame {
             // A repeated take is as good as the credit in it.
             Frame::Take { credit } | Frame::Credit { credit } | Frame::Alive { at: credit } => {
@@ -85,14 +84,8 @@ impl Sender {
 
     /// What is due at `now`: a sign of life, or the end because there was none from the receiver.
     pub fn on_time(&mut self, now: Duration) -> Result<Option<Frame>, StreamError> {
-        if now.saturating_sub(self.heard) >= SILENCE {
-            return Err(StreamError::Silent);
-        }
-        if now.saturating_sub(self.spoke) < KEEP_ALIVE {
-            return Ok(None);
-        }
-        self.spoke = now;
+        let due = self.clocks.due(now)?;
         // Signs of life after the end would keep a receiver waiting that has not heard of it.
-        Ok(Some(self.end.clone().unwrap_or(Frame::Alive { at: self.offset })))
+        Ok(due.then(|| self.end.clone().unwrap_or(Frame::Alive { at: self.offset })))
     }
 }

@@ -101,6 +101,12 @@ pub fn value(shape: &Shape, dice: &mut Dice) -> Vec<u8> {
     out
 }
 
+/// Floats that bits at random hardly ever are.
+fn special(dice: &mut Dice) -> Option<f64> {
+    const SPECIAL: [f64; 6] = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.0, -0.0, 1.5];
+    SPECIAL.get(dice.below(4 * SPECIAL.len())).copied()
+}
+
 fn fill(shape: &Shape, dice: &mut Dice, out: &mut Vec<u8>) {
     match shape {
         Shape::Bool => out.push((dice.roll() & 1) as u8),
@@ -111,8 +117,10 @@ fn fill(shape: &Shape, dice: &mut Dice, out: &mut Vec<u8>) {
         Shape::U32 | Shape::Own | Shape::Borrow => put_varint(out, dice.roll() as u32 as u64),
         Shape::S64 => put_signed(out, dice.roll() as i64),
         Shape::U64 => put_varint(out, dice.roll()),
-        Shape::F32 => out.extend((dice.roll() as u32).to_le_bytes()),
-        Shape::F64 => out.extend(dice.roll().to_le_bytes()),
+        Shape::F32 => {
+            out.extend(special(dice).map_or(dice.roll() as u32, |float| (float as f32).to_bits()).to_le_bytes())
+        }
+        Shape::F64 => out.extend(special(dice).map_or(dice.roll(), f64::to_bits).to_le_bytes()),
         Shape::Char => put_char(out, char::from_u32(dice.roll() as u32 % 0xd800).unwrap_or('x')),
         Shape::String => put_bytes(out, format!("é{}", dice.roll()).as_bytes()),
         Shape::List(of) => {

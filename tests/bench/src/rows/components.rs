@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, CallHandler, NatsOptions, Pace},
+    bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::{
         app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
         inventory::{Faults, HostRecord, InstanceReport, InstanceState},
@@ -16,6 +16,7 @@ use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
     runtime::{LoadedFunctions, Runtime},
 };
+use tempfile::TempDir;
 use tokio::runtime::Runtime as Tasks;
 use wasmtime::{
     Engine, Store,
@@ -25,22 +26,23 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     bench::{Bench, Times},
+    child::Child,
     lattice::Nats,
     report::{Row, Target},
     servers::spawn,
-    stats::{Latencies, like_a_host, one_by_one},
+    stats::{Latencies, at_a_time, like_a_host, one_by_one},
 };
 
-const LIBRARY: &str = "bench/library";
-const CALLER: &str = "bench/caller";
+pub(super) const LIBRARY: &str = "bench/library";
+pub(super) const CALLER: &str = "bench/caller";
 /// Calls of the library in one call of the caller: many, so that the caller itself does not count.
 const TIMES: u32 = 100;
 const MIB: u32 = 1 << 20;
 const SUBJECT: &str = "baseline.echo";
 
 /// The caller, ready to be told how often to call.
-struct Caller {
-    functions: LoadedFunctions,
+pub(super) struct Caller {
+    pub(super) functions: LoadedFunctions,
 }
 
 impl Caller {
@@ -59,7 +61,12 @@ impl Caller {
     }
 
     async fn small(&self) -> Result<()> {
-        self.run("small", encode(ContentType::Postcard, &(TIMES,))?).await.map(drop)
+        self.times(TIMES).await
+    }
+
+    /// So many small calls of the library.
+    pub(super) async fn times(&self, times: u32) -> Result<()> {
+        self.run("small", encode(ContentType::Postcard, &(times,))?).await.map(drop)
     }
 
     async fn bytes(&self, times: u32) -> Result<()> {
@@ -70,7 +77,7 @@ impl Caller {
     }
 }
 
-fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<ComponentSpec> {
+pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<ComponentSpec> {
     let link = LinkSpec {
         interface: "test:library".into(),
         name: DEFAULT_LINK.into(),
@@ -104,11 +111,16 @@ fn library(bench: &Bench, runtime: &Runtime) -> Result<LoadedFunctions> {
     Ok(LoadedFunctions::new(loaded, &component))
 }
 
+/// What the caller imports of the library.
+pub(super) fn imports() -> Result<Vec<Interface>> {
+    let imports = ["echo", "things", "faults"].map(|name| format!("test:library/{name}@1.2.0").parse());
+    Ok(imports.into_iter().collect::<Result<_, _>>()?)
+}
+
 fn caller(bench: &Bench, runtime: &Runtime, bus: &Bus, router: &Arc<Router>, transport: Transport) -> Result<Caller> {
     let bytes = std::fs::read(bench.guest("caller")?)?;
     let component = Component::new(runtime.engine(), &bytes)?;
-    let imports = ["echo", "things", "faults"].map(|name| format!("test:library/{name}@1.2.0").parse());
-    let spec = spec(&bytes, imports.into_iter().collect::<Result<_, _>>()?, transport)?;
+    let spec = spec(&bytes, imports()?, transport)?;
     let unit: UnitId = CALLER.parse()?;
     let links = ComponentLinks::new(bus, router, &unit, &spec);
     let loaded = runtime.prepare(&component, unit, &spec, links)?;
@@ -238,16 +250,28 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
+/// The library and the caller with NATS between them, and a plain responder beside it.
+struct Remote {
+    caller: Arc<Caller>,
+    client: async_nats::Client,
+    tasks: Tasks,
+    _serving: (Bus, Serving),
+    _echo: Child,
+    _nats: Nats,
+    _dir: TempDir,
+}
+
+/// As long as a small call of ours, with its headers.
+const MESSAGE: &[u8] = &[b'x'; 300];
+
+fn apart(bench: &Bench, runtime: &Runtime) -> Result<Remote> {
     let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
     let nats = Nats::start(bench, dir.path())?;
     let options = NatsOptions { urls: vec![nats.url.clone()], ..NatsOptions::default() };
-    let (tasks, times) = (like_a_host()?, bench.times);
-    let runtime = Runtime::new()?;
-    let direct = Arc::new(Direct::load(bench, &runtime)?);
+    let tasks = like_a_host()?;
     let (unit, instance) = (LIBRARY.parse::<UnitId>()?, "0123456789abcdef".parse::<InstanceId>()?);
-    let handler: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime)?);
-    let (_serving, bus, client) = tasks.block_on(async {
+    let handler: Arc<dyn CallHandler> = Arc::new(library(bench, runtime)?);
+    let (serving, bus, client) = tasks.block_on(async {
         let there = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench callee").await?;
         let served = Served { lattice: "bench".parse()?, unit: unit.clone(), instance: instance.clone() };
         let serving = there.serve(&served, handler, Pace::Heavy).await?;
@@ -258,21 +282,52 @@ pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
     router.update([(&inventory(unit, instance)?, 1)], &[]);
     let caller = {
         let _entered = tasks.enter();
-        Arc::new(caller(bench, &runtime, &bus, &router, Transport::Lattice)?)
+        Arc::new(caller(bench, runtime, &bus, &router, Transport::Lattice)?)
     };
-    let (_echo, _) = spawn(dir.path(), &["nats-echo", &nats.url, SUBJECT, "--answer", "60"])?;
-    let message = Bytes::from_static(&[b'x'; 300]);
+    let (echo, _) = spawn(dir.path(), &["nats-echo", &nats.url, SUBJECT, "--answer", "60"])?;
+    Ok(Remote { caller, client, tasks, _serving: serving, _echo: echo, _nats: nats, _dir: dir })
+}
+
+pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
+    let runtime = Runtime::new()?;
+    let direct = Arc::new(Direct::load(bench, &runtime)?);
+    let apart = apart(bench, &runtime)?;
     let rounds = bench.rounds(|| {
-        let (ours, plain) = small(&tasks, times, &caller, &direct)?;
-        let (client, message) = (client.clone(), message.clone());
-        let mut raw = one_by_one(&tasks, times, move || {
-            let (client, message) = (client.clone(), message.clone());
-            async move { Ok(client.request(SUBJECT, message).await.map(drop)?) }
+        let (ours, plain) = small(&apart.tasks, bench.times, &apart.caller, &direct)?;
+        let client = apart.client.clone();
+        let mut raw = one_by_one(&apart.tasks, bench.times, move || {
+            let client = client.clone();
+            async move { Ok(client.request(SUBJECT, Bytes::from_static(MESSAGE)).await.map(drop)?) }
         })?;
         Ok((ours, plain + each(&mut raw, 1)))
     })?;
     let row = Row::compared("call_component_remote", "us", "raw NATS request/reply + direct call", rounds);
     Ok(vec![row.target(Target::RatioAtMost(1.3)).note("p50 of a call over NATS in a fresh instance, 100 in a row")])
+}
+
+/// Calls at a time where it is measured how many there are in a second.
+const AT_A_TIME: usize = 64;
+/// Calls of the library in one call of the caller there: as few as leave the caller out of account.
+const FEW: u32 = 20;
+
+pub(super) fn remote_rate(bench: &Bench) -> Result<Vec<Row>> {
+    let apart = apart(bench, &Runtime::new()?)?;
+    let rounds = bench.rounds(|| {
+        let (caller, client) = (apart.caller.clone(), apart.client.clone());
+        let ours = at_a_time(&apart.tasks, bench.times, AT_A_TIME, move || {
+            let caller = caller.clone();
+            async move { caller.times(FEW).await }
+        })?;
+        let plain = at_a_time(&apart.tasks, bench.times, AT_A_TIME, move || {
+            let client = client.clone();
+            async move { Ok(client.request(SUBJECT, Bytes::from_static(MESSAGE)).await.map(drop)?) }
+        })?;
+        Ok((ours * f64::from(FEW), plain))
+    })?;
+    let row = Row::compared("call_component_remote_rps", "calls/s", "raw NATS request/reply", rounds);
+    let note =
+        format!("{AT_A_TIME} in flight; each call of ours in a fresh instance, caller and callee in one process");
+    Ok(vec![row.target(Target::RatioAtLeast(0.7)).note(note)])
 }
 
 /// What a host that runs the library tells.

@@ -19,7 +19,19 @@ const FIRST: Duration = Duration::from_secs(20);
 
 /// Puts hello on a host of `zone`, behind an http-server on a host of zone a, and returns where it answers.
 pub(super) fn deploy(bench: &Bench, lattice: &Lattice, app: &str, zone: &str, options: &str) -> Result<SocketAddr> {
-    let (address, image) = (free_address()?, bench.guest("hello")?);
+    deploy_guest(bench, lattice, "hello", app, zone, options)
+}
+
+/// As [`deploy`], for another guest.
+pub(super) fn deploy_guest(
+    bench: &Bench,
+    lattice: &Lattice,
+    guest: &str,
+    app: &str,
+    zone: &str,
+    options: &str,
+) -> Result<SocketAddr> {
+    let (address, image) = (free_address()?, bench.guest(guest)?);
     let spec = format!(
         "  components:\n    hello: {{ image: \"{}\", {options} {} }}\n  providers:\n{}",
         image.display(),
@@ -43,8 +55,8 @@ impl Server {
     }
 }
 
-fn serve(bench: &Bench, dir: &Path) -> Result<(Child, Server)> {
-    let file = bench.guest("hello")?.display().to_string();
+fn serve(bench: &Bench, dir: &Path, guest: &str) -> Result<(Child, Server)> {
+    let file = bench.guest(guest)?.display().to_string();
     let (child, address) = spawn_http(dir, &["serve-wasm", &file])?;
     let processes = vec![child.id()];
     Ok((child, Server { address, processes }))
@@ -69,7 +81,7 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let lattice = Lattice::start(bench, &["a"])?;
     let address = deploy(bench, &lattice, "hello", "a", "")?;
     let ours = Server { address, processes: lattice.processes() };
-    let (_serve, serve) = serve(bench, lattice.dir.path())?;
+    let (_serve, serve) = serve(bench, lattice.dir.path(), "hello")?;
     let wasmtime = wasmtime(bench, lattice.dir.path())?;
     let (mut at_16, mut at_64, mut binary) = (Vec::new(), Vec::new(), Vec::new());
     bench.rounds(|| {
@@ -98,10 +110,22 @@ pub(super) fn reuse(bench: &Bench) -> Result<Vec<Row>> {
     let lattice = Lattice::start(bench, &["a"])?;
     let address = deploy(bench, &lattice, "hello", "a", "reuse: 1000,")?;
     let ours = Server { address, processes: lattice.processes() };
-    let (_serve, serve) = serve(bench, lattice.dir.path())?;
+    let (_serve, serve) = serve(bench, lattice.dir.path(), "hello")?;
     let pairs = bench.rounds(|| Ok((ours.load(bench, 16)?, serve.load(bench, 16)?)))?;
     let [rate, cpu] = rate_and_cpu("http_hello_reuse", "serve", &pairs);
     let rate =
         rate.target(Target::RatioAtLeast(4.0)).note("an instance of ours serves 1,000 requests, one of serve's one");
     Ok(vec![rate, cpu])
+}
+
+/// A component of WASI 0.3, whose instances serve many requests on both sides, and some at a time.
+pub(super) fn p3(bench: &Bench) -> Result<Vec<Row>> {
+    let lattice = Lattice::start(bench, &["a"])?;
+    let address = deploy_guest(bench, &lattice, "p3-hello", "hello", "a", "reuse: 128,")?;
+    let ours = Server { address, processes: lattice.processes() };
+    let (_serve, serve) = serve(bench, lattice.dir.path(), "p3-hello")?;
+    let pairs = bench.rounds(|| Ok((ours.load(bench, 16)?, serve.load(bench, 16)?)))?;
+    let [rate, cpu] = rate_and_cpu("http_p3_local", "serve", &pairs);
+    let note = "tests/guests/p3-hello; an instance serves 128 requests on both sides, of serve's 16 at a time";
+    Ok(vec![rate.target(Target::RatioAtLeast(1.5)).note(note), cpu])
 }

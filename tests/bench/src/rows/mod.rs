@@ -5,9 +5,11 @@ mod components;
 mod counter;
 mod deploy;
 mod engine;
+mod fused;
 mod hello;
 mod memory;
 mod remote;
+mod streams;
 
 use std::fmt::Display;
 
@@ -24,6 +26,7 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["http_hello_local", "http_hello_local_p99"], measure: hello::local },
     Group { rows: &["http_hello_reuse"], measure: hello::reuse },
+    Group { rows: &["http_p3_local"], measure: hello::p3 },
     Group { rows: &["http_hello_remote"], measure: remote::latency },
     Group { rows: &["http_hello_remote_rps"], measure: remote::rate },
     Group { rows: &["counter_remote"], measure: counter::remote },
@@ -32,6 +35,9 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["kv_redis_local"], measure: calls::redis_local },
     Group { rows: &["call_component_local", "custom_bytes_1mib"], measure: components::local },
     Group { rows: &["call_component_remote"], measure: components::remote },
+    Group { rows: &["call_component_remote_rps"], measure: components::remote_rate },
+    Group { rows: &["call_component_fused"], measure: fused::local },
+    Group { rows: &["stream_remote"], measure: streams::remote },
     Group { rows: &["instantiate"], measure: engine::instantiate },
     Group { rows: &["memory_per_component"], measure: memory::per_component },
     Group { rows: &["apply_to_first_200"], measure: deploy::apply_to_first_200 },

@@ -4,7 +4,7 @@
 
 mod http;
 mod nats;
-mod wasi;
+pub(crate) mod wasi;
 
 use std::{
     io::Read,
@@ -36,6 +36,9 @@ pub(crate) enum Server {
         #[arg(long)]
         answer: Option<usize>,
     },
+    /// Answers each request over NATS with so many messages of so many bytes
+    #[command(hide = true)]
+    NatsFlood { nats: String, subject: String, messages: usize, length: usize },
     /// Answers requests over NATS with what another one answers over NATS
     #[command(hide = true)]
     NatsRelay { nats: String, subject: String, to: String },
@@ -55,6 +58,9 @@ pub(crate) fn run(server: Server) -> Result<()> {
             Server::HyperNats { nats, subject } => http::before_nats(&nats, subject).await,
             Server::HyperRedis { redis, key } => http::before_redis(&redis, key).await,
             Server::NatsEcho { nats, subject, answer } => nats::echo(&nats, subject, answer).await,
+            Server::NatsFlood { nats, subject, messages, length } => {
+                nats::flood(&nats, subject, messages, length).await
+            }
             Server::NatsRelay { nats, subject, to } => nats::relay(&nats, subject, to).await,
             Server::NatsRedis { nats, subject, redis, key } => nats::increment(&nats, subject, &redis, key).await,
         }

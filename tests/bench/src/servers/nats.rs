@@ -16,6 +16,19 @@ pub(super) async fn echo(url: &str, subject: String, answer: Option<usize>) -> R
     bail!("NATS is gone")
 }
 
+/// Many messages for each request.
+pub(super) async fn flood(url: &str, subject: String, messages: usize, length: usize) -> Result<()> {
+    let (client, mut requests) = subscribe(url, subject).await?;
+    let message = Bytes::from(vec![b'x'; length]);
+    while let Some(request) = requests.next().await {
+        let reply = request.reply.context("a message that wants no reply")?;
+        for _ in 0..messages {
+            client.publish(reply.clone(), message.clone()).await?;
+        }
+    }
+    bail!("NATS is gone")
+}
+
 /// One more request for each request.
 pub(super) async fn relay(url: &str, subject: String, to: String) -> Result<()> {
     let (client, mut requests) = subscribe(url, subject).await?;

@@ -1,5 +1,6 @@
 //! A component behind HTTP the way `wasmtime serve` does it: wasmtime-wasi-http's own handler, the pooling allocator
-//! as it comes, a task for each connection and each request, and a fresh instance for each request.
+//! as it comes, a task for each connection and each request, and as many requests for an instance as `wasmtime serve`
+//! gives it: one where it is of WASI 0.2, 128 where it is of 0.3, 16 of them at a time.
 
 use std::{
     convert::Infallible,
@@ -7,14 +8,17 @@ use std::{
     path::Path,
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Sleep, sleep_until},
+};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut, StoreLimits,
     component::{Component, GuestTaskId, Linker, ResourceTable},
@@ -25,16 +29,28 @@ use wasmtime_wasi_http::{
     handler::{
         HandlerState, Instance, ProxyHandler, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
     },
-    p2::bindings,
+    p2, p3,
 };
 
 /// The data of a store.
-struct Guest {
+pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
     limits: StoreLimits,
     hooks: NoClient,
+}
+
+impl Guest {
+    pub(crate) fn new() -> Self {
+        Self {
+            wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            limits: StoreLimits::default(),
+            hooks: NoClient,
+        }
+    }
 }
 
 impl WasiView for Guest {
@@ -65,50 +81,68 @@ impl WasiHttpHooks for NoClient {
 
 type SendResult = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
+/// How many requests one instance may have.
+#[derive(Clone, Copy)]
+struct Reuse {
+    in_all: usize,
+    at_a_time: usize,
+}
+
+const OF_0_2: Reuse = Reuse { in_all: 1, at_a_time: 1 };
+const OF_0_3: Reuse = Reuse { in_all: 128, at_a_time: 16 };
+/// How long an instance of 0.3 is kept without a request.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Makes instances.
 struct Instances {
     engine: Engine,
     pre: ProxyPre<Guest>,
+    reuse: Reuse,
 }
 
 impl HandlerState for Instances {
     type StoreData = Guest;
-    type WorkerExpiration = Never;
-    type WorkerState = Once;
+    type WorkerExpiration = Idle;
+    type WorkerState = Reuse;
 
-    async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Never, Once>> {
-        let guest = Guest {
-            wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
-            http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
-            limits: StoreLimits::default(),
-            hooks: NoClient,
-        };
-        let mut store = Store::new(&self.engine, guest);
+    async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Idle, Reuse>> {
+        let mut store = Store::new(&self.engine, Guest::new());
         store.limiter(|guest| &mut guest.limits);
         let proxy = self.pre.instantiate_async(&mut store).await?;
-        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration: Never, state: Once })
+        let (view, state) = (WasiHttpView::http as fn(&mut Guest) -> WasiHttpCtxView<'_>, self.reuse);
+        Ok(Instance { store, proxy, view, expiration: Idle(None), state })
     }
 }
 
-/// No time limit, as without `-W timeout`.
-struct Never;
+/// Ends an instance that has nothing to do; no time limit for requests, as without `-W timeout`.
+struct Idle(Option<Pin<Box<Sleep>>>);
 
-impl WorkerExpiration for Never {
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>, _: WorkerStatus, _: Instant) -> Poll<()> {
-        Poll::Pending
+impl WorkerExpiration for Idle {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, since: Instant) -> Poll<()> {
+        if status != WorkerStatus::Idle {
+            return Poll::Pending;
+        }
+        let until = (since + IDLE).into();
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx)
     }
 }
 
-/// An instance serves one request.
-struct Once;
-
-impl WorkerState for Once {
+impl WorkerState for Reuse {
     type StoreData = Guest;
     type RequestData = ();
 
-    fn should_accept_request(&self, _: usize, total: usize) -> ShouldAccept {
-        if total == 0 { ShouldAccept::Yes } else { ShouldAccept::Never }
+    fn should_accept_request(&self, now: usize, total: usize) -> ShouldAccept {
+        if total >= self.in_all {
+            ShouldAccept::Never
+        } else if now >= self.at_a_time {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
     }
 
     fn on_request_start(
@@ -133,9 +167,15 @@ pub(super) async fn serve(file: &Path) -> Result<()> {
     let engine = Engine::new(&config)?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
     let pre = linker.instantiate_pre(&Component::from_file(&engine, file)?)?;
-    let handler = ProxyHandler::new(Instances { engine, pre: ProxyPre::P2(bindings::ProxyPre::new(pre)?) });
+    let (pre, reuse) = match p3::bindings::ServicePre::new(pre.clone()) {
+        Ok(pre) => (ProxyPre::P3(pre), OF_0_3),
+        Err(_) => (ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?), OF_0_2),
+    };
+    let handler = ProxyHandler::new(Instances { engine, pre, reuse });
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     super::ready(socket.local_addr()?);
     loop {

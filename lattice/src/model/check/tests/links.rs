@@ -401,3 +401,78 @@ fn a_fused_part_brings_its_own_imports_and_links() {
     let problems = told(&other, &facts);
     assert!(problems[0].contains("`cart` would import wasi:keyvalue/store@0.2.0-draft from both"), "{problems:?}");
 }
+
+#[test]
+fn the_longer_pattern_decides_in_each_part_of_what_is_fused() {
+    let both: Interfaces<'_> = &[("acme:pricing/quote@1.1.0", &[PRICE]), ("acme:pricing/tax@1.1.0", &[PRICE])];
+    let mut facts = app(both, both);
+    facts.insert("other".to_owned(), component(&[STORE], both));
+    // All of the package is fused but one interface, and what is fused leads the store elsewhere by a shorter pattern.
+    let text = with(
+        "acme:pricing: pricing",
+        "acme:pricing: { to: other, transport: fused }\n        acme:pricing/quote: pricing",
+    )
+    .replace("./other.wasm }", "./other.wasm, links: { wasi:keyvalue: second, wasi:keyvalue/store: cache } }")
+        + "    second: { use: keyvalue-memory }\n";
+    let (links, _) = links(&text, &facts);
+    assert!(links.iter().any(|link| link.fused.is_some()), "{links:?}");
+    let checked = check(&parse(&text).unwrap(), &facts, &[]).unwrap();
+    let UnitSpec::Component(cart) = &checked.units[&"cart".parse().unwrap()] else { panic!("cart is a component") };
+    let whole = cart.composed();
+    let goes: Vec<_> = whole.links.iter().map(|link| (link.interface.as_str(), link.to.unit.as_str())).collect();
+    assert_eq!(
+        goes,
+        [
+            ("acme:pricing/quote@1.1.0", "pricing"),
+            ("wasi:keyvalue/store@0.2.0-draft", "cache"),
+            ("wasi:keyvalue/store@0.2.0-draft", "cache")
+        ]
+    );
+    let imports: Vec<_> = whole.imports.iter().map(ToString::to_string).collect();
+    assert_eq!(imports, ["acme:pricing/quote@1.1.0", "wasi:keyvalue/store@0.2.0-draft"]);
+    // The shorter pattern decides where the longer one is of another name, and a fused part cannot be chosen.
+    let named = text.replace("acme:pricing/quote: pricing", "acme:pricing/quote: { to: pricing, name: b }");
+    let problems = told(&named, &facts);
+    assert_eq!(
+        problems,
+        [
+            "6:5: `cart` cannot choose between `other` and `pricing` for acme:pricing/quote@1.1.0: once one of them is fused, it is all there is / keep one of the links, or write `transport: local` for the fused one"
+        ]
+    );
+}
+
+#[test]
+fn compatible_versions_of_an_import_are_one_once_fused() {
+    let mut facts = app(QUOTE, QUOTE);
+    let fused =
+        with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }\n        acme:tax: other");
+    let tax = |version: &str| format!("acme:tax/rate@{version}");
+    let (older, newer) = (tax("1.0.0"), tax("1.1.0"));
+    let facts_of = |imports: &str, exports: Interfaces<'_>| component(&[(imports, &[PRICE])], exports);
+    facts.insert("pricing".to_owned(), facts_of(&newer, QUOTE));
+    facts.insert("other".to_owned(), component(&[], &[(&newer, &[PRICE])]));
+    facts.insert("second".to_owned(), component(&[], &[(&newer, &[PRICE])]));
+    let cart = facts.get_mut("cart").unwrap();
+    cart.import_shapes.extend(shapes(&[(&older, &[PRICE])]));
+    cart.imports.push(older.parse().unwrap());
+    let text = fused.replace(
+        "./pricing.wasm }",
+        "./pricing.wasm, links: { acme:tax: second } }\n    second: { image: ./second.wasm }",
+    );
+    let problems = told(&text, &facts);
+    assert!(problems.len() == 1 && problems[0].contains("`cart` would import acme:tax/rate@1"), "{problems:?}");
+    assert_eq!(told(&text.replace("acme:tax: second", "acme:tax: other"), &facts), Vec::<String>::new());
+}
+
+#[test]
+fn an_import_goes_to_components_or_to_providers() {
+    let mut facts = app(&[], &[]);
+    facts.insert("other".to_owned(), component(&[], &[STORE]));
+    let text = with("acme:pricing: pricing", "wasi:keyvalue/store: { to: other, name: mine }");
+    assert_eq!(
+        told(&text, &facts)[0],
+        "6:5: `cart` is linked for wasi:keyvalue/store@0.2.0-draft to `other`, a component, and to `cache`, a provider / link all names of one interface to units of one kind"
+    );
+    // The longer pattern alone decides for one name.
+    assert_eq!(told(&text.replace(", name: mine", ""), &facts), Vec::<String>::new());
+}

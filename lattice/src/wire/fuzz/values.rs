@@ -1,0 +1,68 @@
+//! Values of types that the input chooses.
+
+use super::{Input, Target};
+use crate::wire::value::{
+    FunctionShape, Shape,
+    binary::Reader,
+    json,
+    samples::{self, Dice},
+};
+
+/// Levels of a type.
+const DEPTH: usize = 4;
+
+pub(super) const BYTES: Target = Target { name: "value_bytes", run: bytes, samples: &[] };
+pub(super) const JSON: Target = Target {
+    name: "value_json",
+    run: text,
+    samples: &[b"\0\0\0\0\0\0\0\0[1,\"nan:0x7fc00001\",{\"ok\":null},{\"some\":null}]", b"\0\0\0\0\0\0\0\x01\"AQID\""],
+};
+pub(super) const ROUND_TRIP: Target = Target { name: "value_round_trip", run: round_trip, samples: &[] };
+
+fn shape(input: &mut Input<'_>) -> Shape {
+    samples::shape(DEPTH, &mut Dice::new(input.number()))
+}
+
+/// Whether `bytes` are a value of `shape`.
+fn is_value(shape: &Shape, bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    shape.scan(&mut reader, &mut Vec::new()).and_then(|()| reader.finish()).is_ok()
+}
+
+/// Any bytes are a value or an error, and all readers agree on it.
+fn bytes(data: &[u8]) {
+    let mut input = Input(data);
+    let shape = shape(&mut input);
+    let text = json::result_to_json(Some(&shape), input.0);
+    assert_eq!(text.is_ok(), is_value(&shape, input.0), "{shape:?}");
+    let Ok(text) = text else { return };
+    // Numbers may have been written longer than needed, so that it is compared what is read.
+    let back = json::result_from_json(Some(&shape), &text);
+    let Ok(back) = back else { panic!("{back:?}: {}", String::from_utf8_lossy(&text)) };
+    assert_eq!(json::result_to_json(Some(&shape), &back), Ok(text), "{shape:?}");
+}
+
+/// Any text is a value in JSON or an error.
+fn text(data: &[u8]) {
+    let mut input = Input(data);
+    let shape = shape(&mut input);
+    let function = FunctionShape { params: [("x".into(), shape.clone())].into(), result: None };
+    if let Ok(bytes) = json::arguments_from_json(&function, input.0) {
+        assert!(is_value(&shape, &bytes), "{shape:?}");
+    }
+    let Ok(bytes) = json::result_from_json(Some(&shape), input.0) else { return };
+    let text = json::result_to_json(Some(&shape), &bytes);
+    let Ok(text) = text else { panic!("{text:?}: {shape:?}") };
+    assert_eq!(json::result_from_json(Some(&shape), &text), Ok(bytes), "{shape:?}");
+}
+
+/// A value comes back from JSON as it was.
+fn round_trip(data: &[u8]) {
+    let mut input = Input(data);
+    let shape = shape(&mut input);
+    let bytes = samples::value(&shape, &mut Dice::new(input.number()));
+    assert!(is_value(&shape, &bytes), "{shape:?}");
+    let text = json::result_to_json(Some(&shape), &bytes);
+    let Ok(text) = text else { panic!("{text:?}: {shape:?}") };
+    assert_eq!(json::result_from_json(Some(&shape), &text), Ok(bytes), "{shape:?}");
+}
