@@ -151,7 +151,7 @@ pub(super) fn redis_local(bench: &Bench) -> Result<Vec<Row>> {
     let times = bench.times;
     let engine = Runtime::new()?;
     let capability = runtime.block_on(backend(&redis, dir.path()))?;
-    let Capability::KeyValue(store) = &capability;
+    let Capability::KeyValue(store) = &capability else { bail!("the Redis backend is a store") };
     runtime.block_on(store.set(BUCKET.into(), KEY.into(), Bytes::from_static(VALUE)))?;
     let fresh = Arc::new(component(bench, &engine, &capability, 1)?);
     let reused = Arc::new(component(bench, &engine, &capability, 1000)?);
