@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::CallHandler,
-    wire::{CallError, CallHead, Interface},
+    wire::{CallError, CallHead, Interface, value::FunctionShape},
 };
 
 use crate::keyvalue::{self, KeyValue};
@@ -70,6 +70,13 @@ impl CallHandler for Interfaces {
 /// Sends a call to wherever a link leads.
 #[async_trait]
 pub trait Caller: Send + Sync + 'static {
-    /// The reply's payload. Arguments and reply are in postcard.
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError>;
+    /// The reply's payload. Arguments and reply are in postcard; with the `shape` of the function, whoever answers may
+    /// speak JSON alone.
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError>;
 }

@@ -106,7 +106,8 @@ impl Contract {
         index: usize,
         arguments: &A,
     ) -> Result<R, CallError> {
-        let reply = caller.call(self.interface(), self.functions[index], to_bytes(arguments).into()).await?;
+        let (function, shape) = (self.functions[index], self.shape(index));
+        let reply = caller.call(self.interface(), function, Some(shape), to_bytes(arguments).into()).await?;
         from_bytes(&reply).map_err(|error| self.wrong(index, "result", ContentType::Postcard, &error))
     }
 }

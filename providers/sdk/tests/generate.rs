@@ -144,25 +144,43 @@ async fn ask(
     handler().call(head, payload.into()).await
 }
 
-/// Calls the provider as if it were far away, or does not get through.
-struct Straight(Option<CallError>);
+/// Calls the provider as if it were far away.
+enum Far {
+    Postcard,
+    /// It speaks JSON alone.
+    Json,
+    /// Nothing gets through.
+    Cut,
+}
 
 #[async_trait]
-impl Caller for Straight {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
-        match &self.0 {
-            Some(error) => Err(error.clone()),
-            None => ask(&interface.to_string(), function, ContentType::Postcard, payload).await,
+impl Caller for Far {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        match self {
+            Self::Postcard => ask(&interface.to_string(), function, ContentType::Postcard, payload).await,
+            Self::Json => {
+                let shape = shape.unwrap();
+                let text = json::arguments_to_json(shape, &payload)?;
+                let reply = ask(&interface.to_string(), function, ContentType::Json, text).await?;
+                Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into())
+            }
+            Self::Cut => Err(CallError::Transport("cut".into())),
         }
     }
 }
 
 fn straight() -> Arc<dyn Caller> {
-    Arc::new(Straight(None))
+    Arc::new(Far::Postcard)
 }
 
 fn cut() -> Arc<dyn Caller> {
-    Arc::new(Straight(Some(CallError::Transport("cut".into()))))
+    Arc::new(Far::Cut)
 }
 
 fn echo_shape(function: &str) -> &'static FunctionShape {
@@ -240,12 +258,14 @@ async fn only_what_is_there_is_served() {
 
 #[tokio::test]
 async fn a_client_is_the_trait_where_its_errors_have_room() {
-    let remote: Arc<dyn Plain> = Arc::new(plain::Remote(straight()));
-    let many = remote.many(1, 2, 3, 4, -5, -6, -7, -8, true, 'ß', "k".into(), 0.5, -0.25, None).await.unwrap();
-    assert_eq!(many, "1 2 3 4 -5 -6 -7 -8 true ß k 0.5 -0.25 None");
-    remote.nothing().await.unwrap();
-    assert_eq!(remote.r#match("12".into()).await.unwrap(), 12);
-    assert_eq!(remote.r#match("x".into()).await.unwrap_err(), CallError::Denied("x".into()));
+    for far in [Far::Postcard, Far::Json] {
+        let remote: Arc<dyn Plain> = Arc::new(plain::Remote(Arc::new(far)));
+        let many = remote.many(1, 2, 3, 4, -5, -6, -7, -8, true, 'ß', "k".into(), 0.5, -0.25, None).await.unwrap();
+        assert_eq!(many, "1 2 3 4 -5 -6 -7 -8 true ß k 0.5 -0.25 None");
+        remote.nothing().await.unwrap();
+        assert_eq!(remote.r#match("12".into()).await.unwrap(), 12);
+        assert_eq!(remote.r#match("x".into()).await.unwrap_err(), CallError::Denied("x".into()));
+    }
 
     let remote: Arc<dyn Loose> = Arc::new(loose::Remote(straight()));
     remote.fail(0).await.unwrap();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::wire::{CallError, CallHead, ContentType, Interface};
+use lattice::wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape};
 use lattice_provider::{
     Caller, Capability,
     keyvalue::{KeyPage, KeyValue, KeyValueError, KeyValueRemote, interface},
@@ -79,7 +79,13 @@ async fn ask(function: &str, content_type: ContentType, payload: Bytes) -> Resul
 
 #[async_trait]
 impl Caller for Watched {
-    async fn call(&self, _: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        _: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         assert_eq!(hex(&payload), self.sent, "{function}");
         let answer = ask(function, ContentType::Postcard, payload).await?;
         assert_eq!(hex(&answer), self.answered, "{function}");
