@@ -166,7 +166,7 @@ async fn in_host(
     let serving = serve(here, key, capability.handler(), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
-    let serves = vec![capability.interface()];
+    let serves = capability.interfaces();
     Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, watching })
 }
 

@@ -19,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     values::BYTES,
     values::JSON,
     values::ROUND_TRIP,
+    values::ELEMENTS,
     messages::CODEC,
     messages::HTTP,
     messages::HEADERS,

@@ -7,13 +7,14 @@
 //! future is the ticket of a stream that carries its [`elements`], or 32 zero bytes and then all of them, with their length.
 //! Arguments are the tuple of the parameters; a function without a result answers with no bytes.
 //!
-//! [`json`] turns them into JSON and back, guided by a [`Shape`].
+//! [`json`] turns them into JSON and back, guided by a [`Shape`]; a [`WitType`] is one that is known when it is compiled.
 
 pub mod binary;
 pub mod elements;
 pub mod json;
 pub mod samples;
 mod shape;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 mod vectors;
 
 pub use shape::{Found, FunctionShape, Measures, Shape};
+pub use typed::{WitType, from_bytes, to_bytes};
 
 /// Why bytes are not the value that their type asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
