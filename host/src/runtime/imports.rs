@@ -191,11 +191,11 @@ impl ImportedFunction {
                 let numbers = self.shape.scan_result(&bytes)?.handles;
                 guest.sessions.received(&link, session, place, numbers);
             }
-            Ok(Returned { bytes: bytes.into(), streams })
+            Ok(Returned { bytes, streams })
         });
         guest.sessions.settle(link.to());
         received.or_else(|error| match self.shape.result.as_ref().and_then(ErrorRoom::of) {
-            Some(room) => Ok(Returned { bytes: room.fill(&error), streams: None }),
+            Some(room) => Ok(Returned { bytes: room.fill(&error).into(), streams: None }),
             None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
         })
     }

@@ -24,6 +24,7 @@ mod tests;
 
 use std::{collections::HashMap, sync::atomic::AtomicBool};
 
+use bytes::Bytes;
 use lattice::bus::Taker;
 use wasmtime::component::ResourceAny;
 
@@ -48,7 +49,8 @@ pub(super) struct Lifted {
 /// What goes back into a guest that called an import.
 #[derive(Default)]
 pub(super) struct Returned {
-    pub(super) bytes: Vec<u8>,
+    /// As they came: to make a `Vec` of them would move them all.
+    pub(super) bytes: Bytes,
     /// Where the streams in it are taken from.
     pub(super) streams: Option<Taker>,
 }

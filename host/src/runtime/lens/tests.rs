@@ -190,13 +190,13 @@ fn echoing(engine: &Engine, mode: Mode, function: &FunctionShape) -> Linker<()> 
         define_concurrent(&mut into, "echo", function, |_, args| {
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                Ok(Returned { bytes: args.bytes, streams: None })
+                Ok(Returned { bytes: args.bytes.into(), streams: None })
             })
         })
         .unwrap();
     } else {
         define(&mut into, "echo", function, |_, args| {
-            Box::new(async move { Ok(Returned { bytes: args.bytes, streams: None }) })
+            Box::new(async move { Ok(Returned { bytes: args.bytes.into(), streams: None }) })
         })
         .unwrap();
     }
