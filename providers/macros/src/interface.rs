@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use wit_parser::{Function, Type};
 
 use crate::{
-    names::{camel, snake},
+    names::snake,
     types::{Types, docs},
     world::{Carries, Interface, Outcome, World, carries, outcome},
 };
@@ -31,7 +31,7 @@ pub(crate) fn module(world: &World<'_>, interface: &Interface) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[allow(
-            dead_code, unreachable_pub, unused_qualifications, non_camel_case_types, clippy::all,
+            dead_code, missing_docs, unreachable_pub, unused_qualifications, non_camel_case_types, clippy::all, clippy::pedantic,
             reason = "the shape of this code is decided by the WIT that it was made of"
         )]
         pub mod #module {
@@ -49,12 +49,12 @@ pub(crate) fn serve(world: &World<'_>) -> TokenStream {
         return TokenStream::new();
     }
     let traits = world.served().map(|interface| {
-        let (module, name) = (&interface.module, camel_trait(world, interface));
+        let (module, name) = (&interface.module, world.trait_name(interface.id));
         quote!(#module::#name)
     });
     quote! {
         /// What a provider of this world serves: the calls of each interface go to `provider`.
-        #[allow(dead_code, unreachable_pub, reason = "what is served in another way has no use for it")]
+        #[allow(dead_code, missing_docs, unreachable_pub, reason = "what is served in another way has no use for it")]
         pub fn serve(provider: impl #(#traits)+*) -> ::lattice_provider::Capability {
             let provider = ::std::sync::Arc::new(provider);
             ::lattice_provider::Capability::Wit(::core::iter::FromIterator::from_iter([
@@ -66,10 +66,6 @@ pub(crate) fn serve(world: &World<'_>) -> TokenStream {
             ]))
         }
     }
-}
-
-fn camel_trait(world: &World<'_>, interface: &Interface) -> Ident {
-    camel(world.resolve.interfaces[interface.id].name.as_deref().unwrap_or_default())
 }
 
 /// One function in Rust.
@@ -174,7 +170,7 @@ struct Face<'a> {
 
 impl Face<'_> {
     fn trait_name(&self) -> Ident {
-        camel_trait(self.world, self.interface)
+        self.world.trait_name(self.interface.id)
     }
 
     fn the_trait(&self) -> TokenStream {

@@ -39,11 +39,14 @@ pub(crate) fn camel(wit: &str) -> Ident {
 
 /// A type's name beside `taken`: those that the generated code has for itself.
 pub(crate) fn camel_beside(wit: &str, taken: &[&str]) -> Ident {
-    let text = camel_text(wit);
-    if taken.contains(&text.as_str()) { ident(&format!("{text}_")) } else { ident(&text) }
+    let mut text = camel_text(wit);
+    while taken.contains(&text.as_str()) {
+        text.push('_');
+    }
+    ident(&text)
 }
 
-pub(crate) fn camel_text(wit: &str) -> String {
+fn camel_text(wit: &str) -> String {
     let word = |word: &str| {
         let mut chars = word.chars();
         let first = chars.next().map(|c| c.to_ascii_uppercase());

@@ -83,6 +83,17 @@ fn only_what_is_exported_is_served() {
 }
 
 #[test]
+fn names_that_are_taken_get_an_underscore() {
+    let wit = "package a:b; interface handler { enum remote { %self, super } record handler { %box: bool } \
+               %type: func(fn: handler, %self: remote); } world w { export handler; }";
+    let code = made(wit).unwrap();
+    for part in ["trait Handler_ ", "struct Handler ", "enum Remote_ { Self_ , Super , }", "struct Handler__"] {
+        assert!(code.contains(part), "{part}");
+    }
+    assert!(code.contains("async fn r#type (& self , r#fn : Handler__ , self_ : Remote_)"), "{code}");
+}
+
+#[test]
 fn options_say_what_they_are() {
     let options = |text: &str| syn::parse_str::<Options>(text).map_err(|error| error.to_string());
     let all = options("{ path: [\"a\", \"b\"], world: \"w\" }").unwrap();

@@ -7,7 +7,7 @@ use wit_parser::{
     Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
 };
 
-use crate::names::{camel_beside, camel_text, snake};
+use crate::names::{camel_beside, snake};
 
 /// Longest name of an interface with its version, in bytes, as the lattice has it.
 const MAX_INTERFACE: usize = 200;
@@ -15,6 +15,9 @@ const MAX_INTERFACE: usize = 200;
 const MAX_FUNCTION: usize = 200;
 /// Rust's own traits are there for tuples of so many parts.
 const MAX_TUPLE: usize = 12;
+
+/// Names that an interface's module needs for itself. The last one is in the code that `async_trait` makes.
+const TAKEN: [&str; 3] = ["Handler", "Remote", "Box"];
 
 /// Why a provider cannot serve or call what a world has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,13 +145,14 @@ impl<'r> World<'r> {
     }
 
     /// The name of an interface's trait.
-    pub(crate) fn trait_name(&self, interface: InterfaceId) -> String {
-        camel_text(self.resolve.interfaces[interface].name.as_deref().unwrap_or_default())
+    pub(crate) fn trait_name(&self, interface: InterfaceId) -> Ident {
+        camel_beside(self.resolve.interfaces[interface].name.as_deref().unwrap_or_default(), &TAKEN)
     }
 
     /// The name of a type in its interface's module.
     pub(crate) fn type_name(&self, interface: InterfaceId, wit: &str) -> Ident {
-        camel_beside(wit, &["Handler", "Remote", "Box", &self.trait_name(interface)])
+        let [handler, remote, boxed] = TAKEN;
+        camel_beside(wit, &[handler, remote, boxed, &self.trait_name(interface).to_string()])
     }
 
     /// The module of the interface that owns a type.

@@ -234,6 +234,26 @@ async fn what_is_cut_or_goes_on_or_lies_is_refused_with_the_place() {
 }
 
 #[tokio::test]
+async fn whatever_comes_it_answers() {
+    let mut dice = Dice::new(11);
+    for _ in 0..300 {
+        for function in echo::FUNCTIONS {
+            let shape = echo_shape(function);
+            let mut binary = samples::value(&shape.params[0].1, &mut dice);
+            let mut text = json::arguments_to_json(shape, &binary).unwrap();
+            for bytes in [&mut binary, &mut text] {
+                let at = dice.below(bytes.len());
+                bytes[at] = dice.roll() as u8;
+            }
+            for (content_type, payload) in [(ContentType::Postcard, binary), (ContentType::Json, text)] {
+                let answer = ask("test:every/echo@1.2.0", function, content_type, payload).await;
+                assert!(matches!(answer, Ok(_) | Err(CallError::BadMessage(_))), "{answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_what_is_there_is_served() {
     let ask = |interface: &'static str, function: &'static str| ask(interface, function, ContentType::Json, "[3]");
     for fits in ["test:every/plain@1.2.0", "test:every/plain@1.0.7", "test:every/plain"] {
