@@ -167,7 +167,8 @@ impl ImportedFunction {
             shape: Some(&self.shape),
             until: *until,
             session: *session,
-            idempotent: link.is_idempotent(&self.function),
+            // A stream is taken once, so that a call with streams cannot be made again.
+            idempotent: link.is_idempotent(&self.function) && offers.is_empty(),
         };
         let (bytes, place) = link.call(call, pinned.as_ref()).await?;
         offers.into_iter().for_each(HandedOut::leave);

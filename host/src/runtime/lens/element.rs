@@ -52,15 +52,29 @@ thread_local! {
     static NEXT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Takes the first `count` elements that a guest writes, of which none was taken yet.
-pub(super) fn read<P: Carried>(source: &mut Source<'_, P>, store: impl AsContextMut, count: usize) -> Result<Vec<P>> {
-    let mut elements = Vec::with_capacity(count);
-    if count > 0 {
-        // Lifting waits for nothing and calls nobody, so nothing else on this thread lifts an element meanwhile.
-        NEXT.set(0);
-        source.read(store, &mut elements)?;
+/// Takes the elements of what a guest writes, of which none was taken yet, until `take` wants no more of them. It may be
+/// given a few more: as many at once as before together, so that large ones are not all in memory.
+pub(super) fn read<P: Carried>(
+    source: &mut Source<'_, P>,
+    mut store: impl AsContextMut,
+    mut take: impl FnMut(P) -> bool,
+) -> Result<()> {
+    // Lifting waits for nothing and calls nobody, so nothing else on this thread lifts an element meanwhile.
+    NEXT.set(0);
+    let (mut batch, mut more) = (1, true);
+    while more {
+        let count = source.remaining(&mut store).min(batch);
+        if count == 0 {
+            break;
+        }
+        let mut elements = Vec::with_capacity(count);
+        source.read(&mut store, &mut elements)?;
+        batch += elements.len();
+        for element in elements {
+            more = take(element);
+        }
     }
-    Ok(elements)
+    Ok(())
 }
 
 // SAFETY: `Lower` is a core value, and never used: elements are in memory alone. That any type is accepted is right because

@@ -45,7 +45,7 @@ use super::{
 
 /// Pieces that wait between a guest and its reader.
 const PIECES: usize = 4;
-/// Elements that are taken from a guest, or given to it, at a time.
+/// Elements that are given to a guest at a time.
 const ELEMENTS: usize = 1024;
 
 /// The streams that the instance of one store writes.
@@ -227,11 +227,11 @@ impl<P: Carried, D: 'static> StreamConsumer<D> for ElementSink<P> {
         if let Some(answer) = self.0.closed(cx, finish) {
             return answer;
         }
-        let count = source.remaining(&mut store).min(ELEMENTS);
         let mut bytes = Vec::new();
-        for element in read(&mut source, &mut store, count)? {
+        read(&mut source, &mut store, |element: P| {
             put_bytes(&mut bytes, element.bytes());
-        }
+            bytes.len() < CHUNK
+        })?;
         if !bytes.is_empty() {
             self.0.send(bytes.into());
         }
@@ -256,11 +256,13 @@ impl<P: Carried, D: 'static> FutureConsumer<D> for ValueSink<P> {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(_) => {}
         }
-        for value in read(&mut source, &mut store, 1)? {
-            let bytes = Bytes::copy_from_slice(value.bytes());
-            if !bytes.is_empty() {
-                self.0.send(bytes);
-            }
+        let mut bytes = Bytes::new();
+        read(&mut source, &mut store, |value: P| {
+            bytes = Bytes::copy_from_slice(value.bytes());
+            false
+        })?;
+        if !bytes.is_empty() {
+            self.0.send(bytes);
         }
         self.0.writing = None;
         self.0.to.close();
