@@ -72,6 +72,9 @@ fn each_fault_is_a_value_where_the_function_has_room_for_it() {
         let failed = get(address, "/trap").unwrap();
         assert_eq!((failed.status, failed.text().as_str()), (500, "the component failed\n"), "{road}");
         if road == "fused" {
+            // The library runs in the caller alone.
+            assert!(lattice.status("calls").instances("library").is_empty());
+            assert!(lattice.ctl(&["status", "calls"]).stdout.contains("fused into caller"));
             // Components that are one share their fate.
             assert_eq!(get(address, "/trap-with-result").unwrap().status, 500);
             assert_eq!(text(address, "/sleep-with-result?ms=20"), "Ok(20)\n");
