@@ -99,6 +99,25 @@ fn each_fault_is_a_value_where_the_function_has_room_for_it() {
 }
 
 #[test]
+fn one_interface_of_a_package_stays_apart_where_its_own_link_says_so() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    let (caller, library) = (image("caller"), image("library"));
+    lattice.apply(&format!(
+        "{}  components:\n    caller:\n      image: {caller}\n      links:\n        test:library: {{ to: part, transport: fused }}\n        \
+         test:library/faults: library\n    part: {{ image: {library} }}\n    library: {{ image: {library} }}\n  providers:\n    web: \
+         {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: caller }} }}\n",
+        head("calls"),
+    ));
+    assert_eq!(text(address, "/all"), "all the same\n");
+    // What traps is not a part of the caller.
+    let value = text(address, "/trap-with-result");
+    assert!(value.starts_with("Err(\"the callee failed: "), "{value}");
+    assert_eq!(lattice.status("calls").instances("library").len(), 1);
+    assert!(lattice.status("calls").instances("part").is_empty());
+}
+
+#[test]
 fn a_call_ends_at_the_link_s_deadline() {
     let lattice = Lattice::start(2);
     let address = free_address();
