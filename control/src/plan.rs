@@ -6,6 +6,8 @@
 //! - `PerHost`: one copy on every allowed host.
 //! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
 //! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
+//! - What is fused into other components runs in their instances and has none of its own. Copies that it had stay until all
+//!   of these components serve as they are now.
 //! - A host that leaves keeps what it has until others have it, and gets nothing more.
 //! - A silent host (see [`World::silent`]) keeps what it has, and gets nothing more.
 
@@ -17,7 +19,7 @@ use lattice::{
         assignment::{PlanReport, PlannedUnit},
         inventory::{HostRecord, InstanceState},
     },
-    wire::{AppName, HostId, UnitId},
+    wire::{AppName, HostId, UnitId, UnitName},
 };
 
 use crate::placement::{Field, allows, rank};
@@ -66,14 +68,17 @@ pub fn plan(world: &World) -> Plan {
     }
     for (unit, record) in &units {
         let mut home = homes.remove(unit).unwrap_or_default();
-        let short = copies(record.spec.scale()).saturating_sub(home.len());
+        let short = facts.copies(unit, record).saturating_sub(home.len());
         for host in field.choose(unit, &record.spec, &home, short) {
             field.take(&host, &record.spec);
             home.insert(host);
         }
         let leaving = facts.leaving(unit, record, &home);
         if let Some(app) = world.apps.get(&unit.app) {
-            let planned = describe(world, record, &home, &leaving);
+            let planned = match facts.copies(unit, record) {
+                0 => PlannedUnit::default(),
+                _ => describe(world, record, &home, &leaving),
+            };
             let report = plan.reports.entry(unit.app.clone()).or_insert_with(|| empty_report(app));
             report.units.insert(unit.unit.clone(), planned);
         }
@@ -102,11 +107,15 @@ fn units(world: &World) -> BTreeMap<UnitId, &UnitRecord> {
     units
 }
 
-fn copies(scale: Scale) -> usize {
-    match scale {
-        Scale::Replicas(n) => n as usize,
-        Scale::PerHost => usize::MAX,
+/// The units that are parts of others, with these.
+fn holders(world: &World) -> BTreeMap<UnitId, Vec<UnitId>> {
+    let mut holders = BTreeMap::new();
+    for app in world.apps.values() {
+        let of = |unit: &UnitName| app.fused_into(unit).into_iter().map(|h| UnitId::new(app.name.clone(), h.clone()));
+        let all = app.units.keys().map(|unit| (UnitId::new(app.name.clone(), unit.clone()), of(unit).collect()));
+        holders.extend(all.filter(|(_, its): &(_, Vec<_>)| !its.is_empty()));
     }
+    holders
 }
 
 /// The world, ordered by what a plan asks of it.
@@ -115,7 +124,12 @@ struct Facts<'w> {
     /// Where each unit was assigned, hosts that are lost left out.
     before: BTreeMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
     states: BTreeMap<(&'w UnitId, &'w HostId, u64), InstanceState>,
+    /// For each unit that is a part of others, these.
+    holders: BTreeMap<UnitId, Vec<UnitId>>,
 }
+
+/// Deeper than parts of parts can be: circles are refused before they are written.
+const MAX_PARTS: usize = 16;
 
 impl<'w> Facts<'w> {
     fn of(world: &'w World) -> Self {
@@ -128,7 +142,33 @@ impl<'w> Facts<'w> {
         let states = world.hosts.iter().flat_map(|(id, host)| {
             host.instances.iter().map(move |report| ((&report.unit, id, report.revision), report.state))
         });
-        Self { world, before, states: states.collect() }
+        Self { world, before, states: states.collect(), holders: holders(world) }
+    }
+
+    /// How many copies a unit shall have.
+    fn copies(&self, unit: &UnitId, record: &UnitRecord) -> usize {
+        match record.spec.scale() {
+            _ if self.holders.contains_key(unit) => 0,
+            Scale::Replicas(n) => n as usize,
+            Scale::PerHost => usize::MAX,
+        }
+    }
+
+    /// Whether nobody calls instances of `unit` any more: all that it is a part of run as they are now, and no older.
+    fn is_merged(&self, unit: &UnitId, depth: usize) -> bool {
+        let Some(holders) = self.holders.get(unit) else { return false };
+        holders.iter().all(|holder| {
+            let Some(record) = self.world.apps.get(&holder.app).and_then(|app| app.units.get(&holder.unit)) else {
+                return true;
+            };
+            if self.holders.contains_key(holder) {
+                return depth > 0 && self.is_merged(holder, depth - 1);
+            }
+            let mut states = self.states.iter().filter(|((unit, ..), _)| *unit == holder).peekable();
+            let absent = self.copies(holder, record) == 0 && states.peek().is_none();
+            let serves = states.clone().any(|(_, state)| state.takes_calls());
+            absent || (serves && states.all(|((_, _, revision), _)| *revision == record.revision))
+        })
     }
 
     fn before(&self, unit: &UnitId) -> &[(&'w HostId, &'w UnitRecord)] {
@@ -155,7 +195,7 @@ impl<'w> Facts<'w> {
             None => true,
         };
         let mut hosts: Vec<_> = self.before(unit).iter().map(|(host, _)| *host).filter(|h| may_stay(h)).collect();
-        let most = copies(record.spec.scale());
+        let most = self.copies(unit, record);
         if hosts.len() > most {
             hosts.sort_by_cached_key(|host| {
                 (self.silent(host), !self.serves(unit, host, record.revision), rank(unit, host))
@@ -173,7 +213,11 @@ impl<'w> Facts<'w> {
         home: &BTreeSet<HostId>,
     ) -> Vec<(&'w HostId, &'w UnitRecord)> {
         let mut old: Vec<_> = self.before(unit).iter().filter(|(host, _)| !home.contains(*host)).copied().collect();
-        if old.is_empty() || copies(record.spec.scale()) == 0 {
+        let copies = self.copies(unit, record);
+        if self.holders.contains_key(unit) && !self.is_merged(unit, MAX_PARTS) {
+            return old;
+        }
+        if old.is_empty() || copies == 0 {
             return Vec::new();
         }
         // A listener that cannot start may be kept from it by its own predecessor, on the same machine. That one
@@ -183,7 +227,7 @@ impl<'w> Facts<'w> {
             return Vec::new();
         }
         // With no host to go to, what runs goes on.
-        let goal = if home.is_empty() { copies(record.spec.scale()) } else { home.len() };
+        let goal = if home.is_empty() { copies } else { home.len() };
         let ready = home.iter().filter(|host| self.serves(unit, host, record.revision)).count();
         old.sort_by_cached_key(|(host, old)| (!self.serves(unit, host, old.revision), rank(unit, host)));
         old.truncate(goal.saturating_sub(ready));

@@ -72,6 +72,9 @@ fn each_fault_is_a_value_where_the_function_has_room_for_it() {
         let failed = get(address, "/trap").unwrap();
         assert_eq!((failed.status, failed.text().as_str()), (500, "the component failed\n"), "{road}");
         if road == "fused" {
+            // The library runs in the caller alone.
+            assert!(lattice.status("calls").instances("library").is_empty());
+            assert!(lattice.ctl(&["status", "calls"]).stdout.contains("fused into caller"));
             // Components that are one share their fate.
             assert_eq!(get(address, "/trap-with-result").unwrap().status, 500);
             assert_eq!(text(address, "/sleep-with-result?ms=20"), "Ok(20)\n");
@@ -93,6 +96,25 @@ fn each_fault_is_a_value_where_the_function_has_room_for_it() {
         assert_eq!(text(address, "/sleep?ms=20"), "slept 20\n", "{road}");
         assert!(asked.elapsed() < Duration::from_secs(8), "{road}: {:?}", asked.elapsed());
     });
+}
+
+#[test]
+fn one_interface_of_a_package_stays_apart_where_its_own_link_says_so() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    let (caller, library) = (image("caller"), image("library"));
+    lattice.apply(&format!(
+        "{}  components:\n    caller:\n      image: {caller}\n      links:\n        test:library: {{ to: part, transport: fused }}\n        \
+         test:library/faults: library\n    part: {{ image: {library} }}\n    library: {{ image: {library} }}\n  providers:\n    web: \
+         {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: caller }} }}\n",
+        head("calls"),
+    ));
+    assert_eq!(text(address, "/all"), "all the same\n");
+    // What traps is not a part of the caller.
+    let value = text(address, "/trap-with-result");
+    assert!(value.starts_with("Err(\"the callee failed: "), "{value}");
+    assert_eq!(lattice.status("calls").instances("library").len(), 1);
+    assert!(lattice.status("calls").instances("part").is_empty());
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     model::{
-        app::{AppRecord, Isolation, Placement, ProviderSpec, Scale, UnitRecord, UnitSpec},
+        app::{
+            AppRecord, ComponentSpec, DEFAULT_LINK, FusedSpec, Isolation, Limits, LinkSpec, LinkTarget, Placement,
+            ProviderSpec, Scale, Transport, UnitRecord, UnitSpec,
+        },
         inventory::{Faults, HostRecord, InstanceReport, InstanceState},
     },
-    wire::{HostId, InstanceId, UnitId, UnitName},
+    wire::{Digest, HostId, InstanceId, UnitId, UnitName},
 };
 use lattice_control::{Plan, World, plan};
 
@@ -46,6 +49,33 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         scale,
         placement: Placement { require },
         routes: Vec::new(),
+    })
+}
+
+/// A component with fused links to these units of `app`.
+pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
+    let (empty, target) = (Digest::of(b""), LinkTarget::Wit);
+    let link = |part: &&str| LinkSpec {
+        interface: format!("acme:{part}"),
+        name: DEFAULT_LINK.into(),
+        to: format!("{app}/{part}").parse().unwrap(),
+        target,
+        transport: Transport::Fused,
+        deadline_ms: None,
+        idempotent: Vec::new(),
+        fused: Some(Box::new(FusedSpec { digest: empty.clone(), imports: Vec::new(), links: Vec::new() })),
+    };
+    UnitSpec::Component(ComponentSpec {
+        image: String::new(),
+        digest: empty.clone(),
+        imports: Vec::new(),
+        exports: Vec::new(),
+        scale: Scale::Replicas(1),
+        placement: Placement::default(),
+        limits: Limits::default(),
+        reuse: 1,
+        env: BTreeMap::new(),
+        links: parts.iter().map(link).collect(),
     })
 }
 

@@ -185,3 +185,36 @@ fn a_host_that_leaves_keeps_its_units_until_others_have_them_and_gets_no_more() 
     world.apps.insert("more".parse().unwrap(), app("more", vec![("two", spec(Scale::PerHost, &[], None))]));
     assert_eq!(homes(&plan(&world), "more/two"), set([1]));
 }
+
+#[test]
+fn what_is_fused_runs_nowhere_by_itself_once_the_whole_serves() {
+    let apart =
+        vec![("caller", component("shop", &[])), ("middle", component("shop", &[])), ("part", component("shop", &[]))];
+    let mut world = world(vec![app("shop", apart)], hosts(&[None, None]));
+    let before = settle(&mut world);
+    reapply(&mut world, "middle", component("shop", &["part"]));
+    reapply(&mut world, "caller", component("shop", &["middle"]));
+    let fusing = plan(&world);
+    for part in ["middle", "part"] {
+        let unit = format!("shop/{part}");
+        assert_eq!(homes(&fusing, &unit), homes(&before, &unit), "the old caller still calls it");
+        assert_eq!(planned(&fusing, part), PlannedUnit::default());
+    }
+    follow(&mut world, &fusing);
+    let starting = |world: &mut World, state| {
+        let caller = "shop/caller".parse().unwrap();
+        let instances = world.hosts.values_mut().flat_map(|host| &mut host.instances);
+        instances.filter(|instance| instance.unit == caller).for_each(|instance| instance.state = state);
+    };
+    starting(&mut world, InstanceState::Starting);
+    assert_eq!(plan(&world).units, fusing.units, "not yet");
+    starting(&mut world, InstanceState::Ready);
+    let fused = plan(&world);
+    assert!(homes(&fused, "shop/part").is_empty() && homes(&fused, "shop/middle").is_empty());
+    assert_eq!(homes(&fused, "shop/caller").len(), 1);
+    // Apart again, each runs by itself.
+    settle(&mut world);
+    reapply(&mut world, "caller", component("shop", &[]));
+    reapply(&mut world, "middle", component("shop", &[]));
+    assert_eq!(homes(&settle(&mut world), "shop/part").len(), 1);
+}

@@ -320,6 +320,18 @@ impl AppRecord {
         }
     }
 
+    /// The components that this unit is fused into. One that is fused into any does not run by itself.
+    pub fn fused_into(&self, unit: &UnitName) -> Vec<&UnitName> {
+        let holds = |record: &UnitRecord| match &record.spec {
+            UnitSpec::Component(holder) => holder
+                .links
+                .iter()
+                .any(|link| link.fused.is_some() && link.to.app == self.name && link.to.unit == *unit),
+            UnitSpec::Provider(_) => false,
+        };
+        self.units.iter().filter(|(_, record)| holds(record)).map(|(name, _)| name).collect()
+    }
+
     /// The full ids of the app's units with their records.
     pub fn unit_ids(&self) -> impl Iterator<Item = (UnitId, &UnitRecord)> {
         self.units.iter().map(|(unit, record)| (UnitId::new(self.name.clone(), unit.clone()), record))

@@ -108,6 +108,7 @@ pub fn app_status<'a>(
             let leftover = instances.iter().any(|i| i.revision != record.revision || !placed.contains(&i.host));
             let (state, reason) =
                 judge(planned.is_some(), planned.and_then(|p| p.problem.clone()), wanted, ready, leftover, current());
+            let reason = reason.or_else(|| fused_into(app, name));
             UnitStatus {
                 unit: name.clone(),
                 kind: record.spec.kind().to_owned(),
@@ -123,6 +124,12 @@ pub fn app_status<'a>(
         .collect();
     let ready = !strangers && units.iter().all(|u| u.state == UnitState::Ready);
     AppStatus { app: app.name.clone(), revision: app.revision, ready, units }
+}
+
+/// Why a unit has no instances and needs none.
+fn fused_into(app: &AppRecord, unit: &UnitName) -> Option<String> {
+    let holders: Vec<_> = app.fused_into(unit).into_iter().map(ToString::to_string).collect();
+    (!holders.is_empty()).then(|| format!("fused into {}", holders.join(" and ")))
 }
 
 fn judge<'a>(
