@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     model::{
-        app::{AppRecord, Isolation, Placement, ProviderSpec, Scale, UnitRecord, UnitSpec},
+        app::{AppRecord, Isolation, Placement, ProgramSpec, ProviderSpec, Scale, UnitRecord, UnitSpec},
         inventory::{Faults, HostRecord, InstanceReport, InstanceState},
     },
-    wire::{HostId, InstanceId, UnitId, UnitName},
+    wire::{Digest, HostId, InstanceId, UnitId, UnitName},
 };
 use lattice_control::{Plan, World, plan};
 
@@ -25,6 +25,8 @@ pub fn record(at: usize, zone: Option<&str>) -> HostRecord {
         started_ms: 0,
         generation: 0,
         leaving: false,
+        // Every other one, so that generated worlds have both.
+        programs: at % 2 == 1,
         instances: Vec::new(),
     }
 }
@@ -46,7 +48,18 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         scale,
         placement: Placement { require },
         routes: Vec::new(),
+        program: None,
     })
+}
+
+/// The same as a program of the user's own.
+pub fn program(mut spec: UnitSpec) -> UnitSpec {
+    if let UnitSpec::Provider(provider) = &mut spec {
+        let (image, digest) = ("./ledger.py".to_owned(), Digest::of(b""));
+        let program = ProgramSpec { image, digest, serves: Vec::new(), wit: None, env: BTreeMap::new() };
+        provider.program = Some(program);
+    }
+    spec
 }
 
 pub fn app(name: &str, units: Vec<(&str, UnitSpec)>) -> AppRecord {

@@ -23,5 +23,5 @@ mod process;
 mod provider;
 
 pub use capability::{Caller, Capability};
-pub use process::{Launch, Order, Report, main};
+pub use process::{Failed, Launch, Order, Report, main};
 pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
