@@ -63,10 +63,10 @@ impl Lattice {
         Self::start_all(hosts, nats, url, |_| ())
     }
 
-    /// As [`Lattice::start`]; the hosts in these zones run programs.
-    pub fn start_with_programs(hosts: usize, zones: &[&str]) -> Self {
+    /// As [`Lattice::start`], on a NATS of its own kind; the hosts in these zones run programs.
+    pub fn start_with_programs(hosts: usize, zones: &[&str], nats: impl FnOnce() -> io::Result<NatsServer>) -> Self {
         let allow = |host: &mut Host| host.programs = zones.contains(&host.zone.as_str());
-        Self::start_all(hosts, NatsServer::start, |_, nats| nats.url(), allow)
+        Self::start_all(hosts, nats, |_, nats| nats.url(), allow)
     }
 
     fn start_all(

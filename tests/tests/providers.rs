@@ -5,6 +5,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
+use lattice_provider::conformance::servers::NatsServer;
 use lattice_tests::{
     Lattice, Load, get,
     lattice::{head, image},
@@ -45,7 +46,7 @@ fn ask(address: SocketAddr, path: &str) -> String {
 
 #[test]
 fn a_provider_in_python_serves_components_and_the_command_line() {
-    let mut lattice = Lattice::start_with_programs(2, &["b"]);
+    let mut lattice = Lattice::start_with_programs(2, &["b"], NatsServer::start_small);
     let address = free_address();
     lattice.apply(&books(address, &python().display().to_string()));
     assert_eq!(lattice.host("a").programs_started(), Vec::<u32>::new());
@@ -69,15 +70,15 @@ fn a_provider_in_python_serves_components_and_the_command_line() {
         ("/history?account=ann&limit=1", "Ok([Entry { account: \"ann\", amount: -30, note: None }])"),
         ("/history?account=ann&limit=0", "Ok([])"),
         // What fits no message fails as itself, on the way there and back.
-        ("/post?account=eve&amount=1&large=600000", "Ok(4)"),
-        ("/post?account=eve&amount=1&large=600000", "Ok(5)"),
+        ("/post?account=eve&amount=1&large=40000", "Ok(4)"),
+        ("/post?account=eve&amount=1&large=40000", "Ok(5)"),
     ] {
         assert_eq!(ask(address, path), answer, "{path}");
     }
-    let there = ask(address, "/post?account=eve&amount=1&large=2000000");
-    assert!(there.starts_with("Err(BookError::Other(\"a call's message of 20000"), "{there}");
+    let there = ask(address, "/post?account=eve&amount=1&large=200000");
+    assert!(there.starts_with("Err(BookError::Other(\"a call's message of 2000"), "{there}");
     let back = ask(address, "/history?account=eve");
-    assert!(back.starts_with("Err(BookError::Other(\"an answer's message of 12000"), "{back}");
+    assert!(back.starts_with("Err(BookError::Other(\"an answer's message of 80"), "{back}");
 
     let call = |function: &str, arguments: &str| {
         lattice.ctl(&["call", "books/ledger", &format!("acme:ledger/{function}"), arguments])
@@ -106,7 +107,7 @@ fn a_provider_in_python_serves_components_and_the_command_line() {
 
 #[test]
 fn a_program_that_is_killed_serves_again() {
-    let lattice = Lattice::start_with_programs(1, &["a"]);
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let address = free_address();
     lattice.apply(&books(address, &python().display().to_string()));
     assert_eq!(ask(address, "/post?account=ann&amount=7"), "Ok(1)");
@@ -127,7 +128,7 @@ fn a_program_that_is_killed_serves_again() {
 
 #[test]
 fn a_program_is_replaced_under_load() {
-    let lattice = Lattice::start_with_programs(1, &["a"]);
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let address = free_address();
     lattice.apply(&books(address, &python().display().to_string()));
     assert_eq!(ask(address, "/post?account=ann&amount=7"), "Ok(1)");
@@ -149,7 +150,7 @@ fn a_program_is_replaced_under_load() {
 
 #[test]
 fn hosts_run_programs_only_when_they_are_told_to() {
-    let mut lattice = Lattice::start_with_programs(1, &[]);
+    let mut lattice = Lattice::start_with_programs(1, &[], NatsServer::start);
     let address = free_address();
     let refused = lattice.try_apply(&books(address, &python().display().to_string()));
     let reason = "no live host runs programs; start one with --allow-programs";
@@ -207,7 +208,7 @@ const MESSAGES: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn the_python_example_answers_as_the_wire_document_says() {
-    let lattice = Lattice::start_with_programs(1, &["a"]);
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     lattice.apply(&books(free_address(), &python().display().to_string()));
     let instance = lattice.status("books").instances("ledger").remove(0).id;
     let subject = format!("lattice.default.call.books.ledger.{instance}.acme:ledger/book");
@@ -240,7 +241,7 @@ fn script(lattice: &Lattice, text: &str) -> String {
 
 #[test]
 fn a_program_that_does_not_start_says_why() {
-    let lattice = Lattice::start_with_programs(1, &["a"]);
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     for (text, reason) in [
         (
             "read line; echo 'no module named nats' >&2; exit 3",
@@ -264,7 +265,7 @@ fn a_program_that_does_not_start_says_why() {
 
 #[test]
 fn a_program_has_its_folder_and_its_environment_and_says_how_it_is() {
-    let lattice = Lattice::start_with_programs(1, &["a"]);
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let text = "read line; echo \"$line\" > start.json; env | sort >&2; echo plain words\n\
                 echo '{\"health\": \"ready\"}'; echo '{\"health\": {\"degraded\": \"the office is closed\"}}'\n\
                 while [ ! -e open ]; do sleep 0.1; done; echo '{\"health\": \"ready\"}'; read order; echo \"$order\" > order.json\n";
