@@ -11,7 +11,7 @@ use lattice_tests::{
     lattice::{head, image},
     load::failures,
     nats::RawNats,
-    places::{free_address, nats_py, repository},
+    places::{free_address, nats_py, program, repository},
     process::signal,
 };
 use rustix::process::Signal;
@@ -103,6 +103,42 @@ fn a_provider_in_python_serves_components_and_the_command_line() {
         ledger["image"].as_str().unwrap().ends_with("provider.py")
             && ledger["digest"] == lattice.status("books").what("ledger")
     );
+}
+
+#[test]
+fn a_component_is_served_in_two_languages_and_cannot_tell() {
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
+    let address = free_address();
+    let (python, rust) = (python().display().to_string(), program("ledger-provider").display().to_string());
+    let mut revisions = Vec::new();
+    // Each has a book of its own; that of the Python one is there again when it is.
+    for (who, balance) in [(&python, 70), (&rust, 70), (&python, 140)] {
+        lattice.apply(&books(address, who));
+        let front = lattice.ctl(&["get", "components", "-o", "json"]).stdout;
+        let front: Value = serde_json::from_str(&front).unwrap();
+        revisions.push(front[0]["revision"].clone());
+        let overdrawn = format!("Err(BookError::Overdrawn({balance}))");
+        let has = format!("Ok({balance})");
+        for (path, answer) in [
+            ("/post?account=ann&amount=100&note=salary", "Ok("),
+            ("/post?account=ann&amount=-30", "Ok("),
+            ("/post?account=ann&amount=-1000", overdrawn.as_str()),
+            ("/balance?account=ann", has.as_str()),
+            ("/balance?account=bob", "Err(BookError::NoSuchAccount)"),
+            (
+                "/history?account=ann&limit=2",
+                "Ok([Entry { account: \"ann\", amount: -30, note: None }, Entry { account: \"ann\", amount: 100, note: \
+                 Some(\"salary\") }])",
+            ),
+        ] {
+            let found = ask(address, path);
+            assert!(found.starts_with(answer), "{who} {path}: {found}");
+        }
+        let call = ["call", "books/ledger", "acme:ledger/book.balance", "[\"ann\"]"];
+        let output = lattice.ctl(&call);
+        assert_eq!(output.stdout.trim(), format!("{{\"ok\":{balance}}}"), "{}", output.all());
+    }
+    assert_eq!(revisions, [1, 1, 1].map(Value::from), "the component was not touched");
 }
 
 #[test]

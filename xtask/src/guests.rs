@@ -54,6 +54,10 @@ fn members(workspace: &str) -> Result<Vec<(String, PathBuf)>> {
     for entry in fs::read_dir(root().join(workspace))? {
         let dir = entry?.path();
         let Ok(manifest) = fs::read_to_string(dir.join("Cargo.toml")) else { continue };
+        // A provider's example is a program for this machine.
+        if manifest.contains("lattice-provider") {
+            continue;
+        }
         if manifest.contains("cdylib") || dir.join("src/main.rs").exists() {
             let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             members.push((name, dir));

@@ -188,7 +188,7 @@ async fn in_host(
     let serving = serve(here, key, instance, capability.handler(), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
-    let serves = vec![capability.interface()];
+    let serves = capability.interfaces();
     Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, json_only: false, watching })
 }
 

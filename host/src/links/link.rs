@@ -11,7 +11,7 @@ use http::{Request, Response};
 use lattice::{
     bus::Bus,
     model::app::{LinkSpec, RouteSpec, Transport},
-    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId},
+    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
@@ -37,13 +37,19 @@ struct Timed {
 
 #[async_trait]
 impl Caller for Timed {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         let own = Instant::now() + self.deadline;
         let call = Outgoing {
             interface,
             function,
             payload,
-            shape: None,
+            shape,
             until: self.until.map_or(own, |until| until.min(own)),
             session: None,
             idempotent: is_idempotent(&self.idempotent, function),
@@ -104,7 +110,13 @@ struct Nowhere(UnitId);
 
 #[async_trait]
 impl Caller for Nowhere {
-    async fn call(&self, _: &Interface, _: &'static str, _: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        _: &Interface,
+        _: &'static str,
+        _: Option<&FunctionShape>,
+        _: Bytes,
+    ) -> Result<Bytes, CallError> {
         Err(nowhere(&self.0))
     }
 }

@@ -26,7 +26,9 @@ fn it_takes_what_the_catalog_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_conforms() {
-    let Capability::KeyValue(backend) = start(&Bus::memory("default".parse().unwrap())).await;
+    let Capability::KeyValue(backend) = start(&Bus::memory("default".parse().unwrap())).await else {
+        panic!("it is a store")
+    };
     conformance::key_value(backend, "in the process").await.assert();
 }
 

@@ -18,7 +18,7 @@ use tokio::{sync::watch, task::JoinSet};
 async fn start(bus: &Bus, config: Config) -> Result<(Arc<dyn KeyValue>, watch::Receiver<Health>), StartError> {
     let unit = "shop/cache".parse().unwrap();
     let (context, health) = conformance::context(&unit, std::env::temp_dir().as_path(), bus);
-    let Capability::KeyValue(backend) = Nats::start(context, config).await?;
+    let Capability::KeyValue(backend) = Nats::start(context, config).await? else { panic!("it is a store") };
     Ok((backend, health))
 }
 

@@ -10,7 +10,9 @@ use lattice_provider_keyvalue_redb::{Config, Redb};
 async fn start(dir: &Path, file: Option<&str>) -> Result<Arc<dyn KeyValue>, StartError> {
     let bus = Bus::memory("default".parse().unwrap());
     let (context, _health) = conformance::context(&"shop/cache".parse().unwrap(), dir, &bus);
-    let Capability::KeyValue(backend) = Redb::start(context, Config { file: file.map(str::to_owned) }).await?;
+    let Capability::KeyValue(backend) = Redb::start(context, Config { file: file.map(str::to_owned) }).await? else {
+        panic!("it is a store")
+    };
     Ok(backend)
 }
 

@@ -27,7 +27,9 @@ fn unit() -> UnitId {
 
 async fn start(bus: &Bus, url: String) -> Result<(Arc<dyn KeyValue>, watch::Receiver<Health>), StartError> {
     let (context, health) = conformance::context(&unit(), std::env::temp_dir().as_path(), bus);
-    let Capability::KeyValue(backend) = Redis::start(context, Config { url, prefix: None }).await?;
+    let Capability::KeyValue(backend) = Redis::start(context, Config { url, prefix: None }).await? else {
+        panic!("it is a store")
+    };
     Ok((backend, health))
 }
 

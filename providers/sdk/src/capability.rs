@@ -1,4 +1,4 @@
-//! From a trait to the wire and back.
+//! What a provider serves, and how it is called.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::CallHandler,
-    wire::{CallError, Interface},
+    wire::{CallError, CallHead, Interface, value::FunctionShape},
 };
 
 use crate::keyvalue::{self, KeyValue};
@@ -15,6 +15,8 @@ use crate::keyvalue::{self, KeyValue};
 #[derive(Clone)]
 pub enum Capability {
     KeyValue(Arc<dyn KeyValue>),
+    /// Interfaces of the author's own: what `serve` returns that [`generate!`](crate::generate) makes.
+    Wit(Interfaces),
 }
 
 impl Capability {
@@ -27,13 +29,40 @@ impl Capability {
     pub fn handler(&self) -> Arc<dyn CallHandler> {
         match self {
             Self::KeyValue(backend) => Arc::new(keyvalue::KeyValueHandler(backend.clone())),
+            Self::Wit(interfaces) => Arc::new(interfaces.clone()),
         }
     }
 
-    /// The interface that it answers over the lattice.
-    pub fn interface(&self) -> Interface {
+    /// The interfaces that it answers over the lattice.
+    pub fn interfaces(&self) -> Vec<Interface> {
         match self {
-            Self::KeyValue(_) => keyvalue::interface(),
+            Self::KeyValue(_) => vec![keyvalue::interface()],
+            Self::Wit(interfaces) => interfaces.0.iter().map(|(interface, _)| interface.clone()).collect(),
+        }
+    }
+}
+
+/// Interfaces, and what answers the calls of each.
+#[derive(Clone)]
+pub struct Interfaces(Arc<[(Interface, Arc<dyn CallHandler>)]>);
+
+impl FromIterator<(Interface, Arc<dyn CallHandler>)> for Interfaces {
+    fn from_iter<I: IntoIterator<Item = (Interface, Arc<dyn CallHandler>)>>(interfaces: I) -> Self {
+        Self(interfaces.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl CallHandler for Interfaces {
+    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
+        let named = |interface: &Interface| interface.unversioned() == head.interface.unversioned();
+        match self.0.iter().find(|(interface, _)| named(interface)) {
+            // It looks at the version.
+            Some((_, handler)) => handler.call(head, payload).await,
+            None => {
+                let own: Vec<_> = self.0.iter().map(|(interface, _)| interface.to_string()).collect();
+                Err(CallError::NotServed(format!("{}; this provider serves {}", head.interface, own.join(", "))))
+            }
         }
     }
 }
@@ -41,68 +70,13 @@ impl Capability {
 /// Sends a call to wherever a link leads.
 #[async_trait]
 pub trait Caller: Send + Sync + 'static {
-    /// The reply's payload. Arguments and reply are in postcard.
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError>;
-}
-
-/// Declares a capability: its trait, `...Handler` that serves an implementation over the lattice, and `...Remote`
-/// that is the trait again on the caller's side. The names of functions are those of the WIT in `wit/`.
-macro_rules! capability {
-    (
-        $(#[$doc:meta])*
-        trait $Trait:ident, handler $Handler:ident, remote $Remote:ident, interface $interface:literal, error $Error:ty {
-            $($(#[$fn_doc:meta])* $wit:literal fn $name:ident($($arg:ident: $arg_type:ty),*) -> $output:ty;)*
-        }
-    ) => {
-        $(#[$doc])*
-        #[async_trait::async_trait]
-        pub trait $Trait: Send + Sync + 'static {
-            $($(#[$fn_doc])* async fn $name(&self, $($arg: $arg_type),*) -> Result<$output, $Error>;)*
-        }
-
-        /// The interface as it is called over the lattice.
-        pub fn interface() -> lattice::wire::Interface {
-            static INTERFACE: std::sync::LazyLock<lattice::wire::Interface> = std::sync::LazyLock::new(|| {
-                $interface.parse().expect("a literal interface")
-            });
-            INTERFACE.clone()
-        }
-
-        /// The functions of the interface, by their WIT names.
-        pub const FUNCTIONS: &[&str] = &[$($wit),*];
-
-        /// Answers calls from the lattice with an implementation of the trait.
-        pub struct $Handler(pub std::sync::Arc<dyn $Trait>);
-
-        #[async_trait::async_trait]
-        impl lattice::bus::CallHandler for $Handler {
-            async fn call(&self, head: lattice::wire::CallHead, payload: bytes::Bytes) -> Result<bytes::Bytes, lattice::wire::CallError> {
-                let wrong = |e: lattice::wire::CodecError| lattice::wire::CallError::BadMessage(e.to_string());
-                if head.interface != interface() {
-                    return Err(lattice::wire::CallError::NotServed(format!("{}; this provider serves {}", head.interface, interface())));
-                }
-                match head.function.as_str() {
-                    $($wit => {
-                        let ($($arg,)*): ($($arg_type,)*) = lattice::wire::decode(head.content_type, &payload).map_err(wrong)?;
-                        let result = self.0.$name($($arg),*).await;
-                        lattice::wire::encode(head.content_type, &result).map_err(wrong)
-                    })*
-                    other => Err(lattice::wire::CallError::NotServed(format!("{}#{other}", head.interface))),
-                }
-            }
-        }
-
-        /// The capability, wherever a [`Caller`](crate::Caller) finds it.
-        pub struct $Remote(pub std::sync::Arc<dyn crate::Caller>);
-
-        #[async_trait::async_trait]
-        impl $Trait for $Remote {
-            $(async fn $name(&self, $($arg: $arg_type),*) -> Result<$output, $Error> {
-                use lattice::wire::{ContentType::Postcard, decode, encode};
-                let payload = encode(Postcard, &($($arg,)*)).map_err(|e| <$Error>::from(lattice::wire::CallError::from(e)))?;
-                let reply = self.0.call(&interface(), $wit, payload).await?;
-                decode::<Result<$output, $Error>>(Postcard, &reply).map_err(lattice::wire::CallError::from)?
-            })*
-        }
-    };
+    /// The reply's payload. Arguments and reply are in postcard; with the `shape` of the function, whoever answers may
+    /// speak JSON alone.
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError>;
 }

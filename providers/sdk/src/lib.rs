@@ -13,15 +13,63 @@
 //!
 //! The same backend runs inside a host, where a call is a function call, or as a process of its own behind NATS; the
 //! component that calls it cannot tell.
+//!
+//! An interface of one's own needs its WIT and nothing else: [`generate!`] makes of it
+//!
+//! - a module for each interface of the world, with its types and a trait named like the interface,
+//! - `Handler` in it, which answers calls from the lattice in both encodings, and `Remote`, which makes them,
+//! - `serve`, which is the [`Capability`] of an implementation of the traits of all interfaces that the world exports.
+//!
+//! ```
+//! # struct Mine;
+//! # fn start() -> lattice_provider::Capability {
+//! mod made {
+//!     lattice_provider::generate!({ path: "tests/wit/every.wit", world: "greeter" });
+//! }
+//! use made::greeting::{Greeting, Refusal};
+//!
+//! #[lattice_provider::async_trait]
+//! impl Greeting for Mine {
+//!     async fn greet(&self, name: String) -> Result<String, Refusal> {
+//!         if name.is_empty() { Err(Refusal::NoName) } else { Ok(format!("good day, {name}")) }
+//!     }
+//! }
+//!
+//! made::serve(Mine)
+//! # }
+//! # assert_eq!(start().interfaces()[0].to_string(), "test:every/greeting@1.2.0");
+//! ```
+//!
+//! | WIT | Rust |
+//! |---|---|
+//! | `record`, `variant`, `enum` | struct, enum; `Default`, `Eq`, `Hash` where their parts have it |
+//! | `flags` | a set with a constant for each: `Mode::READ \| Mode::WRITE`, `contains` |
+//! | `list<u8>`, `list<T>`, `list<T, N>` | [`Bytes`](bytes::Bytes), `Vec`, array |
+//! | `map<K, V>` | `BTreeMap` |
+//! | `option`, `result`, `tuple`, `string`, `char`, numbers | the same in Rust |
+//! | `result<T, E>` of a function | what the trait's function returns |
+//! | any other result `T` | `Result<T, CallError>`: the provider may fail as any call does, and a component that asked traps |
+//! | `resource`, `stream`, `future` | refused: any instance of a provider answers any call |
+//!
+//! `Remote` is the trait again, where the errors of all functions have room for a call that failed on its way: a `string`, or
+//! a variant with the case `other(string)` (a call that is not allowed is `access-denied`, where there is such a case). Where
+//! they have none it has functions of the same names that return `Result<Result<T, E>, CallError>`. Keywords are raw
+//! (`r#type`, but `self_`); a type that is called like the trait, `Handler`, `Remote` or `Box` gets an underscore.
 
-#[macro_use]
+// The code of `generate!` names this crate as others do.
+extern crate self as lattice_provider;
+
 mod capability;
 pub mod conformance;
 pub mod http;
 pub mod keyvalue;
 mod process;
 mod provider;
+#[doc(hidden)]
+pub mod wit;
 
-pub use capability::{Caller, Capability};
+pub use async_trait::async_trait;
+pub use capability::{Caller, Capability, Interfaces};
+pub use lattice_provider_macros::generate;
 pub use process::{Failed, Launch, Order, Report, main};
 pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};

@@ -6,12 +6,13 @@
 //! ceil(n/8) bytes, the first flag in the lowest bit. A resource is the number that its holder gave it.
 //! Arguments are the tuple of the parameters; a function without a result answers with no bytes.
 //!
-//! [`json`] turns them into JSON and back, guided by a [`Shape`].
+//! [`json`] turns them into JSON and back, guided by a [`Shape`]; a [`WitType`] is one that is known when it is compiled.
 
 pub mod binary;
 pub mod json;
 pub mod samples;
 mod shape;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod tests;
 mod vectors;
 
 pub use shape::{FunctionShape, Measures, Shape};
+pub use typed::{WitType, from_bytes, to_bytes};
 
 /// Why bytes are not the value that their type asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

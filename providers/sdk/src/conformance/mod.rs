@@ -3,7 +3,7 @@
 //! ```
 //! # use lattice_provider::{Capability, keyvalue::KeyValue};
 //! async fn proof(backend: impl KeyValue) {
-//!     let Capability::KeyValue(backend) = Capability::key_value(backend);
+//!     let Capability::KeyValue(backend) = Capability::key_value(backend) else { return };
 //!     lattice_provider::conformance::key_value(backend, "in the process").await.assert();
 //! }
 //! ```

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, Pace, Serving},
-    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface, Served, UnitId},
+    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface, Served, UnitId, value::FunctionShape},
 };
 use tokio::sync::watch;
 
@@ -30,7 +30,13 @@ pub struct LatticeCaller {
 
 #[async_trait]
 impl Caller for LatticeCaller {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         let Served { lattice, unit, instance } = self.served.clone();
         let unversioned = interface.unversioned().parse().map_err(|e: IdError| CallError::BadMessage(e.to_string()))?;
         let subject = CallSubject { lattice, unit, instance, interface: unversioned };

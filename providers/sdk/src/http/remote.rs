@@ -51,7 +51,7 @@ impl HttpHandler for HttpRemote {
             rest: rest.as_ref().map(Offer::ticket),
         };
         let payload = encode_http(&head, &begin).map_err(|e| bad(&e))?;
-        let reply = self.caller.call(&interface(), HANDLE, payload).await?;
+        let reply = self.caller.call(&interface(), HANDLE, None, payload).await?;
         let (head, begin): (ResponseHead, Bytes) = decode_http(&reply).map_err(|e| bad(&e))?;
         let body = match head.rest {
             Some(ticket) => Arriving::response(begin, self.bus.streams().await?, ticket, rest),

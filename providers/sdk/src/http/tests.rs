@@ -14,7 +14,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, CallHandler},
-    wire::{CallError, CallHead, Interface, MAX_INLINE},
+    wire::{CallError, CallHead, Interface, MAX_INLINE, value::FunctionShape},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -45,7 +45,13 @@ struct Straight(HttpServed);
 
 #[async_trait]
 impl Caller for Straight {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         let head = CallHead {
             interface: interface.clone(),
             function: function.into(),
@@ -186,7 +192,13 @@ struct Again(Straight);
 
 #[async_trait]
 impl Caller for Again {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         struct Refuse;
         #[async_trait]
         impl HttpHandler for Refuse {
@@ -195,8 +207,10 @@ impl Caller for Again {
             }
         }
         let first = Straight(HttpServed { handler: Arc::new(Refuse), bus: self.0.0.bus.clone() });
-        assert!(first.call(interface, function, payload.clone()).await.is_err_and(|e| e.certainly_not_started()));
-        self.0.call(interface, function, payload).await
+        assert!(
+            first.call(interface, function, shape, payload.clone()).await.is_err_and(|e| e.certainly_not_started())
+        );
+        self.0.call(interface, function, shape, payload).await
     }
 }
 

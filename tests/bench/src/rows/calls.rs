@@ -11,7 +11,7 @@ use lattice::{
     model::app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
     wire::{
         CallError, CallHead, CallSubject, ContentType, Digest, InstanceId, Interface, LatticeName, ReplyStatus, UnitId,
-        encode, header,
+        encode, header, value::FunctionShape,
     },
 };
 use lattice_host::{
@@ -64,7 +64,13 @@ impl Road {
 
 #[async_trait]
 impl Caller for Road {
-    async fn call(&self, interface: &Interface, function: &'static str, payload: Bytes) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
         let subject = CallSubject {
             lattice: self.bus.lattice().clone(),
             unit: self.unit.clone(),
@@ -151,7 +157,7 @@ pub(super) fn redis_local(bench: &Bench) -> Result<Vec<Row>> {
     let times = bench.times;
     let engine = Runtime::new()?;
     let capability = runtime.block_on(backend(&redis, dir.path()))?;
-    let Capability::KeyValue(store) = &capability;
+    let Capability::KeyValue(store) = &capability else { bail!("the Redis backend is a store") };
     runtime.block_on(store.set(BUCKET.into(), KEY.into(), Bytes::from_static(VALUE)))?;
     let fresh = Arc::new(component(bench, &engine, &capability, 1)?);
     let reused = Arc::new(component(bench, &engine, &capability, 1000)?);

@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    lattice_provider::main::<ledger_provider::Ledger>()
+}
