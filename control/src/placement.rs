@@ -28,12 +28,15 @@ pub fn may_take(spec: &UnitSpec, host: &HostRecord) -> bool {
     !host.leaving && may_run(spec, host)
 }
 
+/// The values that each label may have.
+type Require = BTreeMap<String, Vec<String>>;
+
 /// The live hosts while a plan is made.
 pub(crate) struct Field<'w> {
     seats: Vec<Seat<'w>>,
     index: BTreeMap<&'w HostId, usize>,
     /// Units mostly ask for the same few placements, so each is looked up once; for programs and for all else.
-    allowed: BTreeMap<(bool, &'w BTreeMap<String, Vec<String>>), Rc<[usize]>>,
+    allowed: BTreeMap<(bool, &'w Require), Rc<[usize]>>,
 }
 
 struct Seat<'w> {

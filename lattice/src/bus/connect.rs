@@ -61,10 +61,9 @@ impl fmt::Debug for NatsOptions {
 impl NatsOptions {
     /// The same with paths that mean the same in every folder: for processes that begin elsewhere.
     pub fn absolute(mut self) -> std::io::Result<Self> {
-        for path in [&mut self.creds, &mut self.nkey, &mut self.ca, &mut self.cert, &mut self.key] {
-            if let Some(path) = path {
-                *path = std::path::absolute(&*path)?;
-            }
+        for path in [&mut self.creds, &mut self.nkey, &mut self.ca, &mut self.cert, &mut self.key].into_iter().flatten()
+        {
+            *path = std::path::absolute(&*path)?;
         }
         Ok(self)
     }
