@@ -18,17 +18,25 @@ pub(crate) fn allows(placement: &Placement, labels: &BTreeMap<String, String>) -
     placement.require.iter().all(|(label, values)| labels.get(label).is_some_and(|have| values.contains(have)))
 }
 
-/// Whether a host may be given a new copy of what asks for this placement.
-pub fn may_take(placement: &Placement, host: &HostRecord) -> bool {
-    !host.leaving && allows(placement, &host.labels)
+/// Whether a host may go on running this.
+pub(crate) fn may_run(spec: &UnitSpec, host: &HostRecord) -> bool {
+    allows(spec.placement(), &host.labels) && (spec.program().is_none() || host.programs)
 }
+
+/// Whether a host may be given a new copy of this.
+pub fn may_take(spec: &UnitSpec, host: &HostRecord) -> bool {
+    !host.leaving && may_run(spec, host)
+}
+
+/// The values that each label may have.
+type Require = BTreeMap<String, Vec<String>>;
 
 /// The live hosts while a plan is made.
 pub(crate) struct Field<'w> {
     seats: Vec<Seat<'w>>,
     index: BTreeMap<&'w HostId, usize>,
-    /// Units mostly ask for the same few placements, so each is looked up once.
-    allowed: BTreeMap<&'w BTreeMap<String, Vec<String>>, Rc<[usize]>>,
+    /// Units mostly ask for the same few placements, so each is looked up once; for programs and for all else.
+    allowed: BTreeMap<(bool, &'w Require), Rc<[usize]>>,
 }
 
 struct Seat<'w> {
@@ -56,12 +64,12 @@ impl<'w> Field<'w> {
         }
     }
 
-    fn allowed(&mut self, placement: &'w Placement) -> Rc<[usize]> {
+    fn allowed(&mut self, spec: &'w UnitSpec) -> Rc<[usize]> {
         let seats = &self.seats;
         self.allowed
-            .entry(&placement.require)
+            .entry((spec.program().is_some(), &spec.placement().require))
             .or_insert_with(|| {
-                (0..seats.len()).filter(|at| may_take(placement, seats[*at].record)).collect::<Vec<_>>().into()
+                (0..seats.len()).filter(|at| may_take(spec, seats[*at].record)).collect::<Vec<_>>().into()
             })
             .clone()
     }
@@ -83,7 +91,7 @@ impl<'w> Field<'w> {
         }
         let of_unit = hash_unit(unit);
         let mut ranked: Vec<_> = self
-            .allowed(spec.placement())
+            .allowed(spec)
             .iter()
             .filter_map(|at| {
                 let seat = &self.seats[*at];

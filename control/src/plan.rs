@@ -4,6 +4,7 @@
 //!   each of them is all that is wanted: an instance serves many calls at a time, so that a second one on the same
 //!   host would add nothing. It is a problem only when no host is allowed.
 //! - `PerHost`: one copy on every allowed host.
+//! - A program of the user's own goes only to hosts that run programs.
 //! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
 //! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
 //! - What is fused into other components runs in their instances and has none of its own. Copies that it had stay until all
@@ -15,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     model::{
-        app::{AppRecord, Placement, Scale, UnitRecord},
+        app::{AppRecord, Scale, UnitRecord, UnitSpec},
         assignment::{PlanReport, PlannedUnit},
         inventory::{HostRecord, InstanceState},
     },
     wire::{AppName, HostId, UnitId, UnitName},
 };
 
-use crate::placement::{Field, allows, rank};
+use crate::placement::{Field, allows, may_run, rank};
 
 /// The units of each host.
 pub type Assigned = BTreeMap<HostId, BTreeMap<UnitId, UnitRecord>>;
@@ -190,7 +191,7 @@ impl<'w> Facts<'w> {
     /// The hosts on which the unit stays. When there are too many, live ones that serve go before others.
     fn keep(&self, unit: &UnitId, record: &UnitRecord) -> BTreeSet<HostId> {
         let may_stay = |host: &HostId| match self.world.hosts.get(host) {
-            Some(live) => !live.leaving && allows(record.spec.placement(), &live.labels),
+            Some(live) => !live.leaving && may_run(&record.spec, live),
             // Its labels may be out of date or unknown; it is judged when it speaks again.
             None => true,
         };
@@ -253,7 +254,7 @@ fn describe(
         _ => placed,
     };
     let problem = (wanted > placed).then(|| {
-        let mut problem = nowhere(world, record.spec.placement());
+        let mut problem = nowhere(world, &record.spec);
         if !leaving.is_empty() {
             let on: Vec<_> = leaving.iter().map(|(host, _)| host.short()).collect();
             problem += &format!("; until one has, it stays on {}", on.join(", "));
@@ -266,20 +267,33 @@ fn describe(
 /// Hosts whose labels are told when none fits: enough to see the mistake.
 const SHOWN_HOSTS: usize = 8;
 
-fn nowhere(world: &World, placement: &Placement) -> String {
+fn nowhere(world: &World, spec: &UnitSpec) -> String {
     if world.hosts.is_empty() {
         return "no host is alive".to_owned();
     }
+    let suited = |host: &&HostRecord| spec.program().is_none() || host.programs;
+    let suited: Vec<_> = world.hosts.values().filter(suited).collect();
+    if suited.is_empty() {
+        return "no live host runs programs; start one with --allow-programs".to_owned();
+    }
+    let placement = spec.placement();
+    if suited.iter().any(|host| allows(placement, &host.labels)) {
+        return "the hosts that could run it are leaving".to_owned();
+    }
     let asked: Vec<_> =
         placement.require.iter().map(|(label, values)| format!("{label}={}", values.join(" or "))).collect();
-    let have = world.hosts.values().take(SHOWN_HOSTS).map(|host| {
+    let have = suited.iter().take(SHOWN_HOSTS).map(|host| {
         let labels: Vec<_> = host.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
         let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(" ") };
         format!("{} {labels}", host.host.short())
     });
     let mut have = have.collect::<Vec<_>>().join(", ");
-    if let Some(more) = world.hosts.len().checked_sub(SHOWN_HOSTS).filter(|more| *more > 0) {
+    if let Some(more) = suited.len().checked_sub(SHOWN_HOSTS).filter(|more| *more > 0) {
         have += &format!(" and {more} hosts more");
     }
-    format!("no live host has {}; labels of hosts are: {have}", asked.join(" and "))
+    let (who, whose) = match spec.program() {
+        Some(_) => ("no live host that runs programs", "of those that run them"),
+        None => ("no live host", "of hosts"),
+    };
+    format!("{who} has {}; labels {whose} are: {have}", asked.join(" and "))
 }

@@ -37,6 +37,7 @@ fn spec(scale: Scale) -> UnitSpec {
         scale,
         placement: Placement::default(),
         routes: Vec::new(),
+        program: None,
     })
 }
 
@@ -155,6 +156,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
         started_ms: 0,
         generation: 0,
         leaving: false,
+        programs: false,
         instances: Vec::new(),
     };
     store.hosts().put(id.as_str(), &record).await.unwrap();

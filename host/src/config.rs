@@ -41,6 +41,10 @@ pub struct Options {
     /// Folder with the executables of providers that run as processes [default: where lattice-host is]
     #[arg(long, env = "LATTICE_PROVIDERS", value_name = "DIR")]
     pub providers: Option<PathBuf>,
+    /// Run programs that manifests bring along (`image:` of a provider), with the rights of this process: its files, its
+    /// network and its access to NATS
+    #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
+    pub allow_programs: bool,
     /// Take no part in planning for the lattice
     #[arg(long)]
     pub no_control: bool,

@@ -96,9 +96,10 @@ impl Host {
         let surroundings = Arc::new(Surroundings {
             host: id.clone(),
             bus: bus.clone(),
-            nats: options.nats.clone(),
-            data: options.data.clone(),
+            nats: options.nats.clone().absolute().map_err(data)?,
+            data: std::path::absolute(&options.data).map_err(data)?,
             providers: options.providers(),
+            programs: options.allow_programs,
             runtime,
             cache,
             router: router.clone(),
@@ -112,6 +113,7 @@ impl Host {
             started_ms: agent::started(),
             generation: 0,
             leaving: false,
+            programs: options.allow_programs,
             instances: Vec::new(),
         };
         let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());

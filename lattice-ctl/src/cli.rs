@@ -144,9 +144,9 @@ pub(crate) struct StatusArgs {
 /// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
 ///
 ///   apps:        app, revision, ready, state, units, units_ready, labels
-///   hosts:       id, short_id, alive, release, labels, units, uptime_seconds, generation
+///   hosts:       id, short_id, alive, release, labels, programs, units, uptime_seconds, generation
 ///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
-///   providers:   app, unit, use, isolate, revision, state, replicas, ready, hosts, address, reason
+///   providers:   app, unit, use, image, digest, isolate, revision, state, replicas, ready, hosts, address, reason
 ///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
@@ -219,6 +219,9 @@ pub(crate) struct UpArgs {
     /// Folder for the data of what is started
     #[arg(long, value_name = "DIR", default_value = ".lattice")]
     pub(crate) data: PathBuf,
+    /// Let the host that is started run programs that manifests bring along (`image:` of a provider)
+    #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
+    pub(crate) allow_programs: bool,
     /// How long to wait until the app is ready, such as 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,

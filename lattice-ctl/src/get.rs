@@ -95,6 +95,8 @@ struct Host {
     alive: bool,
     release: String,
     labels: BTreeMap<String, String>,
+    /// Whether it runs programs that manifests bring along.
+    programs: bool,
     units: usize,
     /// `null` for a host that is lost.
     uptime_seconds: Option<u64>,
@@ -102,7 +104,7 @@ struct Host {
 }
 
 impl Row for Host {
-    const HEADER: &'static [&'static str] = &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "LABELS"];
+    const HEADER: &'static [&'static str] = &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "PROGRAMS", "LABELS"];
     fn cells(&self) -> Vec<String> {
         vec![
             self.short_id.clone(),
@@ -110,6 +112,7 @@ impl Row for Host {
             self.release.clone(),
             self.units.to_string(),
             self.uptime_seconds.map_or("-".to_owned(), age),
+            if self.programs { "yes" } else { "no" }.to_owned(),
             pairs(&self.labels),
         ]
     }
@@ -124,6 +127,7 @@ fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
             alive,
             release: record.release.clone(),
             labels: record.labels.clone(),
+            programs: record.programs,
             units: record.instances.len(),
             uptime_seconds: alive.then(|| now_ms.saturating_sub(record.started_ms) / 1000),
             generation: record.generation,
@@ -185,8 +189,12 @@ fn components(world: &World) -> Vec<Component> {
 struct Provider {
     app: String,
     unit: String,
+    /// `null` for a program.
     #[serde(rename = "use")]
-    kind: String,
+    kind: Option<String>,
+    /// Of a program, as the manifest names it; `null` for other providers.
+    image: Option<String>,
+    digest: Option<String>,
     isolate: Isolation,
     revision: u64,
     state: UnitState,
@@ -210,7 +218,7 @@ impl Row for Provider {
             self.unit.clone(),
             self.state.to_string(),
             format!("{}/{}", self.ready, self.replicas),
-            self.kind.clone(),
+            self.kind.clone().or_else(|| self.image.as_deref().map(short)).unwrap_or_default(),
             isolate.to_owned(),
             self.revision.to_string(),
             short_hosts(&self.hosts),
@@ -225,7 +233,9 @@ fn providers(world: &World) -> Vec<Provider> {
         UnitSpec::Provider(provider) => Some(Provider {
             app: record.name.to_string(),
             unit: status.unit.to_string(),
-            kind: provider.kind.clone(),
+            kind: provider.program.is_none().then(|| provider.kind.clone()),
+            image: provider.program.as_ref().map(|program| program.image.clone()),
+            digest: provider.program.as_ref().map(|program| program.digest.to_string()),
             isolate: provider.isolate,
             revision: status.revision,
             state: status.state,
@@ -383,9 +393,9 @@ mod tests {
         );
         assert_eq!(
             printed(&fake, What::Hosts, Format::Table).await,
-            "HOST      STATE  RELEASE  UNITS  UPTIME  LABELS\n\
-             NAAAAAAA  alive  0.1.0    1      90s     zone=a\n\
-             NBBBBBBB  lost   0.1.0    1      -       zone=a\n"
+            "HOST      STATE  RELEASE  UNITS  UPTIME  PROGRAMS  LABELS\n\
+             NAAAAAAA  alive  0.1.0    1      90s     no        zone=a\n\
+             NBBBBBBB  lost   0.1.0    1      -       no        zone=a\n"
         );
         assert_eq!(
             printed(&fake, What::Providers, Format::Table).await,
@@ -403,8 +413,10 @@ mod tests {
         let value: serde_json::Value =
             serde_json::from_str(&printed(&fake, What::Providers, Format::Json).await).unwrap();
         let keys: Vec<_> = value[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expected =
-            ["app", "unit", "use", "isolate", "revision", "state", "replicas", "ready", "hosts", "address", "reason"];
+        let mut expected = [
+            "app", "unit", "use", "image", "digest", "isolate", "revision", "state", "replicas", "ready", "hosts",
+            "address", "reason",
+        ];
         expected.sort_unstable();
         let mut keys = keys;
         keys.sort_unstable();

@@ -1,4 +1,4 @@
-//! From `image:` to bytes that are a component, or to what is wrong with it.
+//! From `image:` of a component to its bytes, or to what is wrong with it; and what all images of a manifest are.
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +20,11 @@ use lattice::{
 use crate::{
     failure::Result,
     inspect::{InspectError, inspect},
+    program,
+    wit::Wit,
 };
 
-/// What the components of a manifest are.
+/// What the components and programs of a manifest are.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
     /// By unit name.
@@ -41,11 +43,17 @@ impl Images {
     /// lattice has are left out.
     pub(crate) async fn read(manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<Self> {
         let mut images = Self::default();
+        images.components(manifest, folder, artifacts).await?;
+        images.programs(manifest, folder, artifacts).await?;
+        Ok(images)
+    }
+
+    async fn components(&mut self, manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<()> {
         for (key, component) in &manifest.spec.components.0 {
             let image = &component.image;
             let bytes = match (image.value.starts_with("sha256:"), artifacts) {
                 (true, None) => {
-                    images.incomplete = true;
+                    self.incomplete = true;
                     continue;
                 }
                 (true, Some(artifacts)) => fetch(artifacts, &image.value).await?,
@@ -58,34 +66,82 @@ impl Images {
             let (bytes, inspected) = match inspected {
                 Ok(found) => found,
                 Err(Wrong { message, help }) => {
-                    images.problems.push(Problem::at(image, message).help(help));
+                    self.problems.push(Problem::at(image, message).help(help));
                     continue;
                 }
             };
             for import in &inspected.loose_imports {
                 let message = format!("`{}` imports {import}, which no link can satisfy", key.value);
-                images.problems.push(Problem::at(image, message).help("import it as part of a WIT interface"));
+                self.problems.push(Problem::at(image, message).help("import it as part of a WIT interface"));
             }
             for export in &inspected.loose_exports {
-                images.notes.push(format!("`{}` exports {export}, which nobody in a lattice can call", key.value));
+                self.notes.push(format!("`{}` exports {export}, which nobody in a lattice can call", key.value));
             }
-            images.facts.insert(key.value.clone(), inspected.facts);
+            self.facts.insert(key.value.clone(), inspected.facts);
             if !image.value.starts_with("sha256:") {
-                images.files.push(bytes);
+                self.files.push(bytes);
             }
         }
-        Ok(images)
+        Ok(())
+    }
+
+    async fn programs(&mut self, manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<()> {
+        for (key, provider) in &manifest.spec.providers.0 {
+            let Some(image) = &provider.image else { continue };
+            let bytes = match (image.value.starts_with("sha256:"), artifacts) {
+                (true, None) => {
+                    self.incomplete = true;
+                    continue;
+                }
+                (true, Some(artifacts)) => fetch(artifacts, &image.value).await?.and_then(|bytes| {
+                    program::check(&image.value, &bytes)?;
+                    Ok(bytes)
+                }),
+                (false, _) => program::read(folder, &image.value),
+            };
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(Wrong { message, help }) => {
+                    self.problems.push(Problem::at(image, message).help(help));
+                    continue;
+                }
+            };
+            let described = match provider.wit.as_ref().map(|wit| (wit, Wit::read(&absolute(folder, &wit.value)))) {
+                None => None,
+                Some((_, Ok(described))) => Some(described),
+                Some((wit, Err(reason))) => {
+                    let problem = Problem::at(wit, format!("cannot read the WIT in {}: {reason}", wit.value));
+                    self.problems.push(problem.help("name a folder with one WIT package, or its file"));
+                    continue;
+                }
+            };
+            let facts = ComponentFacts {
+                digest: Digest::of(&bytes),
+                imports: Vec::new(),
+                // What it serves stands in the manifest.
+                exports: Vec::new(),
+                import_shapes: BTreeMap::new(),
+                export_shapes: described.as_ref().map(|(wit, _)| wit.shapes()).unwrap_or_default(),
+                wit: described.as_ref().map(|(_, bytes)| Digest::of(bytes)),
+            };
+            self.facts.insert(key.value.clone(), facts);
+            self.files.extend(described.map(|(_, bytes)| bytes));
+            if !image.value.starts_with("sha256:") {
+                self.files.push(bytes);
+            }
+        }
+        Ok(())
     }
 }
 
 /// What is wrong with an image, and the way out.
 #[derive(Debug, PartialEq, Eq)]
-struct Wrong {
-    message: String,
-    help: String,
+pub(crate) struct Wrong {
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
-fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wrong {
+pub(crate) fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wrong {
     Wrong { message: message.into(), help: help.into() }
 }
 
@@ -93,11 +149,25 @@ fn wrong_kind(image: &str, error: &InspectError) -> Wrong {
     wrong(format!("{image} {error}"), error.help())
 }
 
-fn too_large(image: &str, size: u64) -> Wrong {
-    wrong(
+pub(crate) fn too_large(image: &str, size: u64) -> std::result::Result<(), Wrong> {
+    if size <= MAX_ARTIFACT as u64 {
+        return Ok(());
+    }
+    Err(wrong(
         format!("{image} has {size} bytes, over the limit of {MAX_ARTIFACT} bytes"),
         "build it for release and strip debug information",
-    )
+    ))
+}
+
+/// Refuses images that would have to be fetched.
+pub(crate) fn no_url(image: &str) -> std::result::Result<(), Wrong> {
+    match image.split_once("://") {
+        None => Ok(()),
+        Some((scheme, _)) => Err(wrong(
+            format!("this version does not fetch images with {scheme}://"),
+            "name a file, relative to the manifest, or `sha256:...` of an artifact that the lattice has",
+        )),
+    }
 }
 
 async fn fetch(artifacts: &Artifacts, image: &str) -> Result<std::result::Result<Bytes, Wrong>> {
@@ -118,12 +188,7 @@ async fn fetch(artifacts: &Artifacts, image: &str) -> Result<std::result::Result
 }
 
 fn read_file(folder: &Path, image: &str) -> std::result::Result<Bytes, Wrong> {
-    if let Some((scheme, _)) = image.split_once("://") {
-        return Err(wrong(
-            format!("this version does not fetch images with {scheme}://"),
-            "name a file, relative to the manifest, or `sha256:...` of an artifact that the lattice has",
-        ));
-    }
+    no_url(image)?;
     let path = absolute(folder, image);
     let metadata = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
     if metadata.is_dir() {
@@ -138,15 +203,13 @@ fn read_file(folder: &Path, image: &str) -> std::result::Result<Bytes, Wrong> {
         return Err(wrong(format!("{} is not a regular file", path.display()), "name a .wasm file"));
     }
     // Before the bytes are in memory.
-    if metadata.len() > MAX_ARTIFACT as u64 {
-        return Err(too_large(image, metadata.len()));
-    }
+    too_large(image, metadata.len())?;
     let bytes = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
     Ok(bytes.into())
 }
 
 /// `image` in `folder`, without the `.` in between.
-fn absolute(folder: &Path, image: &str) -> PathBuf {
+pub(crate) fn absolute(folder: &Path, image: &str) -> PathBuf {
     folder.join(image).components().collect()
 }
 

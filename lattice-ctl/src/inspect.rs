@@ -84,6 +84,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, InspectError> {
             exports: names(&exports.shapes),
             import_shapes: imports.shapes,
             export_shapes: exports.shapes,
+            wit: None,
         },
         loose_imports: imports.loose,
         loose_exports: exports.loose,
@@ -147,7 +148,7 @@ fn check_header(bytes: &[u8]) -> Result<(), InspectError> {
 }
 
 /// How bytes begin, for people to recognise.
-fn beginning(bytes: &[u8]) -> String {
+pub(crate) fn beginning(bytes: &[u8]) -> String {
     match bytes {
         [0x7f, b'E', b'L', b'F', ..] => return "the mark of a native program (ELF)".to_owned(),
         [b'P', b'K', 3, 4, ..] => return "the mark of a zip archive".to_owned(),

@@ -13,12 +13,14 @@ mod image;
 mod inspect;
 mod output;
 mod problems;
+mod program;
 mod progress;
 mod shape;
 mod source;
 mod status;
 mod up;
 mod wait;
+mod wit;
 mod world;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! A `lattice-host` process.
 
 use std::{
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -25,6 +26,8 @@ pub struct Host {
     pub zone: String,
     data: PathBuf,
     nats: String,
+    /// Whether it runs programs that manifests bring along.
+    pub programs: bool,
     log: PathBuf,
     stdout: PathBuf,
     child: Option<Child>,
@@ -40,6 +43,7 @@ impl Host {
             zone: zone.to_owned(),
             data: file(""),
             nats: nats.to_owned(),
+            programs: false,
             log: file(".log"),
             stdout: file(".out"),
             child: None,
@@ -52,6 +56,10 @@ impl Host {
         let mut command = Command::new(program("lattice-host"));
         command.env_clear().env("NATS_URL", &self.nats).arg("--data").arg(&self.data);
         command.args(["--label", &format!("zone={}", self.zone)]);
+        if self.programs {
+            // Scripts find their interpreters by it.
+            command.arg("--allow-programs").env("PATH", env::var_os("PATH").unwrap_or_default());
+        }
         command
     }
 
@@ -116,6 +124,11 @@ impl Host {
     /// Provider processes that it has started.
     pub fn providers(&self) -> Vec<u32> {
         process::children(self.pid(), "lattice-provider-")
+    }
+
+    /// Programs of users that it has started.
+    pub fn programs_started(&self) -> Vec<u32> {
+        process::children(self.pid(), "/programs/")
     }
 
     /// `kill -9`.

@@ -60,11 +60,27 @@ impl Lattice {
         nats: impl FnOnce() -> io::Result<NatsServer>,
         url: impl Fn(&str, &NatsServer) -> String,
     ) -> Self {
+        Self::start_all(hosts, nats, url, |_| ())
+    }
+
+    /// As [`Lattice::start`], on a NATS of its own kind; the hosts in these zones run programs.
+    pub fn start_with_programs(hosts: usize, zones: &[&str], nats: impl FnOnce() -> io::Result<NatsServer>) -> Self {
+        let allow = |host: &mut Host| host.programs = zones.contains(&host.zone.as_str());
+        Self::start_all(hosts, nats, |_, nats| nats.url(), allow)
+    }
+
+    fn start_all(
+        hosts: usize,
+        nats: impl FnOnce() -> io::Result<NatsServer>,
+        url: impl Fn(&str, &NatsServer) -> String,
+        prepare: impl Fn(&mut Host),
+    ) -> Self {
         let turn = Turn::take();
         let dir = tempfile::Builder::new().prefix("lattice-test-").tempdir().unwrap();
         let nats = nats().unwrap();
         let hosts = ZONES.iter().take(hosts).map(|zone| Host::new(dir.path(), zone, &url(zone, &nats))).collect();
         let mut lattice = Self { hosts, nats, dir, _turn: turn };
+        lattice.hosts.iter_mut().for_each(prepare);
         lattice.hosts.iter_mut().for_each(Host::spawn);
         lattice.hosts.iter_mut().for_each(Host::wait_ready);
         lattice

@@ -58,6 +58,11 @@ pub fn path_with_nats() -> OsString {
     folder.or_else(|| env::var_os("PATH")).unwrap_or_default()
 }
 
+/// The folder with Python's NATS client: LATTICE_NATS_PY.
+pub fn nats_py() -> PathBuf {
+    existing(env::var_os("LATTICE_NATS_PY").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("LATTICE_NATS_PY")))
+}
+
 /// The folder of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -25,7 +25,7 @@ pub(crate) struct Wheel {
     /// What the cache's folder is called, before the version.
     folder: &'static str,
     version: &'static str,
-    /// Architecture, as Rust calls it, and SHA-256 of the file for Linux.
+    /// Architecture, as Rust calls it, or `any`, and SHA-256 of the file for Linux.
     files: &'static [(&'static str, &'static str)],
 }
 
@@ -49,11 +49,19 @@ const COMPONENTIZE_PY: Wheel = Wheel {
     ],
 };
 
+const NATS_PY: Wheel = Wheel {
+    package: "nats-py",
+    folder: "nats-py",
+    version: "2.16.0",
+    files: &[("any", "aeb1ff123966c05833d26c7df7e1d54c1c6d32b612428b21677a2e921f1fecae")],
+};
+
 /// Fetches everything and prints where it is.
 pub(crate) fn print() -> Result<()> {
     println!("nats-server      {}", nats_server()?.display());
     println!("redis-server     {}", redis_server()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
+    println!("nats-py          {}", nats_py()?.display());
     println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
     Ok(())
 }
@@ -100,6 +108,12 @@ pub(crate) fn componentize_py() -> Result<PathBuf> {
     })
 }
 
+/// A folder with the Python module `nats`, for the provider that is written in Python.
+pub(crate) fn nats_py() -> Result<PathBuf> {
+    wheel(&NATS_PY, |_| Ok(()))
+        .with_context(|| format!("no nats-py: it needs python3 with pip, and PyPI's package {} of it", NATS_PY.version))
+}
+
 /// Runs one of our scripts that makes a folder.
 pub(crate) fn script(name: &str, dir: &Path) -> Result<()> {
     run(Command::new("bash").arg(root().join("xtask/scripts").join(name)).arg(dir))
@@ -120,7 +134,8 @@ fn wheel(wheel: &Wheel, finish: impl FnOnce(&Path) -> Result<()>) -> Result<Path
         return Ok(dir);
     }
     let arch = env::consts::ARCH;
-    let pinned = files.iter().find(|(name, _)| *name == arch && env::consts::OS == "linux").map(|(_, sha256)| *sha256);
+    let fits = |name: &str| name == "any" || (name == arch && env::consts::OS == "linux");
+    let pinned = files.iter().find(|(name, _)| fits(name)).map(|(_, sha256)| *sha256);
     let Some(pinned) = pinned else { bail!("no {package} is pinned for {} on {arch}", env::consts::OS) };
     step(&format!("{package} {version}: downloading from PyPI"), || {
         let work = tempfile::Builder::new().prefix(&format!("{folder}.partial.")).tempdir_in(&cache)?;

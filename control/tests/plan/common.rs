@@ -6,7 +6,7 @@ use lattice::{
     model::{
         app::{
             AppRecord, ComponentSpec, DEFAULT_LINK, FusedSpec, Isolation, Limits, LinkSpec, LinkTarget, Placement,
-            ProviderSpec, Scale, Transport, UnitRecord, UnitSpec,
+            ProgramSpec, ProviderSpec, Scale, Transport, UnitRecord, UnitSpec,
         },
         inventory::{Faults, HostRecord, InstanceReport, InstanceState},
     },
@@ -28,6 +28,8 @@ pub fn record(at: usize, zone: Option<&str>) -> HostRecord {
         started_ms: 0,
         generation: 0,
         leaving: false,
+        // Every other one, so that generated worlds have both.
+        programs: at % 2 == 1,
         instances: Vec::new(),
     }
 }
@@ -49,6 +51,7 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         scale,
         placement: Placement { require },
         routes: Vec::new(),
+        program: None,
     })
 }
 
@@ -77,6 +80,16 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         env: BTreeMap::new(),
         links: parts.iter().map(link).collect(),
     })
+}
+
+/// The same as a program of the user's own.
+pub fn program(mut spec: UnitSpec) -> UnitSpec {
+    if let UnitSpec::Provider(provider) = &mut spec {
+        let (image, digest) = ("./ledger.py".to_owned(), Digest::of(b""));
+        let program = ProgramSpec { image, digest, serves: Vec::new(), wit: None, env: BTreeMap::new() };
+        provider.program = Some(program);
+    }
+    spec
 }
 
 pub fn app(name: &str, units: Vec<(&str, UnitSpec)>) -> AppRecord {

@@ -113,6 +113,33 @@ fn nowhere_to_go_is_explained() {
 }
 
 #[test]
+fn programs_go_where_they_may_run() {
+    let cache = |zones: &[&str]| program(spec(Scale::Replicas(2), zones, None));
+    let apps = vec![app("shop", vec![("cache", cache(&[]))])];
+    let mut world = world(apps, hosts(&[Some("a"), Some("a"), Some("b")]));
+    assert_eq!(homes(&settle(&mut world), "shop/cache"), set([1]));
+    // A label decides among those that may.
+    reapply(&mut world, "cache", cache(&["b"]));
+    let told = planned(&plan(&world), "cache").problem.unwrap();
+    assert!(
+        told.starts_with(
+            "no live host that runs programs has zone=b; labels of those that run them are: NBBBBBBB zone=a"
+        ),
+        "{told}"
+    );
+    world.hosts.get_mut(&host(2)).unwrap().programs = true;
+    assert_eq!(homes(&settle(&mut world), "shop/cache"), set([2]));
+    // A host that was started again without the right to run it.
+    world.hosts.values_mut().for_each(|host| host.programs = false);
+    let told = planned(&plan(&world), "cache");
+    assert_eq!((told.wanted, told.hosts.len()), (2, 0));
+    assert!(
+        told.problem.as_ref().unwrap().starts_with("no live host runs programs; start one with --allow-programs"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn listeners_on_one_address_go_together_and_move_together() {
     let web = || spec(Scale::Replicas(1), &[], Some("0.0.0.0:8080"));
     let apps = ["shop", "blog", "wiki"].map(|name| app(name, vec![("web", web())])).to_vec();

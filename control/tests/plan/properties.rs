@@ -19,7 +19,10 @@ fn any_spec() -> impl Strategy<Value = UnitSpec> {
     let scale = prop_oneof![4 => (0..6u32).prop_map(Scale::Replicas), 1 => Just(Scale::PerHost)];
     let zones = prop_oneof![2 => Just(vec![]), 1 => prop::sample::subsequence(vec!["a", "b", "c"], 1..3)];
     let address = prop_oneof![3 => Just(None), 1 => Just(Some("0.0.0.0:80")), 1 => Just(Some("0.0.0.0:81"))];
-    (scale, zones, address).prop_map(|(scale, zones, address)| spec(scale, &zones, address))
+    (scale, zones, address, 0..4).prop_map(|(scale, zones, address, kind)| match kind {
+        0 if address.is_none() => program(spec(scale, &zones, None)),
+        _ => spec(scale, &zones, address),
+    })
 }
 
 fn any_app(name: &'static str) -> impl Strategy<Value = AppRecord> {
@@ -83,7 +86,8 @@ fn messy() -> impl Strategy<Value = World> {
 fn allowed<'w>(world: &'w World, unit: &'w UnitRecord) -> impl Iterator<Item = &'w HostId> {
     let require = &unit.spec.placement().require;
     let fits = move |host: &HostRecord| require.iter().all(|(k, v)| host.labels.get(k).is_some_and(|l| v.contains(l)));
-    world.hosts.values().filter(move |host| fits(host)).map(|host| &host.host)
+    let runs = |host: &HostRecord| host.programs || unit.spec.program().is_none();
+    world.hosts.values().filter(move |host| fits(host) && runs(host)).map(|host| &host.host)
 }
 
 fn all_units(world: &World) -> impl Iterator<Item = (UnitId, &UnitRecord)> {

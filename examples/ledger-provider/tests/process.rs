@@ -15,7 +15,7 @@ use lattice::{
     wire::{CallError, CallHead, CallSubject, ContentType, Served},
 };
 use lattice_provider::{
-    Health, Launch, Order, Report,
+    Failed, Health, Launch, Order, Report,
     conformance::{LatticeCaller, servers::NatsServer},
 };
 
@@ -90,7 +90,7 @@ async fn the_book_is_kept_as_the_wit_says() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, bus) = connect(&server).await;
     let mut process = Process::start(&options, dir.path(), r#"{"currency": "EUR", "overdraft": 10}"#);
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     let book = Remote(Arc::new(LatticeCaller { bus, served: served(), deadline: Duration::from_secs(5) }));
     let ann = || "ann".to_owned();
     assert_eq!(book.balance(ann()).await, Err(BookError::NoSuchAccount));
@@ -118,7 +118,7 @@ async fn it_speaks_json_to_whoever_does() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, bus) = connect(&server).await;
     let mut process = Process::start(&options, dir.path(), r#"{"currency": "EUR"}"#);
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     let ask = async |interface: &str, function: &str, arguments: &'static str| {
         let Served { lattice, unit, instance } = served();
         let subject = CallSubject { lattice, unit, instance, interface: "acme:ledger/book".parse().unwrap() };
@@ -155,7 +155,7 @@ async fn a_setting_that_does_not_exist_is_refused() {
         (r#"{"currency": "euro"}"#, "\"euro\" is no currency"),
     ] {
         let mut process = Process::start(&options, dir.path(), config);
-        let Report::Failed { reason, .. } = process.report() else { panic!("it has started") };
+        let Report::Failed(Failed { reason, .. }) = process.report() else { panic!("it has started") };
         assert!(reason.contains(said), "{reason}");
         assert!(!process.child.wait().unwrap().success());
     }

@@ -21,9 +21,16 @@ impl Key {
         Self { unit: unit.clone(), revision: record.revision, spec: record.spec.digest() }
     }
 
-    /// The id of this instance on `host`.
-    pub(crate) fn instance(&self, host: &HostId) -> InstanceId {
-        InstanceId::derive(host, &self.unit, self.revision, &self.spec)
+    /// The id of this instance on `host`, at this attempt to run it. What follows an instance that has ended is another
+    /// one: whoever waits for an answer of the old one is to see that it is gone.
+    pub(crate) fn instance(&self, host: &HostId, attempt: u32) -> InstanceId {
+        match attempt {
+            0 | 1 => InstanceId::derive(host, &self.unit, self.revision, &self.spec),
+            _ => {
+                let spec = Digest::of(format!("{} {attempt}", self.spec).as_bytes());
+                InstanceId::derive(host, &self.unit, self.revision, &spec)
+            }
+        }
     }
 }
 
@@ -105,6 +112,7 @@ mod tests {
             scale: Scale::Replicas(1),
             placement: Placement::default(),
             routes: Vec::new(),
+            program: None,
         };
         UnitRecord { revision, spec: UnitSpec::Provider(spec) }
     }

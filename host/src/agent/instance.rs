@@ -41,6 +41,8 @@ pub(crate) struct Running {
     /// Its service on the lattice, when this process answers for it.
     pub(super) serving: Option<Serving>,
     pub(super) serves: Vec<Interface>,
+    /// Whether it takes calls in JSON alone.
+    pub(super) json_only: bool,
     /// Ends the task that forwards its health.
     pub(super) watching: CancellationToken,
 }
@@ -99,18 +101,20 @@ pub(super) struct Slot {
     spec: UnitSpec,
     attempt: u32,
     life: Life,
+    /// Why it is not as well as it should be. It may be heard before it is heard that the start is over.
+    degraded: Option<String>,
 }
 
 enum Life {
     Starting { stop: CancellationToken, last_reason: Option<String> },
-    Running { running: Box<Running>, degraded: Option<String> },
+    Running { running: Box<Running> },
     Failed { reason: String, retry_at: Instant, busy: bool },
     Draining,
 }
 
 impl Slot {
     pub(super) fn starting(instance: InstanceId, spec: UnitSpec, attempt: u32, stop: CancellationToken) -> Self {
-        Self { instance, spec, attempt, life: Life::Starting { stop, last_reason: None } }
+        Self { instance, spec, attempt, life: Life::Starting { stop, last_reason: None }, degraded: None }
     }
 
     /// Keeps what the attempt before failed with, until this one has an outcome of its own.
@@ -146,7 +150,7 @@ impl Slot {
         match outcome {
             Ok(running) => {
                 tracing::info!(unit = %key.unit, revision = key.revision, "ready");
-                self.life = Life::Running { running, degraded: None };
+                self.life = Life::Running { running };
             }
             Err(failure) => self.fail(key, failure.to_string(), failure.busy()),
         }
@@ -163,20 +167,19 @@ impl Slot {
         let pause = FIRST_RETRY.saturating_mul(1 << self.attempt.saturating_sub(1).min(10)).min(LAST_RETRY);
         tracing::warn!(unit = %key.unit, revision = key.revision, attempt = self.attempt, retry_in = ?pause, reason, "not running");
         self.life = Life::Failed { reason, retry_at: Instant::now() + pause, busy };
+        self.degraded = None;
     }
 
     pub(super) fn health(&mut self, key: &Key, health: Health) {
-        if let Life::Running { degraded, .. } = &mut self.life {
-            match health {
-                Health::Ready => {
-                    if degraded.take().is_some() {
-                        tracing::info!(unit = %key.unit, "its backend is back");
-                    }
+        match health {
+            Health::Ready => {
+                if self.degraded.take().is_some() {
+                    tracing::info!(unit = %key.unit, "its backend is back");
                 }
-                Health::Degraded(reason) => {
-                    tracing::warn!(unit = %key.unit, reason, "its backend is away");
-                    *degraded = Some(reason);
-                }
+            }
+            Health::Degraded(reason) => {
+                tracing::warn!(unit = %key.unit, reason, "its backend is away");
+                self.degraded = Some(reason);
             }
         }
     }
@@ -184,7 +187,7 @@ impl Slot {
     /// Moves to draining; what ran is handed out to be stopped.
     pub(super) fn drain(&mut self) -> Option<Box<Running>> {
         match std::mem::replace(&mut self.life, Life::Draining) {
-            Life::Running { running, .. } => Some(running),
+            Life::Running { running } => Some(running),
             other => {
                 self.life = other;
                 None
@@ -194,7 +197,7 @@ impl Slot {
 
     /// What can be called here without NATS.
     pub(super) fn local(&self, key: &Key) -> Option<LocalInstance> {
-        let Life::Running { running, .. } = &self.life else { return None };
+        let Life::Running { running } = &self.life else { return None };
         let (http, calls, capability) = match &running.what {
             Kind::Component { http, functions, .. } => {
                 (http.clone(), functions.clone().map(|functions| functions as Arc<dyn CallHandler>), None)
@@ -209,13 +212,13 @@ impl Slot {
         let (state, reason) = match &self.life {
             Life::Starting { last_reason: Some(reason), .. } => (InstanceState::Failed, Some(reason.clone())),
             Life::Starting { .. } => (InstanceState::Starting, None),
-            Life::Running { degraded: None, .. } => (InstanceState::Ready, None),
-            Life::Running { degraded, .. } => (InstanceState::Degraded, degraded.clone()),
+            Life::Running { .. } if self.degraded.is_none() => (InstanceState::Ready, None),
+            Life::Running { .. } => (InstanceState::Degraded, self.degraded.clone()),
             Life::Failed { reason, .. } => (InstanceState::Failed, Some(reason.clone())),
             Life::Draining => (InstanceState::Draining, None),
         };
         let running = match &self.life {
-            Life::Running { running, .. } => Some(running),
+            Life::Running { running } => Some(running),
             _ => None,
         };
         let (address, faults) = match running.map(|r| &r.what) {
@@ -232,7 +235,7 @@ impl Slot {
             state,
             reason,
             serves: running.map(|r| r.serves.clone()).unwrap_or_default(),
-            json_only: false,
+            json_only: running.is_some_and(|r| r.json_only),
             address,
             faults,
         }

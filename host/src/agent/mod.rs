@@ -4,7 +4,9 @@
 mod builtin;
 mod diff;
 mod instance;
+mod lines;
 mod process;
+mod program;
 mod report;
 mod start;
 
@@ -141,8 +143,8 @@ impl Agent {
         let hosts = hosts.iter().flatten().map(|(_, entry)| &entry.value);
         let others: Vec<_> = hosts.filter(|host| host.host != self.surroundings.host).collect();
         let units = self.assignment.iter().flat_map(|assignment| assignment.units.values());
-        let mut placements = units.map(|unit| unit.spec.placement());
-        placements.any(|placement| others.iter().any(|host| lattice_control::may_take(placement, host)))
+        let mut specs = units.map(|unit| &unit.spec);
+        specs.any(|spec| others.iter().any(|host| lattice_control::may_take(spec, host)))
     }
 
     fn wanted(&self) -> BTreeMap<lattice::wire::UnitId, UnitRecord> {
@@ -169,13 +171,14 @@ impl Agent {
     fn start(&mut self, key: Key) {
         let Some(record) = self.assignment.as_ref().and_then(|a| a.units.get(&key.unit)).cloned() else { return };
         let attempt = self.slots.get(&key).map_or(0, Slot::attempts) + 1;
-        let instance = key.instance(&self.surroundings.host);
+        let instance = key.instance(&self.surroundings.host, attempt);
         let (surroundings, news) = (self.surroundings.clone(), self.news.clone());
         let stop = CancellationToken::new();
         let (id, cancelled, unit) = (key.clone(), stop.clone(), record.clone());
+        let named = instance.clone();
         self.tasks.spawn(async move {
             let started = tokio::select! {
-                started = start::start(&surroundings, &id, &unit, news.clone()) => started,
+                started = start::start(&surroundings, &id, &named, &unit, news.clone()) => started,
                 () = cancelled.cancelled() => return,
             };
             let _ = news.send(News::Started(id, started.map(Box::new))).await;

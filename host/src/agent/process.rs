@@ -1,33 +1,87 @@
 //! A provider as a supervised process.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{io::ErrorKind, path::PathBuf, process::Stdio, time::Duration};
 
-use lattice::model::app::ProviderSpec;
-use lattice_provider::{Health, Launch, Order, Report};
+use lattice::{
+    model::app::ProviderSpec,
+    wire::{ContentType, InstanceId},
+};
+use lattice_provider::{Failed, Health, Launch, Order, Report};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncRead, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{News, diff::Key, start::Surroundings};
+use super::{News, diff::Key, lines::Lines, start::Surroundings};
 
 /// Why a provider process is not running.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProcessError {
     #[error("the executable of {kind} is not at {}; put it there, or start the host with --providers DIR", path.display())]
     Missing { kind: String, path: PathBuf },
-    #[error("cannot start {}: {source}", path.display())]
-    Spawn { path: PathBuf, source: std::io::Error },
+    #[error("cannot start {name} ({}): {source}", path.display())]
+    Spawn { name: String, path: PathBuf, source: std::io::Error },
     #[error("{reason}")]
     Failed { reason: String, busy: bool },
-    #[error("{kind} did not become ready within {} s", START.as_secs())]
-    Slow { kind: String },
+    #[error("{name} did not become ready within {} s", START.as_secs())]
+    Slow { name: String },
+    #[error("{name} says that it takes calls in {said} alone; every provider takes them in {}", ContentType::Json)]
+    ContentTypes { name: String, said: String },
 }
 
 /// How long a process may take to become ready.
 const START: Duration = Duration::from_secs(15);
+/// How long the last of a log may take to arrive when its process has ended: children of that may hold it open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Attempts to start a file that was just written, and the pause between them: a process that is being started beside it
+/// may hold the file open for writing for a moment.
+const BUSY_ATTEMPTS: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
+
+/// What is started.
+pub(super) struct Executable {
+    /// What it is called in messages.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Where it keeps its files.
+    pub(super) data_dir: PathBuf,
+    pub(super) command: Command,
+}
+
+impl Executable {
+    /// The executable of a provider of the catalog.
+    pub(super) fn known(here: &Surroundings, spec: &ProviderSpec) -> Result<Self, ProcessError> {
+        let path = here.providers.join(format!("lattice-provider-{}", spec.kind));
+        if !path.is_file() {
+            return Err(ProcessError::Missing { kind: spec.kind.clone(), path });
+        }
+        let mut command = Command::new(&path);
+        // It gets nothing of the host's environment but the level of its log.
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "LATTICE_LOG"));
+        Ok(Self { name: spec.kind.clone(), path, data_dir: here.provider_data(), command })
+    }
+
+    async fn spawn(&mut self) -> Result<Child, ProcessError> {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.command.spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts < BUSY_ATTEMPTS => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                spawned => {
+                    let (name, path) = (self.name.clone(), self.path.clone());
+                    return spawned.map_err(|source| ProcessError::Spawn { name, path, source });
+                }
+            }
+        }
+    }
+}
 
 /// A provider process that is ready. It ends when its standard input does, so it never outlives its host.
 pub(crate) struct Process {
@@ -38,52 +92,64 @@ pub(crate) struct Process {
     ended: mpsc::Receiver<()>,
 }
 
+/// A process that has become ready.
+pub(super) struct Started {
+    pub(super) process: Process,
+    pub(super) health: watch::Receiver<Health>,
+    /// Whether it takes calls in JSON alone.
+    pub(super) json_only: bool,
+}
+
 impl Process {
     pub(super) async fn start(
         here: &Surroundings,
         key: &Key,
+        instance: &InstanceId,
         spec: &ProviderSpec,
+        mut executable: Executable,
         news: mpsc::Sender<News>,
-    ) -> Result<(Self, watch::Receiver<Health>), ProcessError> {
-        let mut child = spawn(here, spec)?;
-        let gone = |what: &str| ProcessError::Failed {
-            reason: format!("{}: its {what} is not connected", spec.kind),
-            busy: false,
+    ) -> Result<Started, ProcessError> {
+        let name = executable.name.clone();
+        let failed = |reason: String| ProcessError::Failed { reason: format!("{name}: {reason}"), busy: false };
+        let mut child = executable.spawn().await?;
+        let (Some(mut orders), Some(reports), Some(log)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed("its standard streams are not connected".to_owned()));
         };
-        let mut orders = child.stdin.take().ok_or_else(|| gone("standard input"))?;
-        let mut reports = BufReader::new(child.stdout.take().ok_or_else(|| gone("standard output"))?).lines();
-        if let Some(log) = child.stderr.take() {
-            tokio::spawn(forward_log(key.clone(), log));
-        }
+        let log = tokio::spawn(forward_log(key.clone(), log));
+        let mut reports = Reports { key: key.clone(), lines: Lines::new(reports) };
         let launch = Order::Start(Box::new(Launch {
             lattice: here.bus.lattice().clone(),
             unit: key.unit.clone(),
-            instance: key.instance(&here.host),
+            instance: instance.clone(),
             nats: here.nats.clone(),
-            data_dir: here.provider_data(),
+            data_dir: executable.data_dir,
             config: spec.config.clone(),
         }));
-        order(&mut orders, &launch)
-            .await
-            .map_err(|error| ProcessError::Failed { reason: format!("{}: {error}", spec.kind), busy: false })?;
-        let first = tokio::time::timeout(START, next_report(&mut reports))
-            .await
-            .map_err(|_| ProcessError::Slow { kind: spec.kind.clone() })?;
-        let (health, healths) = watch::channel(match first {
-            Some(Report::Health(health)) => health,
-            Some(Report::Failed { reason, busy }) => return Err(ProcessError::Failed { reason, busy }),
-            None => {
-                let status = child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
-                return Err(ProcessError::Failed {
-                    reason: format!("{} ended at once ({status}); its log says why", spec.kind),
-                    busy: false,
-                });
+        let first = async {
+            // One that ends before it has read this says why in its log.
+            if let Err(error) = order(&mut orders, &launch).await {
+                tracing::debug!(%error, "a provider process does not read its standard input");
             }
-        });
+            reports.next().await
+        };
+        let first = tokio::time::timeout(START, first).await.map_err(|_| ProcessError::Slow { name: name.clone() })?;
+        let (health, json_only) = match first {
+            Some(Report::Health { health, content_types }) => (health, json_only(&name, content_types)?),
+            Some(Report::Failed(Failed { reason, busy })) => return Err(ProcessError::Failed { reason, busy }),
+            None => {
+                let how = tokio::time::timeout(START, ended(&mut child, log)).await;
+                let how = how.unwrap_or_else(|_| "it closed its standard output".to_owned());
+                return Err(failed(format!("it ended before it was ready ({how})")));
+            }
+        };
+        let (health, healths) = watch::channel(health);
         let kill = CancellationToken::new();
         let (alive, ended) = mpsc::channel(1);
-        tokio::spawn(supervise(child, reports, health, key.clone(), news, kill.clone(), alive));
-        Ok((Self { orders, kill, ended }, healths))
+        let supervised = Supervised { child, reports, health, log, key: key.clone(), news };
+        tokio::spawn(supervised.run(kill.clone(), alive));
+        Ok(Started { process: Self { orders, kill, ended }, health: healths, json_only })
     }
 
     /// Lets it finish its calls, and ends it after `limit` in any case.
@@ -104,58 +170,93 @@ impl Drop for Process {
     }
 }
 
-fn spawn(here: &Surroundings, spec: &ProviderSpec) -> Result<Child, ProcessError> {
-    let path = here.providers.join(format!("lattice-provider-{}", spec.kind));
-    if !path.is_file() {
-        return Err(ProcessError::Missing { kind: spec.kind.clone(), path });
+/// Whether a process takes calls in JSON alone, from what it says of its content types.
+fn json_only(name: &str, content_types: Option<Vec<String>>) -> Result<bool, ProcessError> {
+    let Some(said) = content_types else { return Ok(false) };
+    let takes = |wanted: ContentType| said.iter().any(|ty| ty.parse() == Ok(wanted));
+    if !takes(ContentType::Json) {
+        let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", ") };
+        return Err(ProcessError::ContentTypes { name: name.to_owned(), said });
     }
-    // It gets nothing of the host's environment but the level of its log.
-    Command::new(&path)
-        .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| name == "LATTICE_LOG"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| ProcessError::Spawn { path, source })
+    Ok(!takes(ContentType::Postcard))
 }
 
-/// Follows a process until it ends.
-async fn supervise(
-    mut child: Child,
-    mut reports: Lines<BufReader<ChildStdout>>,
+/// A process that is followed until it ends.
+struct Supervised {
+    child: Child,
+    reports: Reports,
     health: watch::Sender<Health>,
+    log: JoinHandle<String>,
     key: Key,
     news: mpsc::Sender<News>,
-    kill: CancellationToken,
-    // Dropped at the end: that is what the one who stops the process waits for.
-    _alive: mpsc::Sender<()>,
-) {
-    loop {
-        // Cancel-safe: `next_line` keeps what it has read.
-        tokio::select! {
-            report = next_report(&mut reports) => match report {
-                Some(Report::Health(newest)) => drop(health.send_replace(newest)),
-                Some(Report::Failed { reason, .. }) => tracing::warn!(unit = %key.unit, reason, "a provider process gives up"),
-                None => break,
-            },
-            () = kill.cancelled() => {
-                let _ = child.start_kill();
-                break;
-            }
-        }
-    }
-    let status = child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
-    let _ = news.send(News::Ended(key, format!("its process ended ({status})"))).await;
 }
 
-async fn next_report(reports: &mut Lines<BufReader<ChildStdout>>) -> Option<Report> {
-    loop {
-        let line = reports.next_line().await.ok()??;
-        match serde_json::from_str(&line) {
-            Ok(report) => return Some(report),
-            Err(_) => tracing::debug!(line, "a provider process wrote something else to its standard output"),
+impl Supervised {
+    /// `_alive` is dropped at the end: that is what the one who stops the process waits for.
+    async fn run(mut self, kill: CancellationToken, _alive: mpsc::Sender<()>) {
+        loop {
+            // Cancel-safe: `next` keeps what it has read.
+            tokio::select! {
+                report = self.reports.next() => match report {
+                    Some(Report::Health { health, .. }) => drop(self.health.send_replace(health)),
+                    Some(Report::Failed(Failed { reason, .. })) => {
+                        tracing::warn!(unit = %self.key.unit, reason, "a provider process gives up");
+                    }
+                    None => break,
+                },
+                () = kill.cancelled() => break,
+            }
+        }
+        // Cancel-safe: waiting again for a process that has ended gives the same answer.
+        tokio::select! {
+            _ = self.child.wait() => {}
+            () = kill.cancelled() => end_now(&mut self.child),
+        }
+        let how = ended(&mut self.child, self.log).await;
+        let _ = self.news.send(News::Ended(self.key, format!("its process ended ({how})"))).await;
+    }
+}
+
+/// Kills a process, and those that it has started when it leads a group of its own.
+fn end_now(child: &mut Child) {
+    let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    // Fails for one that leads no group; no other group has its number while it is not waited for.
+    let killed = group.map(|group| kill_process_group(group, Signal::KILL));
+    if !matches!(killed, Some(Ok(()))) {
+        let _ = child.start_kill();
+    }
+}
+
+/// How a process has ended: its status, and the last line of its log.
+async fn ended(child: &mut Child, log: JoinHandle<String>) -> String {
+    let status = match child.wait().await {
+        Ok(status) => status,
+        Err(error) => return error.to_string(),
+    };
+    let words = tokio::time::timeout(LAST_WORDS, log).await.ok().and_then(Result::ok);
+    // One that was killed could not say why.
+    match words.filter(|words| status.code().is_some() && !words.is_empty()) {
+        Some(words) => format!("{status}; its last words: {words}"),
+        None => status.to_string(),
+    }
+}
+
+/// What a process says to its host.
+struct Reports {
+    key: Key,
+    lines: Lines<ChildStdout>,
+}
+
+impl Reports {
+    /// Cancel-safe: what has been read is kept.
+    async fn next(&mut self) -> Option<Report> {
+        loop {
+            let line = self.lines.next().await?;
+            match serde_json::from_str(&line) {
+                Ok(report) => return Some(report),
+                // Most likely meant for people.
+                Err(_) => tracing::info!(target: "provider", unit = %self.key.unit, "{line}"),
+            }
         }
     }
 }
@@ -167,9 +268,17 @@ async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
     orders.flush().await
 }
 
-async fn forward_log(key: Key, log: impl AsyncRead + Unpin) {
-    let mut lines = BufReader::new(log).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+/// Brings what a process says to the host's log; returns its last line.
+async fn forward_log(key: Key, log: impl AsyncRead + Unpin) -> String {
+    let (mut lines, mut last) = (Lines::new(log), String::new());
+    while let Some(line) = lines.next().await {
         tracing::info!(target: "provider", unit = %key.unit, "{line}");
+        if !line.trim().is_empty() {
+            last = line.chars().take(MAX_WORDS).collect();
+        }
     }
+    last
 }
+
+/// So much of a log's last line stands in the status, in characters.
+const MAX_WORDS: usize = 200;

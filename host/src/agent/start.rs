@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
-    wire::{CallError, CallHead, HostId, Interface, Served},
+    wire::{CallError, CallHead, HostId, InstanceId, Interface, Served},
 };
 use lattice_provider::{
     Health, StartError,
@@ -21,7 +21,8 @@ use super::{
     News, builtin,
     diff::Key,
     instance::{Kind, Running},
-    process::{Process, ProcessError},
+    process::{Executable, Process, ProcessError, Started},
+    program::{self, ProgramError},
 };
 use crate::{
     links::{ComponentLinks, HttpLink, Router},
@@ -36,6 +37,8 @@ pub(crate) struct Surroundings {
     pub(crate) data: PathBuf,
     /// Where the executables of providers lie.
     pub(crate) providers: PathBuf,
+    /// Whether it runs programs of users.
+    pub(crate) programs: bool,
     pub(crate) runtime: Runtime,
     pub(crate) cache: ArtifactCache,
     pub(crate) router: Arc<Router>,
@@ -53,6 +56,8 @@ pub(crate) enum StartFailure {
     Provider { kind: String, source: StartError },
     #[error(transparent)]
     Process(#[from] ProcessError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -80,15 +85,18 @@ impl StartFailure {
 pub(super) async fn start(
     here: &Surroundings,
     key: &Key,
+    instance: &InstanceId,
     record: &UnitRecord,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     match &record.spec {
-        UnitSpec::Component(spec) => component(here, key, spec).await,
-        UnitSpec::Provider(spec) if spec.kind == lattice::model::catalog::HTTP_SERVER => server(here, key, spec).await,
+        UnitSpec::Component(spec) => component(here, key, instance, spec).await,
+        UnitSpec::Provider(spec) if spec.kind == lattice::model::catalog::HTTP_SERVER => {
+            server(here, key, instance, spec).await
+        }
         UnitSpec::Provider(spec) => match spec.isolate {
-            Isolation::Host => in_host(here, key, spec, news).await,
-            Isolation::Process => in_process(here, key, spec, news).await,
+            Isolation::Host => in_host(here, key, instance, spec, news).await,
+            Isolation::Process => in_process(here, key, instance, spec, news).await,
         },
     }
 }
@@ -96,15 +104,20 @@ pub(super) async fn start(
 async fn serve(
     here: &Surroundings,
     key: &Key,
+    instance: &InstanceId,
     handler: Arc<dyn CallHandler>,
     pace: Pace,
 ) -> Result<Serving, StartFailure> {
-    let served =
-        Served { lattice: here.bus.lattice().clone(), unit: key.unit.clone(), instance: key.instance(&here.host) };
+    let served = Served { lattice: here.bus.lattice().clone(), unit: key.unit.clone(), instance: instance.clone() };
     here.bus.serve(&served, handler, pace).await.map_err(StartFailure::Serve)
 }
 
-async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Result<Running, StartFailure> {
+async fn component(
+    here: &Surroundings,
+    key: &Key,
+    instance: &InstanceId,
+    spec: &ComponentSpec,
+) -> Result<Running, StartFailure> {
     let compiled = here.cache.load_spec(spec, here.bus.artifacts()).await?;
     let spec = spec.composed();
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
@@ -120,10 +133,13 @@ async fn component(here: &Surroundings, key: &Key, spec: &ComponentSpec) -> Resu
         None
     } else {
         let http = http.clone().map(|handler| HttpServed { handler, bus: here.bus.clone() });
-        Some(serve(here, key, Arc::new(ComponentCalls { http, functions: functions.clone() }), Pace::Heavy).await?)
+        Some(
+            serve(here, key, instance, Arc::new(ComponentCalls { http, functions: functions.clone() }), Pace::Heavy)
+                .await?,
+        )
     };
     let what = Kind::Component { component, http, functions };
-    Ok(Running { what, serving, serves, watching: CancellationToken::new() })
+    Ok(Running { what, serving, serves, json_only: false, watching: CancellationToken::new() })
 }
 
 /// What a component answers over the lattice.
@@ -145,54 +161,67 @@ impl CallHandler for ComponentCalls {
     }
 }
 
-async fn server(here: &Surroundings, key: &Key, spec: &ProviderSpec) -> Result<Running, StartFailure> {
+async fn server(
+    here: &Surroundings,
+    key: &Key,
+    instance: &InstanceId,
+    spec: &ProviderSpec,
+) -> Result<Running, StartFailure> {
     let config = Config::parse(&spec.config)?;
     let route = |route: &lattice::model::app::RouteSpec| {
         let link = HttpLink::new(here.bus.clone(), here.router.clone(), key.unit.clone(), route);
         (route.pattern.clone(), Arc::new(link) as Arc<dyn HttpHandler>)
     };
-    let owner = key.instance(&here.host);
-    let listening = here.servers.add(owner, &config, spec.routes.iter().map(route).collect()).await?;
-    Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), watching: CancellationToken::new() })
+    let listening = here.servers.add(instance.clone(), &config, spec.routes.iter().map(route).collect()).await?;
+    let watching = CancellationToken::new();
+    Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), json_only: false, watching })
 }
 
 async fn in_host(
     here: &Surroundings,
     key: &Key,
+    instance: &InstanceId,
     spec: &ProviderSpec,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let (capability, health) = builtin::start(here, key, spec).await?;
-    let serving = serve(here, key, capability.handler(), Pace::Light).await?;
+    let serving = serve(here, key, instance, capability.handler(), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
     let serves = capability.interfaces();
-    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, watching })
+    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, json_only: false, watching })
 }
 
 async fn in_process(
     here: &Surroundings,
     key: &Key,
+    instance: &InstanceId,
     spec: &ProviderSpec,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
-    let (process, health) = Process::start(here, key, spec, news.clone()).await?;
+    let (executable, serves) = match &spec.program {
+        Some(program) => (program::prepare(here, key, program).await?, program.serves.clone()),
+        None => (Executable::known(here, spec)?, vec![lattice_provider::keyvalue::interface()]),
+    };
+    let Started { process, health, json_only } =
+        Process::start(here, key, instance, spec, executable, news.clone()).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
-    let serves = vec![lattice_provider::keyvalue::interface()];
-    Ok(Running { what: Kind::Process(process), serving: None, serves, watching })
+    Ok(Running { what: Kind::Process(process), serving: None, serves, json_only, watching })
 }
 
-/// Tells the agent each change of an instance's health.
+/// Tells the agent an instance's health, when it is not ready from the beginning, and each change of it.
 async fn forward(key: Key, mut health: watch::Receiver<Health>, news: mpsc::Sender<News>, stop: CancellationToken) {
+    let mut told = Health::Ready;
     loop {
+        let newest = health.borrow_and_update().clone();
+        if newest != told && news.send(News::Health(key.clone(), newest.clone())).await.is_err() {
+            return;
+        }
+        told = newest;
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
             () = stop.cancelled() => return,
-        }
-        let newest = health.borrow_and_update().clone();
-        if news.send(News::Health(key.clone(), newest)).await.is_err() {
-            return;
         }
     }
 }

@@ -137,7 +137,12 @@ impl Road {
             () = self.lost(&subject) => return Err(CallError::Transport(format!("the host of {} is lost", self.to))),
         };
         match json {
-            Some(shape) => Ok(json::result_from_json(shape.result.as_ref(), &reply)?.into()),
+            Some(shape) => {
+                // It has run: this is no message that was refused.
+                let wrong =
+                    |error| CallError::Transport(format!("{} has answered with a wrong value: {error}", self.to));
+                Ok(json::result_from_json(shape.result.as_ref(), &reply).map_err(wrong)?.into())
+            }
             None => Ok(reply),
         }
     }

@@ -253,6 +253,7 @@ mod tests {
             started_ms: 0,
             generation: 0,
             leaving: false,
+            programs: false,
         }
     }
 

@@ -182,6 +182,7 @@ async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
         scale: Scale::Replicas(1),
         placement: Placement::default(),
         routes: Vec::<RouteSpec>::new(),
+        program: None,
     });
     let unit: UnitId = "shop/cache".parse().unwrap();
     let units = BTreeMap::from([(unit, UnitRecord { revision: 4, spec })]);
@@ -258,4 +259,51 @@ error: shop.yaml:9:23: `run` of acme:pricing/quote@1.0.0 is `func(number: u64)` 
     assert_eq!(captured.out(), "app pair: revision 2 (changed: cart)\n");
     let note = "note: `cart` has no default link for acme:pricing: calls in which it does not choose `main` fail\n";
     assert!(captured.remarks().starts_with(note), "{}", captured.remarks());
+}
+
+const BOOKS: &str = r#"apiVersion: lattice/v1
+kind: App
+metadata: { name: books }
+spec:
+  components:
+    cart: { image: ./cart.wasm, links: { acme:ledger: ledger } }
+  providers:
+    ledger: { image: ./ledger.py, serves: [acme:ledger/book@1.0.0], wit: ./wit }
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_program_is_uploaded_with_its_wit_and_checked_against_it() {
+    let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
+    let cart = typed(&[("acme:ledger/book@1.0.0", Some(PrimitiveValType::U64))], &[]);
+    fs::write(dir.path().join("cart.wasm"), cart).unwrap();
+    fs::write(dir.path().join("ledger.py"), "#!/usr/bin/env python3\n").unwrap();
+    fs::create_dir(dir.path().join("wit")).unwrap();
+    let wit = |function: &str| {
+        let text = format!("package acme:ledger@1.0.0; interface book {{ {function} }}");
+        fs::write(dir.path().join("wit/ledger.wit"), text).unwrap();
+    };
+    wit("run: func(number: u64);");
+    assert_eq!(said(&fake, dir.path(), BOOKS).await, "app books: revision 1 (added: cart, ledger)\n");
+    assert_eq!(said(&fake, dir.path(), BOOKS).await, "app books: unchanged (revision 1)\n");
+    let record = fake.bus.store().apps().list().await.unwrap().remove("books").unwrap().value;
+    let program = record.units[&"ledger".parse().unwrap()].spec.program().unwrap().clone();
+    for digest in [&program.digest, program.wit.as_ref().unwrap()] {
+        assert!(fake.bus.artifacts().has(digest).await.unwrap());
+    }
+    fs::write(dir.path().join("ledger.py"), "#!/usr/bin/env python3\nprint()\n").unwrap();
+    assert_eq!(said(&fake, dir.path(), BOOKS).await, "app books: revision 2 (changed: ledger)\n");
+
+    let first = async || rejected(&fake, dir.path(), BOOKS).await.lines().next().unwrap_or_default().to_owned();
+    wit("run: func(number: s64);");
+    assert_eq!(
+        first().await,
+        "error: shop.yaml:6:55: `run` of acme:ledger/book@1.0.0 is `func(number: u64)` where `cart` imports it, and \
+         `func(number: s64)` where `ledger` serves it"
+    );
+    wit("run: func(number: u64)");
+    let told = first().await;
+    assert!(told.starts_with("error: shop.yaml:8:74: cannot read the WIT in ./wit: "), "{told}");
+    wit("run: func(number: u64);");
+    fs::write(dir.path().join("ledger.py"), "print()\n").unwrap();
+    assert_eq!(first().await, "error: shop.yaml:8:22: ./ledger.py is not a program: it begins with `print()`");
 }

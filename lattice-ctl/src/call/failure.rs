@@ -24,6 +24,8 @@ pub(crate) enum CallFailure {
     Failed(Box<FailedCall>),
     #[error("calling {unit}: the answer is not JSON: {reason}")]
     Reply { unit: UnitId, reason: String },
+    #[error("calling {unit}: the answer is not what its WIT says: {reason}")]
+    Untyped { unit: UnitId, reason: String },
     #[error("`{function}` of {unit} returned an error")]
     Returned { unit: UnitId, function: String },
 }
@@ -51,7 +53,7 @@ impl CallFailure {
                 CallError::NotServed(_) => 6,
                 _ => 8,
             },
-            Self::Reply { .. } => 8,
+            Self::Reply { .. } | Self::Untyped { .. } => 8,
             Self::Returned { .. } => 9,
         }
     }
@@ -70,6 +72,7 @@ impl CallFailure {
             Self::NotServed { served, .. } => Some(format!("it serves {}", served.join(", "))),
             Self::Failed(call) => call.help(),
             Self::Reply { .. } => Some("what serves this interface must answer calls in JSON with JSON".to_owned()),
+            Self::Untyped { .. } => Some("the call has run; the program must answer as its WIT says".to_owned()),
             Self::Returned { .. } => None,
         }
     }

@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lattice::{
     bus::Bus,
-    model::{app::UnitSpec, problem::suggest, shape::InterfaceShape},
+    model::{
+        app::{ProgramSpec, ProviderSpec, UnitSpec},
+        problem::suggest,
+        shape::InterfaceShape,
+    },
     wire::{CallError, Interface},
 };
 use wit_parser::Resolve;
 
-use crate::{inspect::inspect, shape::Shapes};
+use crate::{inspect::inspect, shape::Shapes, wit::Wit};
 
 /// The interfaces of providers, as `wit/` has them.
 const PROVIDED: &[&str] = &[include_str!("../../../wit/keyvalue/package.wit")];
@@ -29,13 +33,16 @@ impl Known {
             return Self::default();
         }
         match spec {
+            UnitSpec::Provider(ProviderSpec { program: Some(program), .. }) => {
+                let shapes = wit_of(bus, program).await.map(|wit| wit.shapes()).unwrap_or_default();
+                find(shapes, interface)
+            }
             UnitSpec::Provider(_) => provided(interface),
             UnitSpec::Component(component) => {
                 let fetched = tokio::time::timeout(FETCH, bus.artifacts().get(&component.digest)).await;
                 let inspected = fetched.ok().and_then(Result::ok).and_then(|bytes| inspect(&bytes).ok());
                 let shapes = inspected.map(|inspected| inspected.facts.export_shapes).unwrap_or_default();
-                let found = shapes.into_iter().find(|(export, _)| export.unversioned() == interface.unversioned());
-                found.map(|(_, shape)| Self::from(shape)).unwrap_or_default()
+                find(shapes, interface)
             }
         }
     }
@@ -56,6 +63,17 @@ impl Known {
     pub(super) fn has(&self, function: &str) -> bool {
         self.0.contains_key(function)
     }
+}
+
+fn find(shapes: BTreeMap<Interface, InterfaceShape>, interface: &Interface) -> Known {
+    let found = shapes.into_iter().find(|(export, _)| export.unversioned() == interface.unversioned());
+    found.map(|(_, shape)| Known::from(shape)).unwrap_or_default()
+}
+
+/// The WIT that came with a program. Without it a call goes on as one of a program that has none.
+pub(super) async fn wit_of(bus: &Bus, program: &ProgramSpec) -> Option<Wit> {
+    let fetched = tokio::time::timeout(FETCH, bus.artifacts().get(program.wit.as_ref()?)).await;
+    Wit::decode(&fetched.ok()?.ok()?)
 }
 
 impl From<InterfaceShape> for Known {

@@ -6,6 +6,7 @@ mod function;
 mod instances;
 mod known;
 mod result;
+mod typed;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use self::{
     failure::FailedCall,
     instances::{Candidate, candidates},
     known::Known,
+    typed::Typed,
 };
 use crate::{
     cli::{CallArgs, Global},
@@ -46,9 +48,34 @@ async fn call(bus: &Bus, args: &CallArgs, payload: Bytes) -> Result<Bytes> {
         known: record.units.keys().map(ToString::to_string).collect(),
     })?;
     let candidates = candidates(&world, record, args)?;
+    let typed = Typed::find(bus, &unit.spec, &candidates, &args.function.function).await;
+    let interface = candidates.first().map_or(&args.function.interface, |candidate| &candidate.interface);
+    // What types are known of is told before anything runs: a program may not look at them.
+    let outcome = match typed.check_arguments(&payload) {
+        Ok(()) => send(bus, args, &candidates, payload).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(reply) => typed.result(&args.unit, reply),
+        Err(error) => {
+            let known = Known::find(bus, &unit.spec, interface, &error).await;
+            let (unit, function) = (args.unit.clone(), args.function.function.clone());
+            let failed = FailedCall { unit, interface: interface.clone(), function, error, known };
+            Err(CallFailure::Failed(Box::new(failed)).into())
+        }
+    }
+}
+
+/// Asks one candidate after the other, as long as none has begun.
+async fn send(
+    bus: &Bus,
+    args: &CallArgs,
+    candidates: &[Candidate],
+    payload: Bytes,
+) -> std::result::Result<Bytes, CallError> {
     let start = Instant::now();
     let mut outcome = Err(CallError::NoInstance(args.unit.to_string()));
-    for candidate in &candidates {
+    for candidate in candidates {
         let left = args.deadline.saturating_sub(start.elapsed());
         if left.is_zero() {
             outcome = Err(CallError::Deadline(args.deadline));
@@ -65,16 +92,7 @@ async fn call(bus: &Bus, args: &CallArgs, payload: Bytes) -> Result<Bytes> {
             break;
         }
     }
-    let interface = candidates.first().map_or(&args.function.interface, |candidate| &candidate.interface);
-    match outcome {
-        Ok(reply) => Ok(reply),
-        Err(error) => {
-            let known = Known::find(bus, &unit.spec, interface, &error).await;
-            let (unit, function) = (args.unit.clone(), args.function.function.clone());
-            let failed = FailedCall { unit, interface: interface.clone(), function, error, known };
-            Err(CallFailure::Failed(Box::new(failed)).into())
-        }
-    }
+    outcome
 }
 
 async fn ask(

@@ -38,10 +38,13 @@ pub(super) async fn is_alive(bus: &Bus) -> Result<bool> {
 }
 
 /// Starts the program that is beside this one, else the one on PATH.
-pub(super) fn start(global: &Global, data: &Path) -> Result<Child> {
+pub(super) fn start(global: &Global, data: &Path, allow_programs: bool) -> Result<Child> {
     let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM))).filter(|f| f.is_file());
     let mut command = beside.map_or_else(|| Command::new(PROGRAM), Command::new);
     command.args(["--lattice", global.lattice.as_str(), "--data"]).arg(data.join("host"));
+    if allow_programs {
+        command.arg("--allow-programs");
+    }
     // In the environment, not in arguments: everybody on the machine may read those.
     let nats = &global.nats;
     command.env("NATS_URL", nats.urls.join(","));

@@ -47,6 +47,12 @@ pub(crate) async fn run(global: &Global, args: &UpArgs, output: &mut Output) -> 
     outcome
 }
 
+/// A unit that is a program.
+fn program(manifest: &Manifest) -> Option<&str> {
+    let mut providers = manifest.spec.providers.0.iter();
+    providers.find(|(_, provider)| provider.image.is_some()).map(|(key, _)| key.value.as_str())
+}
+
 /// What this command has started.
 struct Up {
     data: PathBuf,
@@ -67,9 +73,18 @@ impl Up {
     ) -> Result<()> {
         let bus = self.bus(global, output).await?;
         if !host::is_alive(&bus).await? {
+            // Told before anything is started: it would start, and then lack the right.
+            if let (false, Some(unit)) = (args.allow_programs, program(manifest)) {
+                return Err(Failure::Start {
+                    message: format!("`{unit}` is a program, and a host runs none unless it is told to"),
+                    help: Some(
+                        "add --allow-programs: it runs with your rights, like any program that you start".to_owned(),
+                    ),
+                });
+            }
             self.prepare()?;
             output.remark("starting lattice-host\n");
-            let child = self.host.insert(host::start(global, &self.data)?);
+            let child = self.host.insert(host::start(global, &self.data, args.allow_programs)?);
             host::until_joined(child, &bus).await?;
         }
         let waiting = Waiting { no_wait: false, timeout: args.timeout };

@@ -73,6 +73,7 @@ impl Fake {
             started_ms: 0,
             generation: 1,
             leaving: false,
+            programs: false,
             instances: record.unit_ids().map(report).collect(),
         };
         self.bus.store().hosts().put(id.as_str(), &host).await.unwrap();

@@ -59,6 +59,15 @@ impl fmt::Debug for NatsOptions {
 }
 
 impl NatsOptions {
+    /// The same with paths that mean the same in every folder: for processes that begin elsewhere.
+    pub fn absolute(mut self) -> std::io::Result<Self> {
+        for path in [&mut self.creds, &mut self.nkey, &mut self.ca, &mut self.cert, &mut self.key].into_iter().flatten()
+        {
+            *path = std::path::absolute(&*path)?;
+        }
+        Ok(self)
+    }
+
     /// The URLs without passwords, for people to read.
     pub fn shown_urls(&self) -> String {
         let hide = |url: &String| match (url.find("://"), url.rfind('@')) {

@@ -66,6 +66,24 @@ pub struct ProviderSpec {
     #[serde(default)]
     pub placement: Placement,
     pub routes: Vec<RouteSpec>,
+    /// The program that it is, when it is none of the catalog's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramSpec>,
+}
+
+/// The `kind` of a provider that is a program of the user's own.
+pub const PROGRAM: &str = "program";
+
+/// An executable file that serves interfaces over the lattice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramSpec {
+    /// As the user wrote it, for people to read.
+    pub image: String,
+    pub digest: Digest,
+    pub serves: Vec<Interface>,
+    /// An artifact that describes these interfaces: a WIT package in binary form.
+    pub wit: Option<Digest>,
+    pub env: BTreeMap<String, String>,
 }
 
 /// How many copies of a unit there are.
@@ -275,11 +293,19 @@ impl UnitSpec {
         }
     }
 
-    /// What it runs: the digest of a component, the name of a provider.
+    /// What it runs: the digest of a component or a program, the name of a provider.
     pub fn what(&self) -> &str {
         match self {
             Self::Component(c) => c.digest.as_str(),
-            Self::Provider(p) => &p.kind,
+            Self::Provider(p) => p.program.as_ref().map_or(&p.kind, |program| program.digest.as_str()),
+        }
+    }
+
+    /// The program of the user's own that it is.
+    pub fn program(&self) -> Option<&ProgramSpec> {
+        match self {
+            Self::Component(_) => None,
+            Self::Provider(p) => p.program.as_ref(),
         }
     }
 

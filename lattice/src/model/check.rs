@@ -2,6 +2,7 @@
 
 mod fused;
 mod links;
+mod provider;
 mod transport;
 mod types;
 
@@ -10,16 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{AppRecord, ComponentSpec, Isolation, Limits, ProviderSpec, RouteSpec, Scale, UnitSpec},
-    catalog::{self, ProviderKind},
-    manifest::{Component, Manifest, Provider},
+    app::{AppRecord, ComponentSpec, Limits, RouteSpec, Scale, UnitSpec},
+    manifest::{Component, Manifest},
     problem::{Problem, suggest},
     routes::{Pattern, PatternError},
     shape::InterfaceShape,
 };
 use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
 
-/// What a component's binary says of itself.
+/// What a component's binary says of itself, or the WIT beside a program says of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentFacts {
     pub digest: Digest,
@@ -27,7 +27,10 @@ pub struct ComponentFacts {
     pub exports: Vec<Interface>,
     /// What the imports are made of, as the component was built for.
     pub import_shapes: BTreeMap<Interface, InterfaceShape>,
+    /// Empty for a program without WIT.
     pub export_shapes: BTreeMap<Interface, InterfaceShape>,
+    /// The WIT that a program came with, as an artifact.
+    pub wit: Option<Digest>,
 }
 
 /// A manifest that holds together.
@@ -43,14 +46,16 @@ pub struct CheckedApp {
 /// The interfaces of which a route's target must export one: those of WASI 0.2 and 0.3.
 const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
 
-/// Checks a manifest. `facts` are those of its components by unit name; a component whose file could not be read is
-/// not among them, and its problem has been told. `others` are the apps that the lattice has already.
+/// Checks a manifest. `facts` are those of its components and programs by unit name; one whose file could not be read is
+/// not among them, and its problem has been told. What a program serves is taken from the manifest. `others` are the apps
+/// that the lattice has already.
 pub fn check<'a>(
     manifest: &Manifest,
     facts: &BTreeMap<String, ComponentFacts>,
     others: impl IntoIterator<Item = &'a AppRecord>,
 ) -> Result<CheckedApp, Vec<Problem>> {
-    let mut checker = Checker { manifest, facts, problems: Vec::new(), notes: Vec::new() };
+    let facts = provider::with_served(manifest, facts);
+    let mut checker = Checker { manifest, facts: &facts, problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
     let mut units = checker.units(name.as_ref());
     hand_timeouts_to_routes(&mut units);
@@ -104,7 +109,7 @@ impl<'m> Checker<'m> {
             }
         }
         for (key, provider) in &manifest.spec.providers.0 {
-            let spec = self.provider(app, provider);
+            let spec = self.provider(app, key, provider);
             if let (Some(name), true) = (self.unit_name(key, &mut seen), spec.is_some()) {
                 units.extend(spec.map(|spec| (name, UnitSpec::Provider(spec))));
             }
@@ -205,93 +210,6 @@ impl<'m> Checker<'m> {
         None
     }
 
-    fn provider_kind(&self, unit: &str) -> Option<&'static ProviderKind> {
-        let (_, provider) = self.manifest.spec.providers.0.iter().find(|(k, _)| k.value == unit)?;
-        catalog::find(&provider.kind.value)
-    }
-
-    fn provider(&mut self, app: &AppName, provider: &Provider) -> Option<ProviderSpec> {
-        let scale = self.scale(provider.replicas.as_ref(), provider.per_host.as_ref());
-        let Some(kind) = catalog::find(&provider.kind.value) else {
-            let known = catalog::PROVIDERS.iter().map(|p| p.name);
-            self.problems.push(
-                Problem::at(&provider.kind, format!("there is no provider `{}`", provider.kind.value))
-                    .help(suggest(&provider.kind.value, known)),
-            );
-            return None;
-        };
-        let isolate = match &provider.isolate {
-            None => Isolation::Host,
-            Some(word) => match word.value.as_str() {
-                "host" => Isolation::Host,
-                "process" if kind.can_isolate => Isolation::Process,
-                "process" => {
-                    self.problems.push(
-                        Problem::at(word, format!("{} runs only inside the host", kind.name))
-                            .help("remove `isolate: process`"),
-                    );
-                    Isolation::Host
-                }
-                other => {
-                    self.problems
-                        .push(Problem::at(word, format!("unknown value `{other}`")).help("write `host` or `process`"));
-                    Isolation::Host
-                }
-            },
-        };
-        let config = self.config(kind, provider);
-        let routes =
-            provider.routes.0.iter().filter_map(|(pattern, to)| self.route(app, pattern, to)).collect::<Vec<_>>();
-        if let (false, Some((first, _))) = (kind.has_routes, provider.routes.0.first()) {
-            self.problems.push(
-                Problem::at(first, format!("{} has no routes", kind.name)).help("only http-server has `routes:`"),
-            );
-        }
-        Some(ProviderSpec {
-            kind: kind.name.to_owned(),
-            config,
-            isolate,
-            scale,
-            placement: provider.placement.clone(),
-            routes,
-        })
-    }
-
-    fn config(&mut self, kind: &ProviderKind, provider: &Provider) -> serde_json::Map<String, serde_json::Value> {
-        let mut config = serde_json::Map::new();
-        for (key, value) in &provider.config.0 {
-            if !kind.config.iter().any(|k| k.name == key.value) {
-                let known: Vec<_> = kind.config.iter().map(|k| k.name).collect();
-                self.problems.push(
-                    Problem::at(key, format!("{} has no setting `{}`", kind.name, key.value))
-                        .help(suggest(&key.value, known)),
-                );
-            }
-            config.insert(key.value.clone(), value.value.clone());
-        }
-        for missing in kind.config.iter().filter(|k| k.required && !config.contains_key(k.name)) {
-            let problem = Problem::at(&provider.kind, format!("{} needs the setting `{}`", kind.name, missing.name));
-            self.problems.push(problem.help(format!("add `config: {{ {}: ... }}`: {}", missing.name, missing.about)));
-        }
-        if let (catalog::HTTP_SERVER, Some((_, address))) =
-            (kind.name, provider.config.0.iter().find(|(k, _)| k.value == "address"))
-        {
-            let text = address.value.as_str().unwrap_or_default();
-            if text.parse::<std::net::SocketAddr>().is_err() {
-                let problem = Problem::at(
-                    address,
-                    format!(
-                        "`{}` is not an address to listen on",
-                        address.value.as_str().map_or_else(|| address.value.to_string(), str::to_owned)
-                    ),
-                );
-                self.problems
-                    .push(problem.help("write an IP address and a port, such as 127.0.0.1:8080 or 0.0.0.0:80"));
-            }
-        }
-        config
-    }
-
     fn route(&mut self, app: &AppName, pattern: &Spanned<String>, to: &Spanned<String>) -> Option<RouteSpec> {
         let parsed: Option<Pattern> = pattern
             .value
@@ -299,9 +217,10 @@ impl<'m> Checker<'m> {
             .map_err(|e: PatternError| self.problems.push(Problem::at(pattern, e.to_string()).help(PatternError::HELP)))
             .ok();
         let target = self.target(app, to)?;
-        if let Some(kind) = self.provider_kind(&to.value) {
+        if self.is_provider(&to.value) {
+            let what = self.provider_kind(&to.value).map_or("provider", |kind| kind.name);
             self.problems.push(
-                Problem::at(to, format!("`{}` is a {}, which answers no HTTP requests", to.value, kind.name))
+                Problem::at(to, format!("`{}` is a {what}, which answers no HTTP requests", to.value))
                     .help("route to a component"),
             );
         } else if let Some(facts) = self.facts.get(&to.value)

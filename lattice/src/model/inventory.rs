@@ -22,6 +22,9 @@ pub struct HostRecord {
     /// It is about to end: it keeps what it has until others have taken it over, and gets nothing more.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether it runs programs that users bring along.
+    #[serde(default)]
+    pub programs: bool,
     pub instances: Vec<InstanceReport>,
 }
 
@@ -44,7 +47,7 @@ pub struct InstanceReport {
     pub revision: u64,
     /// `component` or `provider`.
     pub kind: String,
-    /// The digest of a component, the name of a provider.
+    /// The digest of a component or a program, the name of a provider.
     pub what: String,
     pub state: InstanceState,
     /// Why it is not ready, or not as well as it should be.

@@ -107,9 +107,19 @@ pub struct ManifestLimits {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Provider {
-    /// The name of a provider that the host knows.
+    /// The name of a provider that the host knows. Either this or `image`.
     #[serde(rename = "use")]
-    pub kind: Spanned<String>,
+    pub kind: Option<Spanned<String>>,
+    /// A program of one's own: a file, relative to the manifest; or `sha256:...` of one that the lattice has.
+    pub image: Option<Spanned<String>>,
+    /// The WIT interfaces that a program answers.
+    #[serde(default)]
+    pub serves: Vec<Spanned<String>>,
+    /// A file or folder with the WIT of what a program serves.
+    pub wit: Option<Spanned<String>>,
+    /// Environment variables of a program.
+    #[serde(default)]
+    pub env: Entries<String>,
     #[serde(default)]
     pub config: Entries<Spanned<serde_json::Value>>,
     /// `process`: as a process of its own, supervised by the host. `host` (the default): inside the host.

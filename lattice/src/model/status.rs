@@ -190,6 +190,7 @@ mod tests {
             scale: Scale::Replicas(1),
             placement: Placement::default(),
             routes: Vec::new(),
+            program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);
         AppRecord::next("shop".parse().unwrap(), None, String::new(), BTreeMap::new(), units).unwrap()
@@ -223,6 +224,7 @@ mod tests {
             started_ms: 0,
             generation: 1,
             leaving: false,
+            programs: false,
             instances: vec![report],
         }
     }

@@ -14,7 +14,7 @@ use lattice::{
     wire::{CallError, Served},
 };
 use lattice_provider::{
-    Health, Launch, Order, Report,
+    Failed, Health, Launch, Order, Report,
     conformance::{self, LatticeCaller, servers::NatsServer},
     keyvalue::{KeyValue, KeyValueRemote},
 };
@@ -87,7 +87,7 @@ async fn it_conforms_as_a_process() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, remote) = connect(&server).await;
     let mut process = Process::start(launch(&options, dir.path()));
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     conformance::key_value(remote, "as a process").await.assert();
     process.order(&Order::Drain);
     assert!(process.child.wait().unwrap().success());
@@ -98,7 +98,7 @@ async fn it_ends_with_its_host() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, _remote) = connect(&server).await;
     let mut process = Process::start(launch(&options, dir.path()));
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     process.orders = None;
     assert!(process.child.wait().unwrap().success());
 }
@@ -108,7 +108,7 @@ async fn what_it_acknowledged_outlives_a_kill() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, remote) = connect(&server).await;
     let mut process = Process::start(launch(&options, dir.path()));
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     // 16 tasks increment a number each, until the process is gone.
     let mut tasks = JoinSet::new();
     for n in 0..16 {
@@ -134,7 +134,7 @@ async fn what_it_acknowledged_outlives_a_kill() {
     assert_eq!(error, CallError::NoInstance("shop/cache".into()).into());
 
     let mut process = Process::start(launch(&options, dir.path()));
-    assert_eq!(process.report(), Report::Health(Health::Ready));
+    assert_eq!(process.report(), Report::from(Health::Ready));
     for (key, sum, _) in acknowledged {
         let found = remote.get("b".into(), key.clone()).await.unwrap().unwrap();
         let found: u64 = std::str::from_utf8(&found).unwrap().parse().unwrap();
@@ -149,7 +149,7 @@ async fn why_it_cannot_start_is_reported() {
     let (options, _remote) = connect(&server).await;
     std::fs::write(dir.path().join("shop-cache.redb"), "no database").unwrap();
     let mut process = Process::start(launch(&options, dir.path()));
-    let Report::Failed { reason, .. } = process.report() else { panic!("it has started") };
+    let Report::Failed(Failed { reason, .. }) = process.report() else { panic!("it has started") };
     assert!(reason.contains("shop-cache.redb") && reason.contains("damaged"), "{reason}");
     assert!(!process.child.wait().unwrap().success());
 }

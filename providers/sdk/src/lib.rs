@@ -71,5 +71,5 @@ pub mod wit;
 pub use async_trait::async_trait;
 pub use capability::{Caller, Capability, Interfaces};
 pub use lattice_provider_macros::generate;
-pub use process::{Launch, Order, Report, main};
+pub use process::{Failed, Launch, Order, Report, main};
 pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};

@@ -37,15 +37,61 @@ pub struct Launch {
 
 /// What a provider process tells its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "Line", into = "Line")]
 pub enum Report {
-    Health(Health),
-    /// It could not start, and exits.
-    Failed {
-        reason: String,
-        /// What it needs is held by another.
-        busy: bool,
+    Health {
+        health: Health,
+        /// The content types of the calls that it takes; all when absent. What the first report says stands.
+        content_types: Option<Vec<String>>,
     },
+    /// It could not start, and exits.
+    Failed(Failed),
+}
+
+/// Why a provider process did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub reason: String,
+    /// What it needs is held by another.
+    #[serde(default)]
+    pub busy: bool,
+}
+
+/// A report as it is written.
+#[derive(Default, Serialize, Deserialize)]
+struct Line {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_types: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
+}
+
+impl TryFrom<Line> for Report {
+    type Error = &'static str;
+    fn try_from(line: Line) -> Result<Self, Self::Error> {
+        match line {
+            Line { failed: Some(failed), .. } => Ok(Self::Failed(failed)),
+            Line { health: Some(health), content_types, .. } => Ok(Self::Health { health, content_types }),
+            _ => Err("neither `health` nor `failed`"),
+        }
+    }
+}
+
+impl From<Report> for Line {
+    fn from(report: Report) -> Self {
+        match report {
+            Report::Health { health, content_types } => Self { health: Some(health), content_types, failed: None },
+            Report::Failed(failed) => Self { failed: Some(failed), ..Self::default() },
+        }
+    }
+}
+
+impl From<Health> for Report {
+    fn from(health: Health) -> Self {
+        Self::Health { health, content_types: None }
+    }
 }
 
 /// How long calls may go on after a drain was ordered.
@@ -68,7 +114,7 @@ pub fn main<P: Provider>() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 let busy = matches!(failure, Failure::Start(StartError::Busy(_)));
-                report(&Report::Failed { reason: failure.to_string(), busy }).await;
+                report(&Report::Failed(Failed { reason: failure.to_string(), busy })).await;
                 ExitCode::FAILURE
             }
         }
@@ -121,7 +167,7 @@ async fn follow(
     let mut more = true;
     loop {
         let health = healths.borrow_and_update().clone();
-        report(&Report::Health(health)).await;
+        report(&Report::from(health)).await;
         // Cancel-safe: `next_line` keeps what it has read, `changed` only waits.
         tokio::select! {
             order = next_order(orders) => match order? {
@@ -153,4 +199,31 @@ async fn report(report: &Report) {
     // When the host no longer reads, it is gone, and standard input will say so.
     let _ = out.write_all(&line).await;
     let _ = out.flush().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_lines_that_a_stranger_can_write() {
+        let ready = |content_types: Option<&[&str]>| Report::Health {
+            health: Health::Ready,
+            content_types: content_types.map(|types| types.iter().map(|ty| (*ty).to_owned()).collect()),
+        };
+        let failed = |reason: &str, busy| Report::Failed(Failed { reason: reason.to_owned(), busy });
+        for (line, report) in [
+            (r#"{"health":"ready"}"#, ready(None)),
+            (r#"{"health":"ready","content_types":["application/json"]}"#, ready(Some(&["application/json"]))),
+            (r#"{"health":{"degraded":"why"}}"#, Health::Degraded("why".to_owned()).into()),
+            (r#"{"failed":{"reason":"why","busy":true}}"#, failed("why", true)),
+        ] {
+            assert_eq!(serde_json::from_str::<Report>(line).unwrap(), report, "{line}");
+            assert_eq!(serde_json::to_string(&report).unwrap(), line);
+        }
+        assert_eq!(serde_json::from_str::<Report>(r#"{"failed":{"reason":"why"}}"#).unwrap(), failed("why", false));
+        for other in ["{}", "1", "hello", r#"{"health":"well"}"#, r#"{"content_types":[]}"#] {
+            assert!(serde_json::from_str::<Report>(other).is_err(), "{other}");
+        }
+    }
 }

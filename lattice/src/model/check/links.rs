@@ -9,7 +9,7 @@ use crate::{
     model::{
         app::{self, DEFAULT_LINK, LinkSpec, LinkTarget},
         catalog::{self, ProviderKind},
-        manifest::{Component, Link, Links, resolve_duration},
+        manifest::{Component, Link, Links, Provider, resolve_duration},
         problem::{Problem, suggest},
     },
     wire::{AppName, Interface, MAX_NAME},
@@ -119,14 +119,14 @@ impl Checker<'_> {
         if let Some(facts) = facts {
             self.idempotent(wire, facts);
         }
-        let target = if self.is_provider(&link.to.value) {
+        let target = if self.is_capability(&link.to.value) {
             // A provider of an unknown kind has its own problem.
             let kind = self.provider_kind(&link.to.value)?;
             self.served_by_provider(wire, kind, facts)?;
             LinkTarget::Capability
         } else {
             if let (Some(facts), Some(target)) = (facts, self.facts.get(&link.to.value)) {
-                self.served_by_component(wire, facts, target);
+                self.served_by_wit(wire, facts, target);
             }
             LinkTarget::Wit
         };
@@ -143,7 +143,25 @@ impl Checker<'_> {
     }
 
     pub(super) fn is_provider(&self, unit: &str) -> bool {
-        self.manifest.spec.providers.0.iter().any(|(key, _)| key.value == unit)
+        self.manifest_provider(unit).is_some()
+    }
+
+    /// Whether it is a provider whose calls are those of a capability.
+    pub(super) fn is_capability(&self, unit: &str) -> bool {
+        self.manifest_provider(unit).is_some_and(|provider| provider.image.is_none())
+    }
+
+    pub(super) fn is_program(&self, unit: &str) -> bool {
+        self.manifest_provider(unit).is_some_and(|provider| provider.image.is_some())
+    }
+
+    fn manifest_provider(&self, unit: &str) -> Option<&Provider> {
+        self.manifest.spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, provider)| provider)
+    }
+
+    /// What a unit does with the interfaces that others import from it.
+    pub(super) fn serves_or_exports(&self, unit: &str) -> &'static str {
+        if self.is_program(unit) { "serves" } else { "exports" }
     }
 
     fn served_by_provider(
@@ -190,12 +208,12 @@ impl Checker<'_> {
             return format!("link it to a provider with `use:` one of {}", could.join(", "));
         }
         match self.exporter(wire.importer, &imports) {
-            Some(unit) => format!("link it to `{unit}`, which exports it"),
+            Some(unit) => format!("link it to `{unit}`, which {} it", self.serves_or_exports(unit)),
             None => format!("no provider that this lattice knows serves `{}`", wire.pattern.value),
         }
     }
 
-    /// A component of the app, other than `importer`, that exports what serves all of `imports`.
+    /// A component or program of the app, other than `importer`, that has what serves all of `imports`.
     pub(super) fn exporter(&self, importer: &str, imports: &[&Interface]) -> Option<&str> {
         let exports = |facts: &ComponentFacts, import| facts.exports.iter().any(|export| serves(import, export));
         let fits = |facts: &ComponentFacts| !imports.is_empty() && imports.iter().all(|import| exports(facts, import));
@@ -227,7 +245,10 @@ impl Checker<'_> {
             let interface = import.unversioned();
             let could = catalog::serving(interface);
             let help = match self.exporter(&key.value, &[import]) {
-                Some(unit) => format!("add `links: {{ {interface}: {unit} }}`: `{unit}` exports it"),
+                Some(unit) => {
+                    let does = self.serves_or_exports(unit);
+                    format!("add `links: {{ {interface}: {unit} }}`: `{unit}` {does} it")
+                }
                 None if could.is_empty() => format!(
                     "no provider that this lattice knows serves {interface}; add a component that exports it, and link \
                      to it"

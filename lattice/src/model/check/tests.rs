@@ -2,6 +2,7 @@ use super::*;
 use crate::model::manifest::parse;
 
 mod links;
+mod programs;
 
 const GOOD: &str = r#"apiVersion: lattice/v1
 kind: App
@@ -32,6 +33,7 @@ fn facts() -> BTreeMap<String, ComponentFacts> {
         exports: interfaces(&["wasi:http/incoming-handler@0.2.3"]),
         import_shapes: BTreeMap::new(),
         export_shapes: BTreeMap::new(),
+        wit: None,
     };
     BTreeMap::from([("cart".to_owned(), cart)])
 }

@@ -18,6 +18,7 @@ impl<'m> Checker<'m> {
             let Some(transport) = &link.transport else { continue };
             let placement = self.placement(&link.to.value);
             match (transport.value, placement) {
+                (Transport::Local, Some(_)) if self.is_program(&link.to.value) => self.never_local(link, transport),
                 (Transport::Local, Some(placement)) => self.local(key, component, link, placement, transport),
                 (Transport::Fused, Some(placement)) => self.fused(key, component, link, placement, transport),
                 // A unit that is not there has its own problem.
@@ -53,11 +54,21 @@ impl<'m> Checker<'m> {
         self.problems.push(Problem::at(at, message).help("let the placements meet, or write `transport: lattice`"));
     }
 
+    fn never_local(&mut self, link: &Link, at: &Spanned<Transport>) {
+        let target = &link.to.value;
+        let message = format!("`{target}` is a program, a process of its own: a call of it is never local");
+        self.problems.push(Problem::at(at, message).help("remove `transport: local`"));
+    }
+
     fn fused(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
         let target = &link.to.value;
         let problem = if self.is_provider(target) {
-            Problem::at(at, format!("`{target}` is a provider; only a component can be fused into `{key}`"))
-                .help("write `transport: local` to stay inside the host")
+            Problem::at(at, format!("`{target}` is a provider; only a component can be fused into `{key}`")).help(
+                match self.is_program(target) {
+                    true => "remove `transport: fused`",
+                    false => "write `transport: local` to stay inside the host",
+                },
+            )
         } else if sets(&component.placement) != sets(placement) {
             Problem::at(at, format!("`{target}` cannot be fused into `{key}`: they have different placements"))
                 .help(format!("give both the same `placement:`, or leave `transport:` out (`{target}` stays apart)"))

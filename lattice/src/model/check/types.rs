@@ -1,4 +1,4 @@
-//! Whether what one component imports is what the other exports: names, versions, the types of functions, and whether
+//! Whether what a component imports is what another one exports or a program serves: names, versions, the types of functions, and whether
 //! their values can leave a component at all.
 
 use std::collections::BTreeSet;
@@ -21,14 +21,16 @@ use crate::{
 const SHOWN: usize = 8;
 
 impl Checker<'_> {
-    /// Compares every import that goes by this link with the target's export of it.
-    pub(super) fn served_by_component(&mut self, wire: Wire<'_>, facts: &ComponentFacts, target: &ComponentFacts) {
+    /// Compares every import that goes by this link with what the target has of it.
+    pub(super) fn served_by_wit(&mut self, wire: Wire<'_>, facts: &ComponentFacts, target: &ComponentFacts) {
         for import in facts.imports.iter().filter(|i| takes(wire, i)) {
             let mut exports: Vec<_> = target.exports.iter().filter(|e| same_name(import, e)).collect();
             exports.sort_by_key(|export| serves(import, export));
             match exports.last() {
                 None => self.not_exported(wire, import, target),
                 Some(export) if !serves(import, export) => self.other_version(wire, import, export),
+                // A program without WIT of this: only calls will show whether the types agree.
+                Some(export) if self.is_program(&wire.link.to.value) && !target.export_shapes.contains_key(export) => {}
                 Some(export) => {
                     let empty = InterfaceShape::default();
                     let wanted = facts.import_shapes.get(import).unwrap_or(&empty);
@@ -45,23 +47,24 @@ impl Checker<'_> {
         let interface = import.unversioned();
         let could = catalog::serving(interface);
         let help = if let Some(unit) = self.exporter(importer, &[import]) {
-            format!("link {interface} to `{unit}`, which exports it")
+            format!("link {interface} to `{unit}`, which {} it", self.serves_or_exports(unit))
         } else if !could.is_empty() {
             format!("link {interface} to a provider with `use:` one of {}", could.join(", "))
         } else {
             let exports: Vec<_> = target.exports.iter().take(SHOWN).map(ToString::to_string).collect();
             let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-            format!("`{}` exports {exports}", link.to.value)
+            format!("`{}` {} {exports}", link.to.value, self.serves_or_exports(&link.to.value))
         };
-        let message = format!("`{}` does not export {import}, which `{importer}` imports", link.to.value);
+        let does_not = if self.is_program(&link.to.value) { "does not serve" } else { "does not export" };
+        let message = format!("`{}` {does_not} {import}, which `{importer}` imports", link.to.value);
         self.problems.push(Problem::at(&link.to, message).help(help));
     }
 
     fn other_version(&mut self, wire: Wire<'_>, import: &Interface, export: &Interface) {
         let Wire { importer, link, .. } = wire;
         let target = &link.to.value;
-        let message =
-            format!("`{importer}` imports {import}, and `{target}` exports {export}, which does not serve it");
+        let does = self.serves_or_exports(target);
+        let message = format!("`{importer}` imports {import}, and `{target}` {does} {export}, which does not serve it");
         let help = version::way_out(importer, import.version(), target, export.version());
         self.problems.push(Problem::at(&link.to, message).help(help));
     }
@@ -70,11 +73,12 @@ impl Checker<'_> {
     fn functions(&mut self, wire: Wire<'_>, import: &Interface, wanted: &InterfaceShape, had: &InterfaceShape) {
         let Wire { importer, link, .. } = wire;
         let target = &link.to.value;
+        let does = self.serves_or_exports(target);
         for (name, function) in &wanted.functions {
             let problem = match had.functions.get(name) {
                 None => {
                     let message = format!(
-                        "`{target}` exports {} without `{name}`, which `{importer}` imports as ",
+                        "`{target}` {does} {} without `{name}`, which `{importer}` imports as ",
                         import.unversioned()
                     ) + &shown(function);
                     let known: Vec<_> = had.functions.keys().map(String::as_str).collect();
@@ -84,7 +88,7 @@ impl Checker<'_> {
                     let (imported, exported) = contrast(&function.signature, &other.signature);
                     let message = format!(
                         "`{name}` of {import} is `{imported}` where `{importer}` imports it, and `{exported}` where \
-                         `{target}` exports it"
+                         `{target}` {does} it"
                     );
                     Problem::at(&link.to, message).help("build both with the same WIT package")
                 }
@@ -136,7 +140,7 @@ impl Checker<'_> {
             for resource in resources {
                 let makers = facts.imports.iter().filter(|i| i.unversioned() == resource.interface);
                 let mut makers = makers.flat_map(|maker| links_of(component, maker).into_values());
-                let Some((_, maker)) = makers.find(|(_, maker)| !self.is_provider(&maker.to.value)) else { continue };
+                let Some((_, maker)) = makers.find(|(_, maker)| !self.is_capability(&maker.to.value)) else { continue };
                 let message = format!(
                     "{import} takes or returns the resource {resource}, which `{}` holds: it cannot go to `{}`",
                     maker.to.value, link.to.value

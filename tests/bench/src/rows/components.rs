@@ -353,6 +353,7 @@ fn inventory(unit: UnitId, instance: InstanceId) -> Result<HostRecord> {
         started_ms: 0,
         generation: 0,
         leaving: false,
+        programs: false,
         instances: vec![report],
     })
 }

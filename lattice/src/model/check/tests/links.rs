@@ -48,6 +48,7 @@ fn component(imports: Interfaces<'_>, exports: Interfaces<'_>) -> ComponentFacts
         exports: export_shapes.keys().cloned().collect(),
         import_shapes,
         export_shapes,
+        wit: None,
     }
 }
 

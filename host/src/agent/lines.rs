@@ -1,0 +1,58 @@
+//! What a process writes, line by line.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+/// The longest line that is kept, in bytes; the rest of a longer one is dropped.
+const MAX_LINE: usize = 64 * 1024;
+
+/// The lines of a stream.
+pub(super) struct Lines<R> {
+    from: BufReader<R>,
+    line: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(super) fn new(from: R) -> Self {
+        Self { from: BufReader::new(from), line: Vec::new() }
+    }
+
+    /// The next line, `None` at the end. Cancel-safe: what has been read of a line is kept.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        loop {
+            let available = self.from.fill_buf().await.ok()?;
+            if available.is_empty() {
+                return (!self.line.is_empty()).then(|| self.take());
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = &available[..end.unwrap_or(available.len())];
+            let room = MAX_LINE - self.line.len();
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = part.len() + usize::from(end.is_some());
+            self.from.consume(used);
+            if end.is_some() {
+                return Some(self.take());
+            }
+        }
+    }
+
+    fn take(&mut self) -> String {
+        let line = std::mem::take(&mut self.line);
+        String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_of_any_kind() {
+        let long = "x".repeat(3 * MAX_LINE);
+        let text = [b"one\r\n\n\xff\n", long.as_bytes(), b"\nlast"].concat();
+        let mut lines = Lines::new(&text[..]);
+        for expected in ["one", "", "\u{fffd}", &long[..MAX_LINE], "last"] {
+            assert!(lines.next().await.as_deref() == Some(expected));
+        }
+        assert_eq!(lines.next().await, None);
+    }
+}
