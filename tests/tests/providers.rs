@@ -142,6 +142,29 @@ fn a_component_is_served_in_two_languages_and_cannot_tell() {
 }
 
 #[test]
+fn a_program_has_a_standard_capability_when_it_serves_its_interface() {
+    let lattice = Lattice::start_with_programs(2, &["b"], NatsServer::start);
+    let address = free_address();
+    let app = |cache: &str| {
+        format!(
+            "{}  components:\n    counter: {{ image: {}, links: {{ wasi:keyvalue: cache }} }}\n  providers:\n    web: {{ use: http-server, \
+             config: {{ address: \"{address}\" }}, routes: {{ /: counter }} }}\n    cache: {cache}\n",
+            head("books"),
+            image("counter"),
+        )
+    };
+    // The same store, by the host's own name and as a program that the host does not know.
+    let own = program("lattice-provider-keyvalue-memory");
+    let own = format!("{{ image: {}, serves: [lattice:keyvalue/store@0.1.0] }}", own.display());
+    for cache in [own.as_str(), "{ use: keyvalue-memory }", own.as_str()] {
+        lattice.apply(&app(cache));
+        for n in 1..=3 {
+            assert_eq!(ask(address, "/hits"), n.to_string(), "{cache}");
+        }
+    }
+}
+
+#[test]
 fn a_program_that_is_killed_serves_again() {
     let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let address = free_address();

@@ -1,6 +1,8 @@
 //! The providers that every host knows, and what they serve. `apply` checks manifests against it; each provider's
 //! own tests check that its typed configuration has exactly these keys.
 
+use crate::wire::Interface;
+
 /// The name of the HTTP server.
 pub const HTTP_SERVER: &str = "http-server";
 
@@ -87,6 +89,17 @@ pub fn find(name: &str) -> Option<&'static ProviderKind> {
 /// The names of the providers that could serve `interface` (without a version).
 pub fn serving(interface: &str) -> Vec<&'static str> {
     PROVIDERS.iter().filter(|p| p.serves.contains(&interface)).map(|p| p.name).collect()
+}
+
+/// A capability that a provider of one's own can have: what it serves then, and what components import in its place.
+const CAPABILITIES: &[(&str, &[&str])] = &[("lattice:keyvalue/store@0.1.0", KEYVALUE)];
+
+/// Whether who serves `served` has the capability behind `import`.
+pub fn stands_for(served: &Interface, import: &Interface) -> bool {
+    CAPABILITIES.iter().any(|(capability, imports)| {
+        let capability = capability.parse::<Interface>();
+        capability.is_ok_and(|capability| served.satisfies(&capability)) && imports.contains(&import.unversioned())
+    })
 }
 
 /// What the host gives to every component without a link, and without a right to anything outside.

@@ -124,6 +124,8 @@ impl Checker<'_> {
             let kind = self.provider_kind(&link.to.value)?;
             self.served_by_provider(wire, kind, facts)?;
             LinkTarget::Capability
+        } else if self.stands_for(wire, facts) {
+            LinkTarget::Capability
         } else {
             if let (Some(facts), Some(target)) = (facts, self.facts.get(&link.to.value)) {
                 self.served_by_wit(wire, facts, target);
@@ -162,6 +164,15 @@ impl Checker<'_> {
     /// What a unit does with the interfaces that others import from it.
     pub(super) fn serves_or_exports(&self, unit: &str) -> &'static str {
         if self.is_program(unit) { "serves" } else { "exports" }
+    }
+
+    /// Whether it is a program with a capability of which the importer imports what components know.
+    fn stands_for(&self, wire: Wire<'_>, facts: Option<&ComponentFacts>) -> bool {
+        let target = self.facts.get(&wire.link.to.value).filter(|_| self.is_program(&wire.link.to.value));
+        let (Some(facts), Some(target)) = (facts, target) else { return false };
+        let mut imports = facts.imports.iter().filter(|import| import.matches(&wire.pattern.value)).peekable();
+        imports.peek().is_some()
+            && imports.all(|import| target.exports.iter().any(|served| catalog::stands_for(served, import)))
     }
 
     fn served_by_provider(

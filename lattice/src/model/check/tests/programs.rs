@@ -71,6 +71,24 @@ fn with(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn a_program_can_have_a_standard_capability() {
+    let text = APP.replace("acme:ledger/book: ledger", "wasi:keyvalue: ledger").replace("      wit: ./wit\n", "");
+    let mut facts = books("acme:ledger/book@1.0.0", BTreeMap::new());
+    let front = facts.get_mut("front").unwrap();
+    front.import_shapes.clear();
+    front.imports = vec!["wasi:keyvalue/store@0.2.0-draft".parse().unwrap()];
+    let store = text.replace("acme:ledger/book@1.2.0", "lattice:keyvalue/store@0.1.0");
+    let app = check(&parse(&store).unwrap(), &facts, &[]).unwrap();
+    let UnitSpec::Component(front) = &app.units[&"front".parse().unwrap()] else { panic!("front is a component") };
+    assert_eq!(front.links[0].target, LinkTarget::Capability);
+    // Another interface, and another version of it.
+    for other in ["acme:ledger/book@1.2.0", "lattice:keyvalue/store@0.2.0"] {
+        let problems = told(&text.replace("acme:ledger/book@1.2.0", other), &facts);
+        assert!(problems.iter().any(|problem| problem.contains("wasi:keyvalue")), "{other}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_program_is_a_provider_whose_links_are_called_by_wit() {
     let app = check(&parse(APP).unwrap(), &good(), &[]).unwrap();
     let ledger = &app.units[&"ledger".parse().unwrap()];
