@@ -174,7 +174,8 @@ pub(crate) enum What {
 ///
 ///   numbers, bool, char, string   3, 1.5, true, "x", "text"
 ///   list, tuple                   [1, 2, 3]
-///   list<u8>                      [104, 105]; with components also "aGk=" (base64), as results are
+///   list<u8>                      "aGk=" (base64), or [104, 105]
+///   stream, future                all that it carries: a list, or the value
 ///   record                        {"amount": 5, "currency": "eur"}
 ///   variant                       "case", or {"case": value}
 ///   enum                          "case"

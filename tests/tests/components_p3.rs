@@ -133,7 +133,7 @@ fn a_component_of_wasi_0_3_keeps_something() {
         assert_eq!(text(app.newer, "/count?by=40"), "40 40\n", "{}", road.name);
         assert_eq!(text(app.newer, "/count?by=2"), "42 42\n", "{}", road.name);
         let output = lattice.ctl(&["call", "calls/store", "lattice:keyvalue/store.get", r#"["default", "seen"]"#]);
-        assert_eq!(output.stdout.trim(), r#"{"Ok":[52,50]}"#, "{}: {}", road.name, output.all());
+        assert_eq!(output.stdout.trim(), r#"{"ok":"NDI="}"#, "{}: {}", road.name, output.all());
     }
 }
 
