@@ -103,12 +103,12 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
 }
 
 /// The library in this process.
-fn library(bench: &Bench, runtime: &Runtime) -> Result<LoadedFunctions> {
+fn library(bench: &Bench, runtime: &Runtime, bus: &Bus) -> Result<LoadedFunctions> {
     let bytes = std::fs::read(bench.guest("library")?)?;
     let component = Component::new(runtime.engine(), &bytes)?;
     let spec = spec(&bytes, Vec::new(), Transport::Auto)?;
     let loaded = runtime.prepare(&component, LIBRARY.parse()?, &spec, ComponentLinks::default())?;
-    Ok(LoadedFunctions::new(loaded, &component))
+    Ok(LoadedFunctions::new(loaded, &component, bus.exchange()))
 }
 
 /// What the caller imports of the library.
@@ -124,7 +124,7 @@ fn caller(bench: &Bench, runtime: &Runtime, bus: &Bus, router: &Arc<Router>, tra
     let unit: UnitId = CALLER.parse()?;
     let links = ComponentLinks::new(bus, router, &unit, &spec);
     let loaded = runtime.prepare(&component, unit, &spec, links)?;
-    Ok(Caller { functions: LoadedFunctions::new(loaded, &component) })
+    Ok(Caller { functions: LoadedFunctions::new(loaded, &component, bus.exchange()) })
 }
 
 struct Plain {
@@ -208,11 +208,11 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let runtime = Runtime::new()?;
     let direct = Arc::new(Direct::load(bench, &runtime)?);
     let router = Arc::new(Router::default());
-    let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime)?);
+    let bus = Bus::memory("bench".parse()?);
+    let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime, &bus)?);
     let here =
         LocalInstance { unit: LIBRARY.parse()?, revision: 1, http: None, capability: None, calls: Some(library) };
     router.update([], &[here]);
-    let bus = Bus::memory("bench".parse()?);
     let caller = Arc::new(caller(bench, &runtime, &bus, &router, Transport::Local)?);
     let sent: Arc<[u8]> = vec![7; MIB as usize].into();
     let rounds = bench.rounds(|| {
@@ -270,9 +270,9 @@ fn apart(bench: &Bench, runtime: &Runtime) -> Result<Remote> {
     let options = NatsOptions { urls: vec![nats.url.clone()], ..NatsOptions::default() };
     let tasks = like_a_host()?;
     let (unit, instance) = (LIBRARY.parse::<UnitId>()?, "0123456789abcdef".parse::<InstanceId>()?);
-    let handler: Arc<dyn CallHandler> = Arc::new(library(bench, runtime)?);
     let (serving, bus, client) = tasks.block_on(async {
         let there = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench callee").await?;
+        let handler: Arc<dyn CallHandler> = Arc::new(library(bench, runtime, &there)?);
         let served = Served { lattice: "bench".parse()?, unit: unit.clone(), instance: instance.clone() };
         let serving = there.serve(&served, handler, Pace::Heavy).await?;
         let bus = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench caller").await?;

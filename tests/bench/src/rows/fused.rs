@@ -52,7 +52,7 @@ fn ours(bench: &Bench, tasks: &Tasks, data: &std::path::Path) -> Result<Caller> 
     let spec = spec.composed();
     let links = ComponentLinks::new(&bus, &router, &unit, &spec);
     let loaded = runtime.prepare(&component, unit, &spec, links)?;
-    Ok(Caller { functions: LoadedFunctions::new(loaded, &component) })
+    Ok(Caller { functions: LoadedFunctions::new(loaded, &component, bus.exchange()) })
 }
 
 /// The same components, composed and run by nobody but wasmtime.

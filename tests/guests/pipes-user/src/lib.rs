@@ -73,8 +73,7 @@ impl Guest for User {
                 format!("{length} bytes")
             }
             "make" | "make-half" => {
-                let (stream, end) =
-                    if what == "make" { pipes::make(n).await } else { pipes::make_half(n).await };
+                let (stream, end) = if what == "make" { pipes::make(n).await } else { pipes::make_half(n).await };
                 let read = check(stream).await?;
                 format!("{read} bytes, {}", told(end.await))
             }
