@@ -23,6 +23,7 @@
 
 mod agent;
 pub mod config;
+mod files;
 pub mod identity;
 pub mod links;
 pub mod runtime;

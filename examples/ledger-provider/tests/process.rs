@@ -1,13 +1,7 @@
 //! The provider as a host runs it: a process that answers over NATS, in both encodings.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lattice::{
@@ -16,7 +10,7 @@ use lattice::{
 };
 use lattice_provider::{
     Failed, Health, Launch, Order, Report,
-    conformance::{LatticeCaller, servers::NatsServer},
+    conformance::{LatticeCaller, ProviderProcess, servers::NatsServer},
 };
 
 // The client, made from the same WIT.
@@ -24,47 +18,11 @@ lattice_provider::generate!({ path: "../ledger/wit" });
 
 use book::{Book, BookError, Entry, Remote};
 
-/// The provider's process, as a host holds it.
-struct Process {
-    child: Child,
-    orders: Option<ChildStdin>,
-    reports: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(nats: &NatsOptions, dir: &Path, config: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ledger-provider"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let orders = child.stdin.take();
-        let reports = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, orders, reports };
-        let Served { lattice, unit, instance } = served();
-        let (nats, data_dir, config) = (nats.clone(), dir.to_owned(), serde_json::from_str(config).unwrap());
-        process.order(&Order::Start(Box::new(Launch { lattice, unit, instance, nats, data_dir, config })));
-        process
-    }
-
-    fn order(&mut self, order: &Order) {
-        let line = serde_json::to_string(order).unwrap() + "\n";
-        self.orders.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-    }
-
-    fn report(&mut self) -> Report {
-        let mut line = String::new();
-        self.reports.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only when the process has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(nats: &NatsOptions, dir: &Path, config: &str) -> ProviderProcess {
+    let Served { lattice, unit, instance } = served();
+    let (nats, data_dir, config) = (nats.clone(), dir.to_owned(), serde_json::from_str(config).unwrap());
+    let launch = Launch { lattice, unit, instance, nats, data_dir, config };
+    ProviderProcess::start(env!("CARGO_BIN_EXE_ledger-provider"), launch)
 }
 
 fn served() -> Served {
@@ -89,7 +47,7 @@ fn entry(account: &str, amount: i64, note: Option<&str>) -> Entry {
 async fn the_book_is_kept_as_the_wit_says() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, bus) = connect(&server).await;
-    let mut process = Process::start(&options, dir.path(), r#"{"currency": "EUR", "overdraft": 10}"#);
+    let mut process = start(&options, dir.path(), r#"{"currency": "EUR", "overdraft": 10}"#);
     assert_eq!(process.report(), Report::from(Health::Ready));
     let book = Remote(Arc::new(LatticeCaller { bus, served: served(), deadline: Duration::from_secs(5) }));
     let ann = || "ann".to_owned();
@@ -117,7 +75,7 @@ async fn the_book_is_kept_as_the_wit_says() {
 async fn it_speaks_json_to_whoever_does() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, bus) = connect(&server).await;
-    let mut process = Process::start(&options, dir.path(), r#"{"currency": "EUR"}"#);
+    let mut process = start(&options, dir.path(), r#"{"currency": "EUR"}"#);
     assert_eq!(process.report(), Report::from(Health::Ready));
     let ask = async |interface: &str, function: &str, arguments: &'static str| {
         let Served { lattice, unit, instance } = served();
@@ -154,7 +112,7 @@ async fn a_setting_that_does_not_exist_is_refused() {
         (r#"{"currency": "EUR", "overdraught": 1}"#, "unknown field `overdraught`"),
         (r#"{"currency": "euro"}"#, "\"euro\" is no currency"),
     ] {
-        let mut process = Process::start(&options, dir.path(), config);
+        let mut process = start(&options, dir.path(), config);
         let Report::Failed(Failed { reason, .. }) = process.report() else { panic!("it has started") };
         assert!(reason.contains(said), "{reason}");
         assert!(!process.child.wait().unwrap().success());

@@ -2,9 +2,8 @@
 
 use std::{
     ffi::OsStr,
-    fs::{DirBuilder, File, Permissions},
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +12,7 @@ use lattice::{bus::ArtifactError, model::app::ProgramSpec, wire::Digest};
 use tokio::process::Command;
 
 use super::{diff::Key, process::Executable, start::Surroundings};
+use crate::files::{OWN_PROGRAM, write_whole};
 
 /// Why a program is not started.
 #[derive(Debug, thiserror::Error)]
@@ -75,17 +75,7 @@ fn write(path: &Path, bytes: &Bytes) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
-    let written = (|| {
-        let mut file = File::options().write(true).create_new(true).mode(0o700).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    write_whole(path, bytes, OWN_PROGRAM)
 }
 
 #[cfg(test)]

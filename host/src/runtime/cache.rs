@@ -3,7 +3,6 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    io::Write,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
@@ -25,6 +24,7 @@ use super::{
     fuse::{FuseError, Part, compose},
     needs::engine_for,
 };
+use crate::files::{OWN, write_whole};
 
 /// Why there is no compiled component.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +167,7 @@ impl ArtifactCache {
             tracing::warn!(%digest, path = %path.display(), "an artifact on disk is damaged; fetching it again");
         }
         let bytes = lattice.get(digest).await?;
-        if let Err(error) = write_whole(&path, &bytes) {
+        if let Err(error) = write_whole(&path, &bytes, OWN) {
             tracing::warn!(%error, path = %path.display(), "cannot keep an artifact on disk");
         }
         Ok(bytes)
@@ -207,8 +207,8 @@ impl ArtifactCache {
 
     fn write_compiled(&self, kind: EngineKind, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
         let (code_path, sum_path) = self.compiled_paths(kind, digest);
-        write_whole(&code_path, code)?;
-        write_whole(&sum_path, Digest::of(code).as_str().as_bytes())
+        write_whole(&code_path, code, OWN)?;
+        write_whole(&sum_path, Digest::of(code).as_str().as_bytes(), OWN)
     }
 
     fn read_compiled(&self, kind: EngineKind, engine: &Engine, digest: &Digest) -> Option<Component> {
@@ -241,19 +241,4 @@ fn composition(digest: &Digest, imports: &[Interface], links: &[LinkSpec]) -> Ve
     }
     all.push(b')');
     all
-}
-
-/// Writes a file so that a crash leaves either the whole of it or nothing under its name.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
-    let written = (|| {
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
 }

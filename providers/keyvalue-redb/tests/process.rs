@@ -1,13 +1,7 @@
 //! The backend as a process of its own, killed in the middle of its work.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use lattice::{
     bus::{Bus, NatsOptions},
@@ -15,51 +9,12 @@ use lattice::{
 };
 use lattice_provider::{
     Failed, Health, Launch, Order, Report,
-    conformance::{self, LatticeCaller, servers::NatsServer},
+    conformance::{self, LatticeCaller, ProviderProcess, servers::NatsServer},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 use tokio::task::JoinSet;
 
-/// A provider's process, as a host holds it.
-struct Process {
-    child: Child,
-    orders: Option<ChildStdin>,
-    reports: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(launch: Launch) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lattice-provider-keyvalue-redb"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let orders = child.stdin.take();
-        let reports = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, orders, reports };
-        process.order(&Order::Start(Box::new(launch)));
-        process
-    }
-
-    fn order(&mut self, order: &Order) {
-        let line = serde_json::to_string(order).unwrap() + "\n";
-        self.orders.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-    }
-
-    fn report(&mut self) -> Report {
-        let mut line = String::new();
-        self.reports.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only when the process has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lattice-provider-keyvalue-redb");
 
 fn served() -> Served {
     Served {
@@ -86,7 +41,7 @@ async fn connect(server: &NatsServer) -> (NatsOptions, Arc<dyn KeyValue>) {
 async fn it_conforms_as_a_process() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, remote) = connect(&server).await;
-    let mut process = Process::start(launch(&options, dir.path()));
+    let mut process = ProviderProcess::start(PROGRAM, launch(&options, dir.path()));
     assert_eq!(process.report(), Report::from(Health::Ready));
     conformance::key_value(remote, "as a process").await.assert();
     process.order(&Order::Drain);
@@ -97,7 +52,7 @@ async fn it_conforms_as_a_process() {
 async fn it_ends_with_its_host() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, _remote) = connect(&server).await;
-    let mut process = Process::start(launch(&options, dir.path()));
+    let mut process = ProviderProcess::start(PROGRAM, launch(&options, dir.path()));
     assert_eq!(process.report(), Report::from(Health::Ready));
     process.orders = None;
     assert!(process.child.wait().unwrap().success());
@@ -107,7 +62,7 @@ async fn it_ends_with_its_host() {
 async fn what_it_acknowledged_outlives_a_kill() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, remote) = connect(&server).await;
-    let mut process = Process::start(launch(&options, dir.path()));
+    let mut process = ProviderProcess::start(PROGRAM, launch(&options, dir.path()));
     assert_eq!(process.report(), Report::from(Health::Ready));
     // 16 tasks increment a number each, until the process is gone.
     let mut tasks = JoinSet::new();
@@ -133,7 +88,7 @@ async fn what_it_acknowledged_outlives_a_kill() {
     let error = remote.get("b".into(), "n0".into()).await.unwrap_err();
     assert_eq!(error, CallError::NoInstance("shop/cache".into()).into());
 
-    let mut process = Process::start(launch(&options, dir.path()));
+    let mut process = ProviderProcess::start(PROGRAM, launch(&options, dir.path()));
     assert_eq!(process.report(), Report::from(Health::Ready));
     for (key, sum, _) in acknowledged {
         let found = remote.get("b".into(), key.clone()).await.unwrap().unwrap();
@@ -148,7 +103,7 @@ async fn why_it_cannot_start_is_reported() {
     let (server, dir) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     let (options, _remote) = connect(&server).await;
     std::fs::write(dir.path().join("shop-cache.redb"), "no database").unwrap();
-    let mut process = Process::start(launch(&options, dir.path()));
+    let mut process = ProviderProcess::start(PROGRAM, launch(&options, dir.path()));
     let Report::Failed(Failed { reason, .. }) = process.report() else { panic!("it has started") };
     assert!(reason.contains("shop-cache.redb") && reason.contains("damaged"), "{reason}");
     assert!(!process.child.wait().unwrap().success());

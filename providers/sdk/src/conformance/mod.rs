@@ -12,6 +12,8 @@ mod config;
 mod key_value;
 mod listing;
 mod numbers;
+#[cfg(feature = "conformance")]
+mod process;
 mod remote;
 #[cfg(feature = "conformance")]
 pub mod servers;
@@ -20,6 +22,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
+#[cfg(feature = "conformance")]
+pub use self::process::ProviderProcess;
 pub use self::{
     config::configuration,
     remote::{LatticeCaller, context, through_lattice},
