@@ -156,7 +156,14 @@ fn a_program_has_a_standard_capability_when_it_serves_its_interface() {
     // The same store, by the host's own name and as a program that the host does not know.
     let own = program("lattice-provider-keyvalue-memory");
     let own = format!("{{ image: {}, serves: [lattice:keyvalue/store@0.1.0] }}", own.display());
-    for cache in [own.as_str(), "{ use: keyvalue-memory }", own.as_str()] {
+    // And one in Python, to which the host speaks JSON.
+    let python = repository().join("tests/programs/keyvalue.py");
+    let python = format!(
+        "{{ image: {}, serves: [lattice:keyvalue/store@0.1.0], env: {{ PYTHONPATH: {} }} }}",
+        python.display(),
+        nats_py().display()
+    );
+    for cache in [own.as_str(), "{ use: keyvalue-memory }", own.as_str(), python.as_str()] {
         lattice.apply(&app(cache));
         for n in 1..=3 {
             assert_eq!(ask(address, "/hits"), n.to_string(), "{cache}");
