@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -42,8 +44,14 @@ impl Session {
 
     /// The instance, for a call.
     pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Option<Live>> {
+        let mut place = pin!(self.place.lock());
+        let first = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx))).await;
+        if let Poll::Ready(free) = first {
+            return free;
+        }
+        // In line by now, so that whoever lets go for us does not get it back before.
         self.wanted.notify_one();
-        self.place.lock().await
+        place.await
     }
 
     /// Works on what goes on in the instance between its calls. One task does, for as long as there is something.
