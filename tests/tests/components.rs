@@ -149,6 +149,22 @@ fn limits_of_the_callee_are_errors_of_their_own() {
 }
 
 #[test]
+fn an_instance_is_called_as_often_as_reuse_says() {
+    let lattice = Lattice::start(1);
+    let calls = || {
+        let output = lattice.ctl(&["call", "calls/library", "test:library/things.calls", "[]"]);
+        output.stdout.trim().parse::<u32>().unwrap_or_else(|_| panic!("{}", output.all()))
+    };
+    lattice.apply(&app(free_address(), "", "", ""));
+    assert_eq!([calls(), calls()], [1, 1]);
+    lattice.apply(&app(free_address(), "", "", ", reuse: 3"));
+    assert_eq!([calls(), calls(), calls(), calls(), calls()], [1, 2, 3, 1, 2]);
+    // A trap ends the instance.
+    assert!(!lattice.ctl(&["call", "calls/library", "test:library/faults.trap", "[]"]).stderr.is_empty());
+    assert_eq!([calls(), calls()], [1, 2]);
+}
+
+#[test]
 fn a_caller_that_goes_away_frees_the_callee() {
     let lattice = Lattice::start(2);
     let address = free_address();

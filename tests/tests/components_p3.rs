@@ -138,6 +138,52 @@ fn a_component_of_wasi_0_3_keeps_something() {
 }
 
 #[test]
+fn calls_share_instances_as_far_as_reuse_says() {
+    const REUSE: u32 = 5;
+    const TIMES: u32 = 12;
+    for road in &ROADS {
+        let lattice = Lattice::start(road.hosts);
+        let app = App::new();
+        let visits = || {
+            let call = ["call", "calls/caller-p3", "test:waits/relay.visits", &format!("[{TIMES}, 200]")];
+            let output = lattice.ctl(&call);
+            serde_json::from_str::<Vec<(u32, u32)>>(&output.stdout).unwrap_or_else(|_| panic!("{}", output.all()))
+        };
+        lattice.apply(&app.manifest("library-p3", road));
+        assert_eq!(visits(), [(1, 1); TIMES as usize], "each call has an instance of its own, {}", road.name);
+        let manifest = app.manifest("library-p3", road);
+        let image = format!("library-p3: {{ image: {}", image("library-p3"));
+        lattice.apply(&manifest.replace(&image, &format!("{image}, reuse: {REUSE}")));
+        let seen = visits();
+        let instances = seen.iter().filter(|(begun, _)| *begun == 1).count() as u32;
+        assert!((TIMES.div_ceil(REUSE)..TIMES).contains(&instances), "{}: {seen:?}", road.name);
+        assert!(seen.iter().all(|(begun, inside)| *begun <= REUSE && *inside <= REUSE), "{}: {seen:?}", road.name);
+        assert!(seen.iter().any(|(_, inside)| *inside > 1), "{}: {seen:?}", road.name);
+        // One after the other, too: no instance has more than its share, and each is used up.
+        let begun = (0..TIMES).map(|_| {
+            let output = lattice.ctl(&["call", "calls/library-p3", "test:waits/visits.visit", "[0]"]);
+            serde_json::from_str::<(u32, u32)>(&output.stdout).unwrap_or_else(|_| panic!("{}", output.all())).0
+        });
+        let begun: Vec<_> = begun.collect();
+        assert!(begun.iter().all(|begun| *begun <= REUSE), "{}: {begun:?}", road.name);
+        assert!(begun.contains(&REUSE), "{}: {begun:?}", road.name);
+    }
+}
+
+#[test]
+fn calls_on_one_resource_do_not_wait_for_each_other() {
+    for road in &ROADS {
+        let lattice = Lattice::start(road.hosts);
+        let app = App::new();
+        lattice.apply(&app.manifest("library-p3", road));
+        let asked = Instant::now();
+        let output = lattice.ctl(&["call", "calls/caller-p3", "test:waits/relay.guards", "[]"]);
+        assert_eq!(output.stdout.trim(), "[1,2]", "{}: {}", road.name, output.all());
+        assert!(asked.elapsed() < Duration::from_secs(3), "{}: {:?}", road.name, asked.elapsed());
+    }
+}
+
+#[test]
 fn components_of_wasi_0_3_are_fused_too() {
     let lattice = Lattice::start(1);
     let address = free_address();

@@ -58,6 +58,7 @@ fn streams_and_futures_behave_the_same_on_each_road() {
             assert_eq!(found("echo", n), format!("{n} bytes"), "{road}");
             assert_eq!(found("measure", n), format!("{n} bytes"), "{road}");
             assert_eq!(found("make", n), format!("{n} bytes, ok {n}"), "{road}");
+            assert_eq!(found("beside", n), format!("{n} bytes, {}", (1..=16).sum::<u64>() + 4), "{road}");
         }
         for n in [0, 1, 5_000] {
             assert_eq!(found("readings", n), format!("{n} readings"), "{road}");

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -10,28 +10,25 @@ use std::{
 
 use lattice::{
     model::{app::ComponentSpec, inventory::Faults},
-    wire::{CallError, UnitId},
+    wire::{CallError, UnitId, value::ValueError},
 };
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store, Trap,
-    component::{Component, InstancePre, Linker},
+    component::{Component, Instance, InstancePre, Linker},
 };
-use wasmtime_wasi_http::{
-    p2::bindings::{Proxy, ProxyPre},
-    p3::bindings::ServicePre,
-};
+use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndices};
 
 use super::{
+    concurrent::Instances,
     engine::{self, EngineError, EngineKind},
     faults::FaultLog,
     grants::Grants,
     guest::{Guest, GuestStore},
     imports, keyvalue,
-    lens::Held,
+    lens::UnknownResource,
     link_names,
-    service::Instances,
-    session::Live,
+    plain::IdleInstances,
 };
 use crate::links::ComponentLinks;
 
@@ -125,8 +122,8 @@ impl Runtime {
             imports::define(&mut linker, component, &links).map_err(unsatisfied)?;
             linker.instantiate_pre(component).map_err(unsatisfied)?
         };
-        let http = ServicePre::new(pre.clone()).ok().map(HttpPre::Service);
-        let http = http.or_else(|| ProxyPre::new(pre.clone()).ok().map(HttpPre::Proxy));
+        let http = ServiceIndices::new(&pre).ok().map(HttpExport::Service);
+        let http = http.or_else(|| ProxyIndices::new(&pre).ok().map(HttpExport::Proxy));
         let blueprint = Blueprint {
             unit: Arc::new(unit),
             http,
@@ -142,8 +139,8 @@ impl Runtime {
             concurrency: spec.limits.concurrency,
             in_flight: AtomicU32::new(0),
             reuse: spec.reuse.max(1),
-            idle: Mutex::new(Vec::new()),
-            instances: Instances::default(),
+            idle: IdleInstances::default(),
+            instances: Arc::new(Instances::pool(spec.reuse.max(1))),
             faults: FaultLog::default(),
             concurrent: !Engine::same(component.engine(), &self.plain.engine),
         }))
@@ -170,7 +167,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
 pub(super) struct Blueprint {
     pub(super) unit: Arc<UnitId>,
     pre: InstancePre<Guest>,
-    http: Option<HttpPre>,
+    pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
     pub(super) env: Vec<(String, String)>,
     /// In bytes.
@@ -179,11 +176,11 @@ pub(super) struct Blueprint {
 }
 
 /// How a component answers HTTP.
-enum HttpPre {
+pub(super) enum HttpExport {
     /// `wasi:http/incoming-handler@0.2`
-    Proxy(ProxyPre<Guest>),
+    Proxy(ProxyIndices),
     /// `wasi:http/handler@0.3`
-    Service(ServicePre<Guest>),
+    Service(ServiceIndices),
 }
 
 impl Blueprint {
@@ -202,9 +199,10 @@ pub struct LoadedComponent {
     concurrency: u32,
     in_flight: AtomicU32,
     pub(super) reuse: u32,
-    /// Instances that have calls left. A lock around a push or a pop; only components with `reuse` ever take it.
-    idle: Mutex<Vec<HttpInstance>>,
-    pub(super) instances: Instances,
+    /// Its idle instances on the plain engine.
+    pub(super) idle: IdleInstances,
+    /// Its instances on the engine for WASI 0.3.
+    pub(super) instances: Arc<Instances>,
     faults: FaultLog,
     /// Whether it runs on the engine for WASI 0.3.
     pub(super) concurrent: bool,
@@ -219,24 +217,9 @@ impl Drop for Permit {
     }
 }
 
-/// A live instance that exports `wasi:http/incoming-handler`.
-pub(super) struct HttpInstance {
-    pub(super) store: GuestStore,
-    pub(super) proxy: Proxy,
-    calls_left: u32,
-}
-
 impl LoadedComponent {
     pub fn unit(&self) -> &UnitId {
         &self.blueprint.unit
-    }
-
-    /// What makes an instance when it answers HTTP by WASI 0.3.
-    pub(super) fn service(&self) -> Option<&ServicePre<Guest>> {
-        match &self.blueprint.http {
-            Some(HttpPre::Service(pre)) => Some(pre),
-            _ => None,
-        }
     }
 
     /// Whether it answers HTTP requests.
@@ -274,48 +257,30 @@ impl LoadedComponent {
         Ok(Permit(self.clone()))
     }
 
-    /// An instance for one call: an idle one when the component allows reuse, else a fresh one.
-    pub(super) async fn http_instance(&self) -> Result<HttpInstance, CallError> {
-        if self.reuse > 1
-            && let Some(mut instance) = self.idle_instances().pop()
-        {
-            Guest::begin(&mut instance.store, self.timeout);
-            return Ok(instance);
-        }
-        let Some(HttpPre::Proxy(pre)) = &self.blueprint.http else {
-            return Err(CallError::NotServed(format!("{} answers no HTTP requests", self.unit())));
-        };
+    /// A fresh instance whose first call may take `allowed`.
+    pub(super) async fn instantiate(&self, allowed: Duration) -> Result<(GuestStore, Instance), CallError> {
         let mut store = self.blueprint.store()?;
-        Guest::begin(&mut store, self.timeout);
-        let proxy = pre.instantiate_async(&mut store).await.map_err(|error| self.explain(&store, &error))?;
-        Ok(HttpInstance { store, proxy, calls_left: self.reuse })
-    }
-
-    /// A fresh instance for calls that may take `deadline` together.
-    pub(super) async fn live(&self, deadline: Duration) -> Result<Live, CallError> {
-        let mut store = self.blueprint.store()?;
-        Guest::begin(&mut store, deadline);
+        Guest::begin(&mut store, allowed);
         let instance = self.blueprint.pre.instantiate_async(&mut store).await;
         let instance = instance.map_err(|error| self.explain(&store, &error))?;
-        Ok(Live { store, instance, held: Held::default() })
+        Ok((store, instance))
     }
 
-    /// Takes back an instance whose call ended well.
-    pub(super) fn give_back(&self, mut instance: HttpInstance) {
-        instance.calls_left -= 1;
-        if instance.calls_left > 0 {
-            self.idle_instances().push(instance);
-        }
-    }
-
-    fn idle_instances(&self) -> std::sync::MutexGuard<'_, Vec<HttpInstance>> {
-        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// What holders of resources are told whose instance is gone.
+    pub(super) fn session_ended(&self) -> CallError {
+        CallError::Gone(format!("{}: its session has ended", self.unit()))
     }
 
     /// What a failed call means to its caller.
     pub(super) fn explain(&self, store: &Store<Guest>, error: &wasmtime::Error) -> CallError {
         if store.data().memory.refused {
             return CallError::Trap(format!("out of memory: the limit is {} bytes", self.blueprint.memory));
+        }
+        if let Some(error) = error.downcast_ref::<ValueError>() {
+            return CallError::BadMessage(error.to_string());
+        }
+        if let Some(error) = error.downcast_ref::<UnknownResource>() {
+            return CallError::Gone(format!("{}: {error}", self.unit()));
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => CallError::Deadline(store.data().allowed),

@@ -1,11 +1,11 @@
 //! What a component exports besides HTTP, and calling it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use lattice::wire::{CallError, Interface, value::FunctionShape};
 use wasmtime::{
-    Store,
-    component::{Component, ComponentExportIndex, Instance, types::ComponentItem},
+    AsContextMut, Store,
+    component::{Accessor, Component, ComponentExportIndex, Func, Instance, types::ComponentItem},
 };
 
 use super::{
@@ -25,13 +25,17 @@ pub(super) struct Exports {
 
 struct ExportedInterface {
     name: Interface,
-    functions: HashMap<String, Result<ExportedFunction, String>>,
+    functions: HashMap<String, Result<Arc<ExportedFunction>, String>>,
 }
 
 /// A function that can be called.
 pub(super) struct ExportedFunction {
     index: ComponentExportIndex,
     pub(super) shape: FunctionShape,
+    /// Whether its arguments may have resources, its result, and any of them streams.
+    pub(super) takes_resources: bool,
+    pub(super) gives_resources: bool,
+    pub(super) has_streams: bool,
     road: ExportRoad,
 }
 
@@ -49,12 +53,9 @@ impl Exports {
             let function = |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
                 let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
                 let index = component.get_export_index(Some(&parent), function)?;
-                let exported = function_shape(&ty).map_err(|error| error.to_string()).and_then(|shape| {
-                    let road = ExportRoad::of(&shape, concurrent);
-                    let road = road.ok_or("streams beside more than 16 core values cannot cross the lattice")?;
-                    Ok(ExportedFunction { index, road, shape })
-                });
-                Some((function.to_owned(), exported))
+                let exported =
+                    function_shape(&ty).map(|shape| Arc::new(ExportedFunction::new(index, shape, concurrent)));
+                Some((function.to_owned(), exported.map_err(|error| error.to_string())))
             };
             let functions = instance.exports(engine).filter_map(function).collect();
             interfaces.insert(interface.unversioned().to_owned(), ExportedInterface { name: interface, functions });
@@ -67,7 +68,7 @@ impl Exports {
     }
 
     /// The function that a call means.
-    pub(super) fn find(&self, interface: &Interface, function: &str) -> Result<&ExportedFunction, CallError> {
+    pub(super) fn find(&self, interface: &Interface, function: &str) -> Result<&Arc<ExportedFunction>, CallError> {
         let not_served = |text: String| CallError::NotServed(text);
         let Some(exported) = self.interfaces.get(interface.unversioned()) else {
             return Err(not_served(interface.to_string()));
@@ -85,17 +86,41 @@ impl Exports {
 }
 
 impl ExportedFunction {
+    fn new(index: ComponentExportIndex, shape: FunctionShape, concurrent: bool) -> Self {
+        Self {
+            index,
+            takes_resources: shape.takes_handles(),
+            gives_resources: shape.returns_handles(),
+            has_streams: shape.has_streams(),
+            road: ExportRoad::of(&shape, concurrent),
+            shape,
+        }
+    }
+
+    fn func(&self, store: impl AsContextMut, instance: &Instance) -> wasmtime::Result<Func> {
+        let func = instance.get_func(store, self.index);
+        func.ok_or_else(|| wasmtime::Error::msg("an export that the component's type declares is not there"))
+    }
+
     /// Calls it in `instance`.
     pub(super) async fn call(
         &self,
         store: &mut Store<Guest>,
         instance: &Instance,
-        bytes: &[u8],
-        intake: Intake<'_>,
+        intake: Intake,
     ) -> wasmtime::Result<Lifted> {
-        let Some(func) = instance.get_func(&mut *store, self.index) else {
-            wasmtime::bail!("an export that the component's type declares is not there");
-        };
-        self.road.call(&self.shape, store, func, bytes, intake).await
+        let func = self.func(&mut *store, instance)?;
+        self.road.call(store, func, intake).await
+    }
+
+    /// Calls it in `instance` beside other calls.
+    pub(super) async fn call_concurrent(
+        &self,
+        accessor: &Accessor<Guest>,
+        instance: &Instance,
+        intake: Intake,
+    ) -> wasmtime::Result<Lifted> {
+        let func = accessor.with(|access| self.func(access, instance))?;
+        self.road.call_concurrent(accessor, func, intake).await
     }
 }

@@ -11,22 +11,19 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::{CallHandler, Exchange, HandedOut, Taker, within},
-    wire::{
-        CallError, CallHead, ContentType, Interface, SESSION_INTERFACE,
-        value::{ValueError, json},
-    },
+    bus::{CallHandler, Exchange, HandedOut, within},
+    wire::{CallError, CallHead, ContentType, Interface, SESSION_INTERFACE, value::json},
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
-use wasmtime::component::{Component, ResourceAny};
+use wasmtime::component::Component;
 
 use super::{
     component::{LoadedComponent, Permit},
+    concurrent,
     exports::{ExportedFunction, Exports},
-    guest::Guest,
-    lens::{Held, HeldResource, Intake, Lifted, UnknownResource},
-    session::{Live, MAX_RESOURCES, Session, Sessions},
+    lens::Intake,
+    session::{Session, Sessions},
     streams::{self, Sources},
 };
 
@@ -69,10 +66,10 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 impl CallHandler for LoadedFunctions {
     async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         let functions = self.0.clone();
-        if !functions.component.concurrent {
+        if !(functions.component.concurrent && concurrent::is_inside()) {
             return functions.call(head, payload).await;
         }
-        // The event loop of the engine for WASI 0.3 does not nest: a caller of the same engine would be inside its own.
+        // The caller is of the same engine, and so inside its own event loop: these do not nest.
         let task = tokio::spawn(async move { functions.call(head, payload).await });
         let ended = AbortOnDropHandle::new(task).await;
         ended.unwrap_or_else(|error| Err(CallError::Trap(error.to_string())))
@@ -88,19 +85,31 @@ struct Functions {
     draining: AtomicBool,
 }
 
-/// What a call has returned, and its streams.
-struct Answer {
-    bytes: Vec<u8>,
-    sources: Sources,
+/// Resources that one session may give away at the most.
+const MAX_RESOURCES: usize = 10_000;
+
+/// Whether nothing of a session is held any more.
+fn is_done(session: &Session) -> Result<bool, CallError> {
+    match session.held.len() {
+        0 => Ok(true),
+        1..=MAX_RESOURCES => Ok(false),
+        _ => Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources"))),
+    }
 }
 
-/// What a function is called with.
-struct Arguments<'a> {
-    bytes: &'a [u8],
-    /// Where its streams are taken from, when it may have some.
-    streams: Option<Taker>,
-    deadline: Duration,
-    permit: Permit,
+/// One call of a function.
+pub(super) struct FunctionCall {
+    pub(super) function: Arc<ExportedFunction>,
+    pub(super) intake: Intake,
+    /// How long it may take.
+    pub(super) allowed: Duration,
+    pub(super) permit: Permit,
+}
+
+/// What a call has returned, and its streams.
+pub(super) struct Answer {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sources: Sources,
 }
 
 impl Functions {
@@ -113,25 +122,14 @@ impl Functions {
             ContentType::Postcard => payload,
             ContentType::Json => json::arguments_from_json(&function.shape, &payload)?.into(),
         };
-        let deadline = head.deadline.min(self.component.timeout());
-        let streams = match function.shape.has_streams() {
+        let allowed = head.deadline.min(self.component.timeout());
+        let streams = match function.has_streams {
             true => Some(self.exchange.taker().await?),
             false => None,
         };
-        let arguments =
-            Arguments { bytes: &bytes, streams: streams.clone(), deadline, permit: self.component.permit()? };
-        let session = head.session.and_then(|id| Some((id, self.sessions.find(&id)?)));
-        if session.is_none() && self.draining.load(Ordering::Acquire) {
-            return Err(CallError::NoInstance(self.component.unit().to_string()));
-        }
-        let outcome = match session {
-            Some((id, session)) => self.call_session(id, &session, function, arguments).await,
-            None if function.shape.takes_handles() && !function.shape.scan_arguments(&bytes)?.handles.is_empty() => {
-                Err(self.gone())
-            }
-            None => self.call_fresh(function, arguments, head.session).await,
-        };
-        let Answer { mut bytes, sources } = outcome.inspect_err(|error| {
+        let intake = Intake { bytes, streams: streams.clone(), ..Intake::default() };
+        let call = FunctionCall { function: function.clone(), intake, allowed, permit: self.component.permit()? };
+        let Answer { mut bytes, sources } = self.answer(head.session, call).await.inspect_err(|error| {
             if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
                 self.component.record(error);
             }
@@ -143,95 +141,63 @@ impl Functions {
             // In JSON a stream is all that it carries.
             (ContentType::Json, Some(streams)) => {
                 let tickets = function.shape.scan_result(&bytes)?.tickets;
-                let gathered = within(deadline, streams.gather(&bytes, &tickets)).await;
-                let gathered = gathered.unwrap_or(Err(CallError::Deadline(deadline)))?;
+                let gathered = within(allowed, streams.gather(&bytes, &tickets)).await;
+                let gathered = gathered.unwrap_or(Err(CallError::Deadline(allowed)))?;
                 Ok(json::result_to_json(function.shape.result.as_ref(), &gathered)?.into())
             }
             (ContentType::Json, None) => Ok(json::result_to_json(function.shape.result.as_ref(), &bytes)?.into()),
         }
     }
 
-    /// A call in an instance of its own, which is kept when the caller now holds resources of it.
-    async fn call_fresh(
-        &self,
-        function: &ExportedFunction,
-        arguments: Arguments<'_>,
-        session: Option<Uuid>,
-    ) -> Result<Answer, CallError> {
-        let Arguments { bytes, streams, deadline, permit } = arguments;
-        let mut live = self.component.live(deadline).await?;
-        let (answer, given) = self.run(&mut live, function, bytes, streams.as_ref()).await?;
-        let goes_on = streams.is_some() || live.goes_on();
-        let component = self.component.clone();
-        if !given {
-            if goes_on {
-                tokio::spawn(async move {
-                    live.go_on(&component, std::future::pending()).await;
-                    drop(permit);
-                });
-            }
-            return Ok(answer);
+    /// Makes a call in the instance that it is for.
+    async fn answer(&self, session: Option<Uuid>, call: FunctionCall) -> Result<Answer, CallError> {
+        let component = &self.component;
+        let known = session.and_then(|id| Some((id, self.sessions.find(&id)?)));
+        if known.is_none() && self.draining.load(Ordering::Acquire) {
+            return Err(CallError::NoInstance(component.unit().to_string()));
         }
-        let Some(session) = session else {
-            return Err(CallError::BadMessage("the answer has resources, and the caller has no session".into()));
+        // Before any instance is touched: a message that is wrong must not cost others what is in there.
+        let shared = known.is_some() || (component.concurrent && component.reuse > 1);
+        let numbers = match call.function.takes_resources || shared {
+            true => call.function.shape.scan_arguments(&call.intake.bytes)?.handles,
+            false => Vec::new(),
         };
-        let session = self.sessions.begin(session, live)?;
-        if goes_on {
-            tokio::spawn(async move { session.attend(&component).await });
+        let Some((id, session)) = known else {
+            return match (numbers.is_empty(), call.function.gives_resources) {
+                (false, _) => Err(component.session_ended()),
+                (true, true) => self.answer_first(session, call).await,
+                (true, false) if component.concurrent => concurrent::call(component, &component.instances, call).await,
+                (true, false) => component.call_plain(call).await,
+            };
+        };
+        if let Some(unknown) = numbers.iter().find(|number| !session.held.has(**number)) {
+            return Err(CallError::Gone(format!("{} has no resource {unknown}", component.unit())));
+        }
+        let answer = session.call(component, call).await?;
+        self.settle(&id, &session)?;
+        Ok(answer)
+    }
+
+    /// A call that may give resources away: its instance is then kept for the caller.
+    async fn answer_first(&self, id: Option<Uuid>, call: FunctionCall) -> Result<Answer, CallError> {
+        let session = Session::begin(&self.component, call.allowed).await?;
+        let answer = session.call(&self.component, call).await?;
+        if !is_done(&session)? {
+            let Some(id) = id else {
+                return Err(CallError::BadMessage("the answer has resources, and the caller has no session".into()));
+            };
+            self.sessions.keep(id, session)?;
         }
         Ok(answer)
     }
 
-    /// A call in the instance that holds the caller's resources.
-    async fn call_session(
-        &self,
-        id: Uuid,
-        session: &Arc<Session>,
-        function: &ExportedFunction,
-        arguments: Arguments<'_>,
-    ) -> Result<Answer, CallError> {
-        let Arguments { bytes, streams, deadline, permit: _permit } = arguments;
-        // Before the instance is touched: a message that is wrong must not cost the caller what it holds.
-        let numbers = function.shape.scan_arguments(bytes)?.handles;
-        let mut place = session.lock().await;
-        let Some(mut live) = place.take() else { return Err(self.gone()) };
-        if let Some(unknown) = numbers.iter().find(|number| !live.held.0.contains_key(number)) {
-            let error = CallError::Gone(format!("{} has no resource {unknown}", self.component.unit()));
-            *place = Some(live);
-            return Err(error);
+    /// Ends a session that is not needed any more, or that has got out of hand.
+    fn settle(&self, id: &Uuid, session: &Session) -> Result<(), CallError> {
+        let done = is_done(session);
+        if !matches!(done, Ok(false)) {
+            self.sessions.end(id);
         }
-        Guest::begin(&mut live.store, deadline);
-        // While it runs it is not in its place: a call that is given up leaves an instance in the middle of something.
-        let (answer, _) = self.run(&mut live, function, bytes, streams.as_ref()).await?;
-        let (done, goes_on) = (live.held.0.is_empty(), streams.is_some() || live.goes_on());
-        *place = Some(live);
-        drop(place);
-        if done {
-            self.sessions.end(&id);
-        }
-        if goes_on {
-            let (session, component) = (session.clone(), self.component.clone());
-            tokio::spawn(async move { session.attend(&component).await });
-        }
-        Ok(answer)
-    }
-
-    /// Calls `function` in an instance, which keeps what it gives away; whether it gave any resource.
-    async fn run(
-        &self,
-        live: &mut Live,
-        function: &ExportedFunction,
-        bytes: &[u8],
-        streams: Option<&Taker>,
-    ) -> Result<(Answer, bool), CallError> {
-        let Live { store, instance, held } = live;
-        let lifted = function.call(store, instance, bytes, Intake { held, streams }).await;
-        let Lifted { bytes, given, flows, .. } = lifted.map_err(|error| self.explain(live, &error))?;
-        let sources = streams::pipe(&mut live.store, flows).map_err(|error| self.explain(live, &error))?;
-        live.held.0.retain(|_, held| !held.spent.load(Ordering::Relaxed));
-        let gave = !given.is_empty();
-        keep(&mut live.held, given)?;
-        Ok((Answer { bytes, sources }, gave))
+        done.map(|_| ())
     }
 
     /// What holders of resources say: that they are there, or that they are done.
@@ -239,60 +205,21 @@ impl Functions {
         let Some(id) = head.session else {
             return Err(CallError::BadMessage("a call about a session, without one".into()));
         };
-        let session = self.sessions.find(&id).ok_or_else(|| self.gone())?;
+        let session = self.sessions.find(&id).ok_or_else(|| self.component.session_ended())?;
         match head.function.as_str() {
             "renew" => {}
             "end" => self.sessions.end(&id),
             "drop" => {
                 let numbers: Vec<u32> = lattice::wire::decode::<(Vec<u32>,)>(head.content_type, payload)?.0;
-                if self.drop_resources(&session, &numbers, head.deadline).await {
+                let allowed = head.deadline.min(self.component.timeout());
+                if let Err(error) = session.drop_resources(&self.component, &numbers, allowed).await {
+                    self.component.record(&error);
                     self.sessions.end(&id);
                 }
+                self.settle(&id, &session)?;
             }
             other => return Err(CallError::NotServed(format!("{}#{other}", head.interface))),
         }
         Ok(Bytes::new())
     }
-
-    /// Runs the destructors; whether nothing is left to keep the instance for.
-    async fn drop_resources(&self, session: &Session, numbers: &[u32], deadline: Duration) -> bool {
-        let mut place = session.lock().await;
-        let Some(mut live) = place.take() else { return true };
-        Guest::begin(&mut live.store, deadline.min(self.component.timeout()));
-        for number in numbers {
-            let Some(held) = live.held.0.remove(number) else { continue };
-            if let Err(error) = held.resource.resource_drop_async(&mut live.store).await {
-                self.component.record(&self.explain(&live, &error));
-                return true;
-            }
-        }
-        let done = live.held.0.is_empty();
-        *place = Some(live);
-        done
-    }
-
-    fn gone(&self) -> CallError {
-        CallError::Gone(format!("{}: its session has ended", self.component.unit()))
-    }
-
-    fn explain(&self, live: &Live, error: &wasmtime::Error) -> CallError {
-        if let Some(error) = error.downcast_ref::<ValueError>() {
-            return CallError::BadMessage(error.to_string());
-        }
-        match error.downcast_ref::<UnknownResource>() {
-            Some(error) => CallError::Gone(format!("{}: {error}", self.component.unit())),
-            None => self.component.explain(&live.store, error),
-        }
-    }
-}
-
-/// Takes what the instance gave away into its keeping.
-fn keep(held: &mut Held, given: Vec<(u32, ResourceAny)>) -> Result<(), CallError> {
-    for (number, resource) in given {
-        held.0.insert(number, HeldResource { resource, spent: false.into() });
-    }
-    if held.0.len() > MAX_RESOURCES {
-        return Err(CallError::Overloaded(format!("a session with {MAX_RESOURCES} resources")));
-    }
-    Ok(())
 }

@@ -116,18 +116,25 @@ impl Guest {
         self.deadline
     }
 
-    /// Prepares the store for a call that may take `timeout`.
-    pub(crate) fn begin(store: &mut Store<Guest>, timeout: Duration) {
-        store.data_mut().allowed = timeout;
-        Self::begin_until(store.as_context_mut(), Instant::now() + timeout);
+    /// Prepares the store for a call that may take `allowed`.
+    pub(crate) fn begin(store: &mut Store<Guest>, allowed: Duration) {
+        store.data_mut().deadline = Instant::now();
+        Self::join(store.as_context_mut(), Instant::now() + allowed, allowed);
     }
 
-    /// The same for an instance that may have other calls, whose deadlines were earlier.
-    pub(super) fn begin_until(mut store: StoreContextMut<'_, Guest>, deadline: Instant) {
+    /// The same beside other calls, which keep the time that they have.
+    pub(super) fn join(mut store: StoreContextMut<'_, Guest>, deadline: Instant, allowed: Duration) {
         let guest = store.data_mut();
-        guest.deadline = deadline;
+        if deadline > guest.deadline {
+            (guest.deadline, guest.allowed) = (deadline, allowed);
+        }
         guest.memory.refused = false;
         store.set_epoch_deadline(1);
+    }
+
+    /// No call is under way: the next one has its own time.
+    pub(super) fn rest(&mut self) {
+        self.deadline = Instant::now();
     }
 }
 

@@ -28,8 +28,8 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    component::{LoadedComponent, Permit},
-    service,
+    component::{HttpExport, LoadedComponent, Permit},
+    concurrent,
 };
 
 type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
@@ -39,8 +39,8 @@ impl HttpHandler for LoadedHttp {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         let component = &self.0;
         let permit = component.permit()?;
-        if component.service().is_some() {
-            let answered = service::handle(component, permit, request).await;
+        if let Some(HttpExport::Service(_)) = &component.blueprint.http {
+            let answered = concurrent::handle(component, permit, request).await;
             return answered.inspect_err(|error| component.record(error));
         }
         let (sender, receiver) = oneshot::channel();
@@ -149,15 +149,17 @@ async fn answer(
     request: Request<Body>,
     sender: oneshot::Sender<Outcome>,
 ) -> Result<(), CallError> {
-    let mut instance = component.http_instance().await?;
-    let store = &mut instance.store;
+    let Some(HttpExport::Proxy(indices)) = &component.blueprint.http else {
+        return Err(CallError::NotServed(format!("{} answers no HTTP requests", component.unit())));
+    };
+    let mut instance = component.plain_instance(component.timeout).await?;
+    let bad = |error: wasmtime::Error| CallError::BadMessage(format!("{error:#}"));
+    let (store, proxy) = instance.http(indices).map_err(bad)?;
     let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
     let request = request.map(GuestInput);
-    let bad = |error: wasmtime::Error| CallError::BadMessage(format!("{error:#}"));
     let request = store.data_mut().http().new_incoming_request(scheme, request).map_err(bad)?;
     let out = store.data_mut().http().new_response_outparam(sender).map_err(bad)?;
-    let handler = instance.proxy.wasi_http_incoming_handler();
-    match handler.call_handle(&mut *store, request, out).await {
+    match proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await {
         Ok(()) => {
             component.give_back(instance);
             Ok(())

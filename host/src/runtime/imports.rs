@@ -19,7 +19,7 @@ use wasmtime::{
 
 use super::{
     guest::Guest,
-    lens::{self, ErrorRoom, LatticeResource, Lifted, Returned, function_shape},
+    lens::{self, ErrorRoom, Intake, LatticeResource, Lifted, function_shape},
     streams::{self, Sources},
 };
 use crate::links::{ComponentLinks, FunctionLink, Named, Outgoing, Place};
@@ -108,17 +108,17 @@ impl ImportedFunction {
     }
 
     /// A call of a guest that waits for it.
-    async fn call(&self, mut store: StoreContextMut<'_, Guest>, mut args: Lifted) -> wasmtime::Result<Returned> {
-        let sources = streams::pipe(&mut store, std::mem::take(&mut args.flows))?;
+    async fn call(&self, mut store: StoreContextMut<'_, Guest>, mut args: Lifted) -> wasmtime::Result<Intake> {
+        let sources = streams::pipe(&mut store, std::mem::take(&mut args.flows), None)?;
         let prepared = self.prepare(store.data_mut(), args)?;
         let outcome = self.send(&prepared, sources).await;
         self.finish(store.data_mut(), prepared, outcome)
     }
 
     /// A call of a guest that may do something else meanwhile.
-    async fn call_concurrent(&self, guest: &Accessor<Guest>, mut args: Lifted) -> wasmtime::Result<Returned> {
+    async fn call_concurrent(&self, guest: &Accessor<Guest>, mut args: Lifted) -> wasmtime::Result<Intake> {
         let (sources, prepared) = guest.with(|mut access| {
-            let sources = streams::pipe(access.as_context_mut(), std::mem::take(&mut args.flows))?;
+            let sources = streams::pipe(access.as_context_mut(), std::mem::take(&mut args.flows), None)?;
             Ok::<_, wasmtime::Error>((sources, self.prepare(access.data_mut(), args)?))
         })?;
         let outcome = self.send(&prepared, sources).await;
@@ -185,18 +185,18 @@ impl ImportedFunction {
         guest: &mut Guest,
         prepared: Prepared,
         outcome: Result<Reply, CallError>,
-    ) -> wasmtime::Result<Returned> {
+    ) -> wasmtime::Result<Intake> {
         let Prepared { link, session, .. } = prepared;
         let received = outcome.and_then(|Reply { bytes, place, streams }| {
             if let Some(session) = session.filter(|_| self.returns_resources) {
                 let numbers = self.shape.scan_result(&bytes)?.handles;
                 guest.sessions.received(&link, session, place, numbers);
             }
-            Ok(Returned { bytes, streams })
+            Ok(Intake { bytes, streams, ..Intake::default() })
         });
         guest.sessions.settle(link.to());
         received.or_else(|error| match self.shape.result.as_ref().and_then(ErrorRoom::of) {
-            Some(room) => Ok(Returned { bytes: room.fill(&error).into(), streams: None }),
+            Some(room) => Ok(Intake { bytes: room.fill(&error).into(), ..Intake::default() }),
             None => bail!("{}#{} of {}: {error}", self.interface, self.function, link.to()),
         })
     }

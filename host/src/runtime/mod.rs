@@ -1,11 +1,13 @@
 //! Running components: from bytes to answered calls.
 //!
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
-//! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls, [`http`] lets it answer
-//! HTTP by WASI 0.2 and [`service`] by WASI 0.3, [`keyvalue`] is what its `wasi:keyvalue` imports reach.
+//! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
+//! one call at a time, or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
+//! [`functions`]; what it calls itself goes out by [`imports`] and [`keyvalue`].
 
 pub mod cache;
 pub mod component;
+mod concurrent;
 pub mod engine;
 mod exports;
 mod faults;
@@ -20,7 +22,7 @@ mod lens;
 mod link_names;
 mod log;
 pub(crate) mod needs;
-mod service;
+mod plain;
 mod session;
 mod streams;
 

@@ -2,133 +2,94 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Poll,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use lattice::wire::{CallError, SESSION_LEASE};
-use tokio::sync::Notify;
 use uuid::Uuid;
-use wasmtime::component::Instance;
 
-use super::{component::LoadedComponent, guest::GuestStore, lens::Held};
-
-/// An instance, its store, and what it gave away.
-pub(super) struct Live {
-    pub(super) store: GuestStore,
-    pub(super) instance: Instance,
-    pub(super) held: Held,
-}
+use super::{
+    component::LoadedComponent,
+    concurrent::{self, Instances},
+    functions::{Answer, FunctionCall},
+    guest::Guest,
+    lens::Held,
+    plain::PlainInstance,
+};
 
 /// One caller's instance.
 pub(super) struct Session {
-    /// `None` when it has failed. Held over a call: an instance does one thing at a time, and who calls it waits within
-    /// their deadline.
-    place: tokio::sync::Mutex<Option<Live>>,
-    /// Wakes whoever works on the instance's streams between calls: somebody wants to call it.
-    wanted: Notify,
-    /// Somebody does.
-    attended: AtomicBool,
+    /// What it gave away.
+    pub(super) held: Arc<Held>,
+    place: Place,
+}
+
+enum Place {
+    /// `None` when it has failed. Held over a call: on this engine an instance does one thing at a time, and who calls it
+    /// waits within their deadline.
+    Plain(tokio::sync::Mutex<Option<PlainInstance>>),
+    Concurrent(Arc<Instances>),
 }
 
 impl Session {
-    pub(super) fn new(live: Live) -> Self {
-        Self { place: tokio::sync::Mutex::new(Some(live)), wanted: Notify::new(), attended: AtomicBool::new(false) }
-    }
-
-    /// The instance, for a call.
-    pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Option<Live>> {
-        let mut place = pin!(self.place.lock());
-        let first = poll_fn(|cx| Poll::Ready(place.as_mut().poll(cx))).await;
-        if let Poll::Ready(free) = first {
-            return free;
-        }
-        // In line by now, so that whoever lets go for us does not get it back before.
-        self.wanted.notify_one();
-        place.await
-    }
-
-    /// Works on what goes on in the instance between its calls. One task does, for as long as there is something.
-    pub(super) async fn attend(&self, component: &LoadedComponent) {
-        if self.attended.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        loop {
-            let mut place = self.place.lock().await;
-            let turn = match place.as_mut() {
-                Some(live) => live.go_on(component, self.wanted.notified()).await,
-                None => Turn::Ended,
-            };
-            if turn == Turn::Wanted {
-                continue;
-            }
-            if turn == Turn::Failed {
-                *place = None;
-            }
-            // Before the place is free: whoever calls next finds out whether to attend.
-            self.attended.store(false, Ordering::Release);
-            return;
-        }
-    }
-}
-
-/// Why an instance does not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// It has nothing to do.
-    Ended,
-    /// Somebody wants to call it.
-    Wanted,
-    /// It trapped, or its time is over.
-    Failed,
-}
-
-impl Live {
-    /// Whether its streams may be open, or its tasks under way, when its call was answered.
-    pub(super) fn goes_on(&self) -> bool {
-        !self.store.data().flows.open().is_empty()
-    }
-
-    /// Works on what a call began and that goes on when it was answered, until all streams are closed and all tasks have
-    /// ended, the call's time is over, or `wanted` is ready.
-    pub(super) async fn go_on(&mut self, component: &LoadedComponent, wanted: impl Future<Output = ()>) -> Turn {
-        let guest = self.store.data();
-        let (open, until, allowed) = (guest.flows.open(), guest.until(), guest.allowed);
-        let work = self.store.run_concurrent(async |accessor| {
-            let ended = async {
-                open.wait().await;
-                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            };
-            // Inside, because an event loop may only be left when it is at rest. All arms only wait.
-            tokio::select! {
-                biased;
-                () = ended => Ok(Turn::Ended),
-                () = wanted => Ok(Turn::Wanted),
-                () = tokio::time::sleep_until(until.into()) => Err(CallError::Deadline(allowed)),
-            }
-        });
-        let error = match work.await {
-            Ok(Ok(turn)) => return turn,
-            Ok(Err(late)) => late,
-            Err(trap) => component.explain(&self.store, &trap),
+    /// With a fresh instance, whose first call may take `allowed`.
+    pub(super) async fn begin(component: &LoadedComponent, allowed: Duration) -> Result<Self, CallError> {
+        let place = match component.concurrent {
+            true => Place::Concurrent(Arc::new(Instances::session())),
+            false => Place::Plain(tokio::sync::Mutex::new(Some(component.plain_instance(allowed).await?))),
         };
-        component.record(&error);
-        self.store.data().flows.end(|| error);
-        Turn::Failed
+        Ok(Self { held: Arc::default(), place })
+    }
+
+    /// Calls a function in its instance.
+    pub(super) async fn call(
+        &self,
+        component: &Arc<LoadedComponent>,
+        mut call: FunctionCall,
+    ) -> Result<Answer, CallError> {
+        call.intake.held = Some(self.held.clone());
+        let place = match &self.place {
+            Place::Concurrent(instances) => return concurrent::call(component, instances, call).await,
+            Place::Plain(place) => place,
+        };
+        let mut place = place.lock().await;
+        // While it runs it is not in its place: a call that is given up leaves an instance in the middle of something.
+        let Some(mut instance) = place.take() else { return Err(component.session_ended()) };
+        Guest::begin(&mut instance.store, call.allowed);
+        let answer = instance.call(component, call).await?;
+        *place = Some(instance);
+        Ok(answer)
+    }
+
+    /// Runs the destructors of resources that their holder has done with.
+    pub(super) async fn drop_resources(
+        &self,
+        component: &Arc<LoadedComponent>,
+        numbers: &[u32],
+        allowed: Duration,
+    ) -> Result<(), CallError> {
+        let resources = numbers.iter().filter_map(|number| self.held.take(*number)).collect();
+        let place = match &self.place {
+            Place::Concurrent(instances) => {
+                return concurrent::drop_resources(component, instances, resources, allowed).await;
+            }
+            Place::Plain(place) => place,
+        };
+        let mut place = place.lock().await;
+        let Some(mut instance) = place.take() else { return Err(component.session_ended()) };
+        Guest::begin(&mut instance.store, allowed);
+        for resource in resources {
+            let dropped = resource.resource_drop_async(&mut instance.store).await;
+            dropped.map_err(|error| component.explain(&instance.store, &error))?;
+        }
+        *place = Some(instance);
+        Ok(())
     }
 }
 
 /// Sessions of one component at the most.
 const MAX_SESSIONS: usize = 1000;
-/// Resources that one session may give away at the most.
-pub(super) const MAX_RESOURCES: usize = 10_000;
-
 /// All sessions of a component, each with when its caller was last heard. A lock around a look-up.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<HashMap<Uuid, (Arc<Session>, Instant)>>);
@@ -161,16 +122,16 @@ impl Sessions {
         drop(ended);
     }
 
-    /// Keeps `live` for the caller who named `id`, for as long as they are heard.
-    pub(super) fn begin(self: &Arc<Self>, id: Uuid, live: Live) -> Result<Arc<Session>, CallError> {
-        let session = Arc::new(Session::new(live));
+    /// Keeps a session for the caller who named it `id`, for as long as they are heard.
+    pub(super) fn keep(self: &Arc<Self>, id: Uuid, session: Session) -> Result<(), CallError> {
+        let session = Arc::new(session);
         let mut all = self.all();
         if all.len() >= MAX_SESSIONS {
             return Err(CallError::Overloaded(format!("a component with {MAX_SESSIONS} sessions")));
         }
         tokio::spawn(watch(Arc::downgrade(self), id, Arc::downgrade(&session)));
-        all.insert(id, (session.clone(), Instant::now()));
-        Ok(session)
+        all.insert(id, (session, Instant::now()));
+        Ok(())
     }
 
     /// How long the caller of this session was silent; `None` when it has ended.

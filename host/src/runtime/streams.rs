@@ -6,19 +6,23 @@ use lattice::{
 };
 use wasmtime::AsContextMut;
 
-use super::{guest::Guest, lens::GuestFlow};
+use super::{
+    guest::Guest,
+    lens::{GuestFlow, Place},
+};
 
 /// Sources of streams, and where in a value's bytes there is room for their tickets.
 pub(super) type Sources = Vec<(usize, Source)>;
 
-/// Begins to read what a guest gave away with a value.
+/// Begins to read what a guest gave away with a value. `place` is kept until the guest has closed all of it.
 pub(super) fn pipe(
     mut store: impl AsContextMut<Data = Guest>,
     flows: Vec<(usize, GuestFlow)>,
+    place: Option<&Place>,
 ) -> wasmtime::Result<Sources> {
     let mut sources = Vec::with_capacity(flows.len());
     for (at, flow) in flows {
-        sources.push((at, flow.pipe(&mut store)?));
+        sources.push((at, flow.pipe(&mut store, place)?));
     }
     Ok(sources)
 }

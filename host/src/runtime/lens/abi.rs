@@ -15,7 +15,7 @@ use wasmtime::{
 };
 
 use super::{
-    Held, Intake, Lifted, Returned,
+    Intake, Lifted,
     lift::{At, lift},
     lower::{To, lower},
 };
@@ -24,20 +24,10 @@ use super::{
 pub(super) struct Out<const N: usize>(pub(super) Lifted);
 
 /// The parameters of an export, in at most as many core values as parameters are passed in.
-pub(super) struct In<'b> {
-    pub(super) bytes: &'b [u8],
-    pub(super) intake: Intake<'b>,
-}
+pub(super) struct In(pub(super) Intake);
 
 /// [`In`] for the results of an import, which wasmtime keeps until the import has ended.
-pub(super) struct Back<const N: usize>(pub(super) Returned);
-
-impl<const N: usize> Back<N> {
-    fn lower<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, to: To<'_>) -> Result<()> {
-        let Returned { bytes, streams } = &self.0;
-        lower(cx, ty, bytes, Intake { held: &Held::default(), streams: streams.as_ref() }, to)
-    }
-}
+pub(super) struct Back<const N: usize>(pub(super) Intake);
 
 /// Nothing that wasmtime allocates or checks goes by these numbers: what is read or written tells its place alone.
 const ABI: CanonicalAbiInfo = CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };
@@ -71,7 +61,7 @@ unsafe impl<const N: usize> Lift for Out<N> {
 }
 
 // SAFETY: see the first.
-unsafe impl ComponentType for In<'_> {
+unsafe impl ComponentType for In {
     type Lower = [ValRaw; 16];
     const ABI: CanonicalAbiInfo = ABI;
 
@@ -81,21 +71,32 @@ unsafe impl ComponentType for In<'_> {
 }
 
 // SAFETY: as above.
-unsafe impl ComponentNamedList for In<'_> {}
+unsafe impl ComponentNamedList for In {}
 
 // SAFETY: fills every slot of `dst` before the values are written over them.
-unsafe impl Lower for In<'_> {
+unsafe impl Lower for In {
     fn linear_lower_to_flat<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
         ty: InterfaceType,
         dst: &mut MaybeUninit<[ValRaw; 16]>,
     ) -> Result<()> {
-        lower(cx, ty, self.bytes, self.intake, To::Flat(zeroed(dst)))
+        let slots = zeroed(dst);
+        let abi = cx.types.canonical_abi(&ty);
+        if abi.flat_count(slots.len()).is_some() {
+            return lower(cx, ty, &self.0, To::Flat(slots));
+        }
+        // More than fit core values are passed in memory, where wasmtime would allocate by a size that is fixed by our
+        // type; the guest frees exactly what its own types need.
+        let (align, size) = (abi.align32, abi.size32 as usize);
+        let start = cx.realloc(0, 0, align, size)?;
+        lower(cx, ty, &self.0, To::Memory(start))?;
+        slots[0].write(ValRaw::i64(start as i64));
+        Ok(())
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        lower(cx, ty, self.bytes, self.intake, To::Memory(offset))
+        lower(cx, ty, &self.0, To::Memory(offset))
     }
 }
 
@@ -120,11 +121,11 @@ unsafe impl<const N: usize> Lower for Back<N> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<[ValRaw; N]>,
     ) -> Result<()> {
-        self.lower(cx, ty, To::Flat(zeroed(dst)))
+        lower(cx, ty, &self.0, To::Flat(zeroed(dst)))
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        self.lower(cx, ty, To::Memory(offset))
+        lower(cx, ty, &self.0, To::Memory(offset))
     }
 }
 

@@ -9,20 +9,36 @@ use wasmtime::{
 };
 
 use super::{
-    Intake, Lifted, Returned,
+    Intake, Lifted,
     abi::{Back, In, Out},
-    dynamic,
 };
 
-/// Core values that parameters, and results, are passed in at the most; beyond that they are in memory.
-const MAX_FLAT_PARAMS: u64 = 16;
+/// Core values that a result is passed in at the most; beyond that it is in memory.
 const MAX_FLAT_RESULTS: u64 = 1;
+
+/// Calls `$call` with the number of core values of a result as a type.
+macro_rules! by_results {
+    (@ $road:expr, $call:ident, $args:tt, $($n:literal)*) => {
+        match $road.results {
+            // With concurrency a function may hand out its result in up to 16 core values, or in one place in memory, as
+            // it was built: wasmtime goes by the number of values in our type, which therefore must be exact.
+            $($n if $road.concurrent => by_results!(# $call, $n, $args),)*
+            _ if $road.concurrent => by_results!(# $call, 17, $args),
+            0..=MAX_FLAT_RESULTS => by_results!(# $call, 1, $args),
+            _ => by_results!(# $call, 2, $args),
+        }
+    };
+    (# $call:ident, $n:literal, ($($arg:ident),*)) => {
+        $call::<_, $n>($($arg),*).await
+    };
+    ($road:expr, $call:ident, $($arg:ident),*) => {
+        by_results!(@ $road, $call, ($($arg),*), 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    };
+}
 
 /// How an export is called.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct ExportRoad {
-    /// Whether its parameters are passed in core values.
-    flat: bool,
     /// Core values of the result.
     results: u64,
     /// Whether it is on an engine with the component model's concurrency.
@@ -30,54 +46,53 @@ pub(in super::super) struct ExportRoad {
 }
 
 impl ExportRoad {
-    /// `None` when there is none: a function whose parameters are passed in memory takes the road of `Val`, and streams
-    /// cannot.
-    pub(in super::super) fn of(function: &FunctionShape, concurrent: bool) -> Option<Self> {
+    /// For a function of these types; `concurrent`: on an engine with the component model's concurrency.
+    pub(in super::super) fn of(function: &FunctionShape, concurrent: bool) -> Self {
         let results = function.result.as_ref().map_or(0, |result| result.measures().flat);
-        let flat = function.params_measures().flat <= MAX_FLAT_PARAMS;
-        (flat || !function.has_streams()).then_some(Self { flat, results, concurrent })
+        Self { results, concurrent }
     }
 
-    /// Calls `func`, whose types are those of `function`, which this was made of.
+    /// Calls `func`, whose types are those that this was made of.
     pub(in super::super) async fn call<T: Send>(
         self,
-        function: &FunctionShape,
         store: &mut Store<T>,
         func: Func,
-        bytes: &[u8],
-        intake: Intake<'_>,
+        intake: Intake,
     ) -> Result<Lifted> {
-        // With concurrency a function may hand out its result in up to 16 core values, or in one place in memory, as it
-        // was built: wasmtime goes by the number of values in our type, which therefore must be exact.
-        macro_rules! by_results {
-            ($($n:literal)*) => {
-                match self.results {
-                    $($n => call::<T, $n>(store, func, bytes, intake).await,)*
-                    _ => call::<T, 17>(store, func, bytes, intake).await,
-                }
-            };
-        }
-        match self.results {
-            _ if !self.flat => dynamic::call(function, store, func, bytes, intake.held).await,
-            _ if self.concurrent => by_results!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
-            0..=MAX_FLAT_RESULTS => call::<T, 1>(store, func, bytes, intake).await,
-            _ => call::<T, 2>(store, func, bytes, intake).await,
-        }
+        by_results!(self, call, store, func, intake)
+    }
+
+    /// The same for one of the calls that are under way in an instance at the same time.
+    pub(in super::super) async fn call_concurrent<T: Send + 'static>(
+        self,
+        accessor: &Accessor<T>,
+        func: Func,
+        intake: Intake,
+    ) -> Result<Lifted> {
+        by_results!(self, call_concurrent, accessor, func, intake)
     }
 }
 
-async fn call<T: Send, const RESULTS: usize>(
-    store: &mut Store<T>,
-    func: Func,
-    bytes: &[u8],
-    intake: Intake<'_>,
-) -> Result<Lifted> {
+fn typed<const RESULTS: usize>(func: Func) -> TypedFunc<In, Out<RESULTS>> {
     // SAFETY: what is skipped is the comparison of types, which for these accepts every function. `In` and `RESULTS` fit
     // the function's own types: 16 core values hold all parameters that are passed in core values (those beyond the
     // function's own are not read), and more results than a function hands out in core values stand for memory.
     #[expect(unsafe_code, reason = "wasmtime's interface")]
-    let func = unsafe { TypedFunc::<In<'_>, Out<RESULTS>>::new_unchecked(func) };
-    Ok(func.call_async(store, In { bytes, intake }).await?.0)
+    unsafe {
+        TypedFunc::new_unchecked(func)
+    }
+}
+
+async fn call<T: Send, const RESULTS: usize>(store: &mut Store<T>, func: Func, intake: Intake) -> Result<Lifted> {
+    Ok(typed::<RESULTS>(func).call_async(store, In(intake)).await?.0)
+}
+
+async fn call_concurrent<T: Send + 'static, const RESULTS: usize>(
+    accessor: &Accessor<T>,
+    func: Func,
+    intake: Intake,
+) -> Result<Lifted> {
+    Ok(typed::<RESULTS>(func).call_concurrent(accessor, In(intake)).await?.0)
 }
 
 /// Calls `$define` with the numbers of core values as types: wasmtime fixes by type how many a parameter list takes.
@@ -101,7 +116,7 @@ macro_rules! by_params {
 }
 
 /// What an import does: the arguments to the result.
-type Import<T> = dyn for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Returned>> + Send + 'a>
+type Import<T> = dyn for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Intake>> + Send + 'a>
     + Send
     + Sync;
 
@@ -110,7 +125,7 @@ pub(in super::super) fn define<T: Send + 'static>(
     into: &mut LinkerInstance<'_, T>,
     name: &str,
     shape: &FunctionShape,
-    import: impl for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Returned>> + Send + 'a>
+    import: impl for<'a> Fn(StoreContextMut<'a, T>, Lifted) -> Box<dyn Future<Output = Result<Intake>> + Send + 'a>
     + Send
     + Sync
     + 'static,
@@ -120,16 +135,15 @@ pub(in super::super) fn define<T: Send + 'static>(
 }
 
 /// What an import does whose caller may do something else meanwhile.
-type ConcurrentImport<T> = dyn for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Returned>> + Send + 'a>>
-    + Send
-    + Sync;
+type ConcurrentImport<T> =
+    dyn for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Intake>> + Send + 'a>> + Send + Sync;
 
 /// Defines the import `name` of an `async func`, whose types are those of `shape`.
 pub(in super::super) fn define_concurrent<T: Send + 'static>(
     into: &mut LinkerInstance<'_, T>,
     name: &str,
     shape: &FunctionShape,
-    import: impl for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Returned>> + Send + 'a>>
+    import: impl for<'a> Fn(&'a Accessor<T>, Lifted) -> Pin<Box<dyn Future<Output = Result<Intake>> + Send + 'a>>
     + Send
     + Sync
     + 'static,

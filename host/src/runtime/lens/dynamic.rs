@@ -1,7 +1,4 @@
-//! wasmtime's own dynamic road, by trees of values: for the rare function whose parameters are passed in memory. There
-//! wasmtime allocates by a size that its static road fixes by type, and a guest may free exactly what it was told to.
-
-use std::sync::atomic::Ordering;
+//! wasmtime's own road for any type, by trees of values: what the lens is compared with.
 
 use lattice::wire::value::{
     FunctionShape, Shape,
@@ -12,7 +9,7 @@ use wasmtime::{
     component::{Func, Val},
 };
 
-use super::{Held, Lifted, lift::next_number, lower::UnknownResource};
+use super::Lifted;
 
 /// Calls `func` with the arguments in `bytes`.
 pub(super) async fn call<T: Send>(
@@ -20,10 +17,9 @@ pub(super) async fn call<T: Send>(
     store: &mut Store<T>,
     func: Func,
     bytes: &[u8],
-    held: &Held,
 ) -> Result<Lifted> {
     let mut from = Reader::new(bytes);
-    let params = function.params.iter().map(|(_, shape)| read(shape, &mut from, held));
+    let params = function.params.iter().map(|(_, shape)| read(shape, &mut from));
     let params = params.collect::<Result<Vec<_>>>()?;
     from.finish()?;
     let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
@@ -35,13 +31,12 @@ pub(super) async fn call<T: Send>(
     Ok(lifted)
 }
 
-fn read(shape: &Shape, from: &mut Reader<'_>, held: &Held) -> Result<Val> {
+fn read(shape: &Shape, from: &mut Reader<'_>) -> Result<Val> {
     let list = |of: &Shape, length: usize, from: &mut Reader<'_>| {
-        (0..length).map(|_| read(of, from, held)).collect::<Result<Vec<_>>>()
+        (0..length).map(|_| read(of, from)).collect::<Result<Vec<_>>>()
     };
-    let some = |shape: Option<&Shape>, from: &mut Reader<'_>| {
-        shape.map(|shape| read(shape, from, held).map(Box::new)).transpose()
-    };
+    let some =
+        |shape: Option<&Shape>, from: &mut Reader<'_>| shape.map(|shape| read(shape, from).map(Box::new)).transpose();
     Ok(match shape {
         Shape::Bool => Val::Bool(from.bool()?),
         Shape::S8 => Val::S8(from.byte()? as i8),
@@ -63,14 +58,14 @@ fn read(shape: &Shape, from: &mut Reader<'_>, held: &Held) -> Result<Val> {
         Shape::FixedList(of, length) => Val::FixedLengthList(list(of, *length as usize, from)?),
         Shape::Map(of) => {
             let length = from.length()?;
-            let entry = |_| Ok((read(&of.0, from, held)?, read(&of.1, from, held)?));
+            let entry = |_| Ok((read(&of.0, from)?, read(&of.1, from)?));
             Val::Map((0..length).map(entry).collect::<Result<_>>()?)
         }
         Shape::Record(fields) => {
-            let field = |(name, shape): &(Box<str>, Shape)| Ok((name.to_string(), read(shape, from, held)?));
+            let field = |(name, shape): &(Box<str>, Shape)| Ok((name.to_string(), read(shape, from)?));
             Val::Record(fields.iter().map(field).collect::<Result<_>>()?)
         }
-        Shape::Tuple(parts) => Val::Tuple(parts.iter().map(|part| read(part, from, held)).collect::<Result<_>>()?),
+        Shape::Tuple(parts) => Val::Tuple(parts.iter().map(|part| read(part, from)).collect::<Result<_>>()?),
         Shape::Variant(cases) => {
             let (name, payload) = &cases[from.case(cases.len())? as usize];
             Val::Variant(name.to_string(), some(payload.as_ref(), from)?)
@@ -86,16 +81,7 @@ fn read(shape: &Shape, from: &mut Reader<'_>, held: &Held) -> Result<Val> {
             let set = |n: usize| bits[n / 8] >> (n % 8) & 1 == 1;
             Val::Flags(names.iter().enumerate().filter(|(n, _)| set(*n)).map(|(_, name)| name.to_string()).collect())
         }
-        Shape::Own | Shape::Borrow => {
-            let number = from.unsigned::<u32>()?;
-            let held = held.0.get(&number).filter(|held| !held.spent.load(Ordering::Relaxed));
-            let Some(held) = held else { bail!(UnknownResource(number)) };
-            if *shape == Shape::Own {
-                held.spent.store(true, Ordering::Relaxed);
-            }
-            Val::Resource(held.resource)
-        }
-        Shape::Stream(_) | Shape::Future(_) => bail!("streams do not cross here"),
+        Shape::Own | Shape::Borrow | Shape::Stream(_) | Shape::Future(_) => bail!("not a plain value"),
     })
 }
 
@@ -164,11 +150,6 @@ fn write(shape: &Shape, value: &Val, to: &mut Lifted) -> Result<()> {
             for (n, _) in names.iter().enumerate().filter(|(_, name)| set.iter().any(|flag| **flag == ***name)) {
                 to.bytes[start + n / 8] |= 1 << (n % 8);
             }
-        }
-        (Shape::Own | Shape::Borrow, Val::Resource(resource)) => {
-            let number = next_number();
-            to.given.push((number, *resource));
-            put_varint(&mut to.bytes, number.into());
         }
         (shape, _) => bail!("a value is not of its type {shape:?}"),
     }

@@ -13,7 +13,6 @@ use wasmtime::{
 };
 
 use super::{
-    Held,
     lift::{At, lift},
     lower::{Intake, To, lower},
 };
@@ -118,7 +117,8 @@ unsafe impl Lower for Element {
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        lower(cx, ty, &self.0, Intake { held: &Held::default(), streams: None }, To::Memory(offset))
+        let intake = Intake { bytes: self.0.clone(), ..Intake::default() };
+        lower(cx, ty, &intake, To::Memory(offset))
     }
 
     fn linear_store_list_to_memory<T>(

@@ -1,11 +1,9 @@
 //! From bytes to a guest's memory.
 
-use std::{
-    mem::MaybeUninit,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{any::Any, mem::MaybeUninit, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use lattice::{
     bus::{Pieces, Taker},
     wire::value::{
@@ -37,32 +35,34 @@ pub(super) enum To<'s> {
     Memory(usize),
 }
 
-/// What values are made of that are not in their bytes.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Intake<'b> {
-    pub(in super::super) held: &'b Held,
+/// What goes into a guest: the parameters of an export, or the result of an import.
+#[derive(Default)]
+pub(in super::super) struct Intake {
+    /// As they came: to make a `Vec` of them would move them all.
+    pub(in super::super) bytes: Bytes,
+    /// What others hold of the instance.
+    pub(in super::super) held: Option<Arc<Held>>,
     /// Where streams are taken from.
-    pub(in super::super) streams: Option<&'b Taker>,
+    pub(in super::super) streams: Option<Taker>,
+    /// What is kept until the guest has done with them.
+    pub(in super::super) place: Option<Place>,
 }
+
+/// Something that streams keep for as long as they are open.
+pub(in super::super) type Place = Arc<dyn Any + Send + Sync>;
 
 /// One lowering of the parameters or results of a call.
 struct Lowering<'c, 'a, 'b, T: 'static> {
     cx: &'c mut LowerContext<'a, T>,
+    intake: &'b Intake,
     from: Reader<'b>,
-    intake: Intake<'b>,
     /// What its streams and futures share; made for the first of them.
     fate: Option<Arc<Fate>>,
 }
 
-/// Lowers `bytes`, the values of `types`, a tuple.
-pub(super) fn lower<T>(
-    cx: &mut LowerContext<'_, T>,
-    types: InterfaceType,
-    bytes: &[u8],
-    intake: Intake<'_>,
-    to: To<'_>,
-) -> Result<()> {
-    let mut lowering = Lowering { cx, from: Reader::new(bytes), intake, fate: None };
+/// Lowers the values of `types`, a tuple.
+pub(super) fn lower<T>(cx: &mut LowerContext<'_, T>, types: InterfaceType, intake: &Intake, to: To<'_>) -> Result<()> {
+    let mut lowering = Lowering { cx, intake, from: Reader::new(&intake.bytes), fate: None };
     lowering.value(types, to)?;
     lowering.from.finish()?;
     Ok(())
@@ -322,23 +322,26 @@ impl<T> Lowering<'_, '_, '_, T> {
                 _ => self.cx.guest_resource_lower_borrow(table, number)?,
             }
         } else {
-            let held = self.intake.held.0.get(&number).filter(|held| !held.spent.load(Ordering::Relaxed));
-            let Some(held) = held else { bail!(UnknownResource(number)) };
-            if matches!(ty, InterfaceType::Own(_)) {
-                held.spent.store(true, Ordering::Relaxed);
-            }
-            self.index(&held.resource, ty)?
+            let held = self.intake.held.as_ref().and_then(|held| match ty {
+                InterfaceType::Own(_) => held.take(number),
+                _ => held.lend(number),
+            });
+            let Some(resource) = held else { bail!(UnknownResource(number)) };
+            self.index(&resource, ty)?
         };
         self.put(to, index.into(), 4)
     }
 
     fn flow(&mut self, ty: InterfaceType, to: To<'_>) -> Result<()> {
-        let pieces: Pieces = match (self.from.content()?, self.intake.streams) {
+        let pieces: Pieces = match (self.from.content()?, &self.intake.streams) {
             (Content::Here(content), _) => {
                 let content = Bytes::copy_from_slice(content);
                 Box::pin(futures_util::stream::iter((!content.is_empty()).then_some(Ok(content))))
             }
-            (Content::Elsewhere(ticket), Some(streams)) => streams.take(&ticket)?,
+            (Content::Elsewhere(ticket), Some(streams)) => {
+                let (pieces, place) = (streams.take(&ticket)?, self.intake.place.clone());
+                Box::pin(pieces.inspect(move |_| _ = &place))
+            }
             (Content::Elsewhere(_), None) => bail!("a stream cannot be taken here"),
         };
         let fate = self.fate.get_or_insert_default().clone();

@@ -12,6 +12,7 @@
 
 mod abi;
 mod call;
+#[cfg(test)]
 mod dynamic;
 mod element;
 mod fault;
@@ -22,16 +23,17 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::atomic::AtomicBool};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use bytes::Bytes;
-use lattice::bus::Taker;
 use wasmtime::component::ResourceAny;
 
 pub(super) use call::{ExportRoad, define, define_concurrent};
 pub(super) use fault::ErrorRoom;
 pub(super) use flow::{Flows, GuestFlow};
-pub(super) use lower::{Intake, UnknownResource};
+pub(super) use lower::{Intake, Place, UnknownResource};
 pub(super) use shape::function_shape;
 
 /// What came out of a guest.
@@ -46,24 +48,37 @@ pub(super) struct Lifted {
     pub(super) flows: Vec<(usize, GuestFlow)>,
 }
 
-/// What goes back into a guest that called an import.
-#[derive(Default)]
-pub(super) struct Returned {
-    /// As they came: to make a `Vec` of them would move them all.
-    pub(super) bytes: Bytes,
-    /// Where the streams in it are taken from.
-    pub(super) streams: Option<Taker>,
-}
-
-/// Resources that a guest gave away and that others hold, by their numbers.
+/// Resources that a guest gave away and that others hold, by their numbers. A lock around a look-up: calls that run at the
+/// same time in one instance take from it and add to it.
 #[derive(Debug, Default)]
-pub(super) struct Held(pub(super) HashMap<u32, HeldResource>);
+pub(super) struct Held(Mutex<HashMap<u32, ResourceAny>>);
 
-#[derive(Debug)]
-pub(super) struct HeldResource {
-    pub(super) resource: ResourceAny,
-    /// Whether it went back to the guest in a call.
-    pub(super) spent: AtomicBool,
+impl Held {
+    fn all(&self) -> MutexGuard<'_, HashMap<u32, ResourceAny>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has(&self, number: u32) -> bool {
+        self.all().contains_key(&number)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    pub(super) fn keep(&self, given: Vec<(u32, ResourceAny)>) {
+        self.all().extend(given);
+    }
+
+    /// The resource, which its holder keeps.
+    fn lend(&self, number: u32) -> Option<ResourceAny> {
+        self.all().get(&number).copied()
+    }
+
+    /// The resource, which nobody holds any more.
+    pub(super) fn take(&self, number: u32) -> Option<ResourceAny> {
+        self.all().remove(&number)
+    }
 }
 
 /// A resource that a component imports from a unit of the lattice: its number is what the holder gave it.

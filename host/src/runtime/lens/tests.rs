@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use lattice::wire::value::{
     FunctionShape, Shape,
     samples::{self, Dice},
@@ -12,7 +13,7 @@ use wasmtime::{
     component::{Component, Linker, types::ComponentItem},
 };
 
-use super::{ExportRoad, Held, Intake, Returned, define, define_concurrent, dynamic, function_shape};
+use super::{ExportRoad, Intake, define, define_concurrent, dynamic, function_shape};
 
 /// Writes WAT types; nominal ones get a name that the interface exports, as the component model asks for.
 #[derive(Default)]
@@ -190,17 +191,18 @@ fn echoing(engine: &Engine, mode: Mode, function: &FunctionShape) -> Linker<()> 
         define_concurrent(&mut into, "echo", function, |_, args| {
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                Ok(Returned { bytes: args.bytes.into(), streams: None })
+                Ok(intake(&args.bytes))
             })
         })
         .unwrap();
     } else {
-        define(&mut into, "echo", function, |_, args| {
-            Box::new(async move { Ok(Returned { bytes: args.bytes.into(), streams: None }) })
-        })
-        .unwrap();
+        define(&mut into, "echo", function, |_, args| Box::new(async move { Ok(intake(&args.bytes)) })).unwrap();
     }
     linker
+}
+
+fn intake(bytes: &[u8]) -> Intake {
+    Intake { bytes: Bytes::copy_from_slice(bytes), ..Intake::default() }
 }
 
 #[tokio::test]
@@ -229,18 +231,16 @@ async fn value_comes_back(engine: &Engine, mode: Mode, seed: u64) {
     assert_eq!(function, expected);
     assert_eq!(function.params_measures().flat, flat(&shape).len() as u64, "{shape:?}");
     let linker = echoing(engine, mode, &function);
-    let held = Held::default();
-    let intake = Intake { held: &held, streams: None };
-    let road = ExportRoad::of(&function, mode != Mode::Plain).unwrap();
+    let road = ExportRoad::of(&function, mode != Mode::Plain);
     for _ in 0..8 {
         let mut store = Store::new(engine, ());
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         let echo = instance.get_func(&mut store, "echo").unwrap();
         let bytes = samples::value(&shape, &mut dice);
-        let lifted = road.call(&function, &mut store, echo, &bytes, intake).await;
+        let lifted = road.call(&mut store, echo, intake(&bytes)).await;
         let lifted = lifted.unwrap_or_else(|error| panic!("{mode:?}: {error:?}\n{shape:?}\n{text}"));
         assert_eq!(lifted.bytes, bytes, "{mode:?}, seed {seed}: {shape:?}");
-        let lifted = dynamic::call(&function, &mut store, echo, &bytes, &Held::default()).await.unwrap();
+        let lifted = dynamic::call(&function, &mut store, echo, &bytes).await.unwrap();
         assert_eq!(lifted.bytes, bytes, "by wasmtime's own values, {mode:?}, seed {seed}: {shape:?}");
     }
 }
@@ -249,8 +249,6 @@ async fn value_comes_back(engine: &Engine, mode: Mode, seed: u64) {
 #[tokio::test]
 async fn any_bytes_are_a_value_or_an_error() {
     let engine = engine(Mode::Plain);
-    let held = Held::default();
-    let intake = Intake { held: &held, streams: None };
     for seed in 0..60 {
         let mut dice = Dice::new(seed * 104_729);
         let shape = samples::shape(3, &mut dice);
@@ -258,7 +256,7 @@ async fn any_bytes_are_a_value_or_an_error() {
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let function = FunctionShape { params: [("x".into(), shape.clone())].into(), result: Some(shape.clone()) };
         let linker = echoing(&engine, Mode::Plain, &function);
-        let road = ExportRoad::of(&function, false).unwrap();
+        let road = ExportRoad::of(&function, false);
         for _ in 0..20 {
             let mut bytes = samples::value(&shape, &mut dice);
             match dice.below(3) {
@@ -274,7 +272,7 @@ async fn any_bytes_are_a_value_or_an_error() {
             let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
             let echo = instance.get_func(&mut store, "echo").unwrap();
             let valid = function.scan_arguments(&bytes).is_ok();
-            let outcome = road.call(&function, &mut store, echo, &bytes, intake).await;
+            let outcome = road.call(&mut store, echo, intake(&bytes)).await;
             assert_eq!(outcome.is_ok(), valid, "seed {seed}: {shape:?}: {bytes:?}: {:?}", outcome.err());
         }
     }

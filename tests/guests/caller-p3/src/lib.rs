@@ -12,7 +12,7 @@ use std::{
 };
 
 use exports::{test::waits::relay, wasi::http::handler::Guest};
-use test::waits::waits;
+use test::waits::{visits, waits};
 use wasi::{
     http::types::{ErrorCode, Fields, Request, Response},
     keyvalue::{atomics, store},
@@ -31,6 +31,7 @@ wit_bindgen::generate!({
             import wasi:keyvalue/atomics@0.2.0-draft;
             import test:library/echo@1.2.0;
             import test:waits/waits@1.0.0;
+            import test:waits/visits@1.0.0;
             export test:waits/relay@1.0.0;
             export wasi:http/handler@0.3.0;
         }
@@ -68,16 +69,40 @@ impl relay::Guest for Caller {
     async fn at_once(times: u32, milliseconds: u64) -> Vec<String> {
         at_once(times, milliseconds).await
     }
+
+    async fn visits(times: u32, milliseconds: u64) -> Vec<(u32, u32)> {
+        together(times, |_| visits::visit(milliseconds)).await
+    }
+
+    async fn guards() -> (u32, u32) {
+        let lock = visits::Lock::new();
+        let first = lock.acquire().await;
+        let mut second = Box::pin(lock.acquire());
+        poll_fn(|context| {
+            assert!(second.as_mut().poll(context).is_pending(), "two guards at a time");
+            Poll::Ready(())
+        })
+        .await;
+        // Time to begin waiting for the one that is there.
+        waits::wait(50, String::new()).await;
+        let turn = first.turn();
+        drop(first);
+        (turn, second.await.turn())
+    }
 }
 
 async fn at_once(times: u32, milliseconds: u64) -> Vec<String> {
-    let question =
-        |n: u32| Box::pin(waits::wait(milliseconds, format!("answer-{n}"))) as Pin<Box<dyn Future<Output = _>>>;
+    together(times, |n| waits::wait(milliseconds, format!("answer-{n}"))).await
+}
+
+/// The answers to questions that are asked at the same time.
+async fn together<A: 'static, F: Future<Output = A> + 'static>(times: u32, ask: impl Fn(u32) -> F) -> Vec<A> {
+    let question = |n: u32| Box::pin(ask(n)) as Pin<Box<dyn Future<Output = A>>>;
     let mut open: Vec<_> = (0..times).map(|n| (question(n), None)).collect();
     poll_fn(move |context| {
         for (question, answer) in open.iter_mut().filter(|(_, answer)| answer.is_none()) {
-            if let Poll::Ready(text) = question.as_mut().poll(context) {
-                *answer = Some(text);
+            if let Poll::Ready(said) = question.as_mut().poll(context) {
+                *answer = Some(said);
             }
         }
         if open.iter().any(|(_, answer)| answer.is_none()) {

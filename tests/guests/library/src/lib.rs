@@ -19,6 +19,7 @@ use exports::test::library::{
 struct Library;
 
 static ALIVE: AtomicU32 = AtomicU32::new(0);
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 struct Counter(Cell<u32>);
 
@@ -39,6 +40,9 @@ impl things::Guest for Library {
     type Counter = Counter;
     fn alive() -> u32 {
         ALIVE.load(Ordering::Relaxed)
+    }
+    fn calls() -> u32 {
+        CALLS.fetch_add(1, Ordering::Relaxed) + 1
     }
     fn make(count: u32) -> Vec<things::Counter> {
         (0..count).map(|start| things::Counter::new(Counter::counted(start))).collect()

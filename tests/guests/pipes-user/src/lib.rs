@@ -1,7 +1,7 @@
 //! Calls the streams and futures of `pipes`, and says what came.
 
 use exports::test::pipes::user::Guest;
-use test::pipes::pipes::{self, Fault, Reading, Source};
+use test::pipes::pipes::{self, Fault, Many, Reading, Source};
 use wasi::clocks::monotonic_clock;
 use wit_bindgen::{StreamReader, StreamResult, spawn_local};
 
@@ -62,6 +62,29 @@ impl Guest for User {
     async fn run(what: String, n: u64) -> Result<String, String> {
         Ok(match what.as_str() {
             "echo" => format!("{} bytes", check(pipes::echo(data(n)).await).await?),
+            "beside" => {
+                let many = Many {
+                    a: 1,
+                    b: 2,
+                    c: 3,
+                    d: 4,
+                    e: 5,
+                    f: 6,
+                    g: 7,
+                    h: 8,
+                    i: 9,
+                    j: 10,
+                    k: 11,
+                    l: 12,
+                    m: 13,
+                    n: 14,
+                    o: 15,
+                    p: 16,
+                    name: "name".to_owned(),
+                };
+                let (length, sum) = pipes::beside(many, data(n)).await;
+                format!("{length} bytes, {sum}")
+            }
             "measure" => {
                 let (length, sum) = pipes::measure(data(n)).await;
                 let expected = piece(0, n as usize)

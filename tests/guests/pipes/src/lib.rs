@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use exports::test::pipes::pipes::{Fault, Guest, GuestSource, Reading};
+use exports::test::pipes::pipes::{Fault, Guest, GuestSource, Many, Reading};
 use wasi::clocks::monotonic_clock;
 use wit_bindgen::{FutureReader, StreamReader, StreamResult, spawn_local};
 
@@ -77,6 +77,13 @@ impl Guest for Library {
         })
         .await;
         (length, sum)
+    }
+
+    async fn beside(numbers: Many, data: StreamReader<u8>) -> (u64, u64) {
+        let (length, _) = Self::measure(data).await;
+        let Many { a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, name } = numbers;
+        let sum = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p].iter().sum::<u64>();
+        (length, sum + name.len() as u64)
     }
 
     async fn make(bytes: u64) -> (StreamReader<u8>, FutureReader<Result<u64, Fault>>) {

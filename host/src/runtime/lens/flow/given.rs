@@ -5,22 +5,19 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, task::AtomicWaker};
 use lattice::{
     bus::{Piece, Source as Offered},
     wire::{CHUNK, CallError, value::binary::put_bytes},
 };
 use tokio::sync::mpsc;
-use tokio_util::{
-    sync::PollSender,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::sync::PollSender;
 use wasmtime::{
     AsContextMut, Result, StoreContextMut,
     component::{FutureConsumer, FutureReader, Source, StreamConsumer, StreamReader, StreamResult},
@@ -30,6 +27,7 @@ use super::{
     super::{
         super::guest::Guest,
         element::{Carried, Element, read},
+        lower::Place,
     },
     wait,
 };
@@ -37,22 +35,23 @@ use super::{
 /// Pieces that wait between a guest and its reader.
 const PIECES: usize = 4;
 /// The streams that the instance of one store writes.
+#[derive(Clone, Default)]
 pub(in super::super::super) struct Flows {
     ended: Arc<Ended>,
-    open: TaskTracker,
+    open: Arc<Open>,
+}
+
+/// Those that the guest has not closed.
+#[derive(Default)]
+struct Open {
+    count: AtomicUsize,
+    /// Wakes whoever waits until there are none.
+    none: AtomicWaker,
 }
 
 /// How the instance has ended; nothing while it lives.
 #[derive(Default)]
 struct Ended(OnceLock<CallError>);
-
-impl Default for Flows {
-    fn default() -> Self {
-        let open = TaskTracker::new();
-        open.close();
-        Self { ended: Arc::default(), open }
-    }
-}
 
 impl Flows {
     /// Says that the instance ends now, and why: streams that are open break off with that. Must come before its store is
@@ -61,14 +60,16 @@ impl Flows {
         self.ended.0.get_or_init(why);
     }
 
-    /// What waits until the guest has closed all of them.
-    pub(in super::super::super) fn open(&self) -> TaskTracker {
-        self.open.clone()
+    /// Ready when the guest has closed all of them.
+    pub(in super::super::super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open.none.register(cx.waker());
+        if self.open.count.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn writing(&self) -> (Writing, Arc<Written>) {
+    fn writing(&self, place: Option<&Place>) -> (Writing, Arc<Written>) {
         let written = Arc::new(Written { whole: AtomicBool::new(false), ended: self.ended.clone() });
-        (Writing { written: written.clone(), _open: self.open.token() }, written)
+        self.open.count.fetch_add(1, Ordering::AcqRel);
+        (Writing { written: written.clone(), open: self.open.clone(), _place: place.cloned() }, written)
     }
 }
 
@@ -82,13 +83,17 @@ struct Written {
 /// A stream that is open. It is dropped when the guest closes it, or with the store.
 struct Writing {
     written: Arc<Written>,
-    _open: TaskTrackerToken,
+    open: Arc<Open>,
+    _place: Option<Place>,
 }
 
 impl Drop for Writing {
     fn drop(&mut self) {
         if self.written.ended.0.get().is_none() {
             self.written.whole.store(true, Ordering::Release);
+        }
+        if self.open.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.none.wake();
         }
     }
 }
@@ -105,9 +110,13 @@ pub(in super::super::super) enum GuestFlow {
 
 impl GuestFlow {
     /// Reads it from now on, for whoever polls what this returns.
-    pub(in super::super::super) fn pipe(self, mut store: impl AsContextMut<Data = Guest>) -> Result<Offered> {
+    pub(in super::super::super) fn pipe(
+        self,
+        mut store: impl AsContextMut<Data = Guest>,
+        place: Option<&Place>,
+    ) -> Result<Offered> {
         let (sender, receiver) = mpsc::channel(PIECES);
-        let (writing, written) = store.as_context_mut().data().flows.writing();
+        let (writing, written) = store.as_context_mut().data().flows.writing(place);
         let sink = Sink { writing: Some(writing), to: PollSender::new(sender) };
         match self {
             Self::Bytes(stream) => stream.pipe(store, ByteSink(sink))?,

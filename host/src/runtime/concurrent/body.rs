@@ -14,7 +14,7 @@ use lattice_provider::http::{Body, BodyError};
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
 
-use super::{Frame, Ticket};
+use super::{Ticket, instance::Frame};
 
 pub(super) struct ServiceBody {
     /// `None` when the body has ended, well or not.
@@ -75,7 +75,7 @@ impl http_body::Body for ServiceBody {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Err(error))) => this.fail(|_| error.into()),
-            Poll::Ready(None) if ticket.door.failure().is_some() => this.fail(|ticket| ticket.failure().into()),
+            Poll::Ready(None) if let Some(failure) = ticket.door.failure() => this.fail(|_| failure.into()),
             Poll::Ready(None) => {
                 this.end();
                 Poll::Ready(None)
@@ -87,7 +87,7 @@ impl http_body::Body for ServiceBody {
                     return Poll::Pending;
                 }
                 this.fail(|ticket| {
-                    let late = CallError::Deadline(ticket.component.timeout);
+                    let late = CallError::Deadline(ticket.allowed);
                     ticket.component.record(&late);
                     late.into()
                 })
