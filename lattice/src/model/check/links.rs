@@ -52,7 +52,8 @@ impl Checker<'_> {
             return;
         }
         let own = facts.imports.iter().filter(|i| !catalog::is_ambient(i.package()));
-        let linkable: BTreeSet<_> = own.flat_map(|i| [i.package(), i.unversioned()]).collect();
+        let names = own.flat_map(|i| [i.package(), i.unversioned()]);
+        let linkable: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
         // The package alone when that is what was meant: it is how links are mostly written.
         let linkable: BTreeSet<_> = match pattern.value.contains('/') {
             true => linkable,
