@@ -188,6 +188,7 @@ pub(crate) enum What {
 ///
 ///   lattice-ctl call shop/cache lattice:keyvalue/store.get '["carts", "42"]'
 ///   lattice-ctl call shop/pricing acme:pricing/quote@1.2.0.price '["apple"]' --deadline 2s
+///   lattice-ctl call shop/report wasi:cli/run.run
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct CallArgs {
