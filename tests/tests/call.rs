@@ -103,6 +103,12 @@ fn a_call_that_goes_wrong_says_what_and_the_way_out() {
         "calling shop/near: not served here: lattice:keyvalue/store@0.1.0#gett",
         "did you mean `get`?",
     );
+    told(
+        6,
+        &["shop/near", "get", good],
+        "shop/near does not serve functions that are in no interface",
+        "it serves lattice:keyvalue/store@0.1.0",
+    );
     told(6, &["shop/web", &get, good], "shop/web does not serve lattice:keyvalue/store", "it serves nothing");
     let output = fails(&lattice, 8, &["shop/near", &get, "[1]"]);
     assert!(
