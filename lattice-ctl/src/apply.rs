@@ -59,9 +59,6 @@ pub(crate) async fn apply(
 ) -> Result<()> {
     let images = Images::read(manifest, &source.folder, Some(bus.artifacts())).await?;
     let applied = write(bus, source, manifest, &images, output).await?;
-    for note in &images.notes {
-        output.note(note);
-    }
     let status = if waiting.no_wait {
         if World::read(bus).await?.alive.is_empty() {
             let failure = Failure::NoHost(bus.lattice().clone());

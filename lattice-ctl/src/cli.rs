@@ -188,14 +188,16 @@ pub(crate) enum What {
 ///
 ///   lattice-ctl call shop/cache lattice:keyvalue/store.get '["carts", "42"]'
 ///   lattice-ctl call shop/pricing acme:pricing/quote@1.2.0.price '["apple"]' --deadline 2s
+///   lattice-ctl call shop/report wasi:cli/run.run
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct CallArgs {
     /// Whom to call
     #[arg(value_name = "APP/UNIT")]
     pub(crate) unit: UnitId,
-    /// What to call: an interface and its function. Without a version, that which the unit serves
-    #[arg(value_name = "NS:PKG/INTERFACE[@VERSION].FUNCTION")]
+    /// What to call: an interface and its function, or the name of a function that is in no interface. Without a version,
+    /// that which the unit serves
+    #[arg(value_name = "[NS:PKG/INTERFACE[@VERSION].]FUNCTION")]
     pub(crate) function: FunctionName,
     /// A JSON array with one value for each parameter; `-` reads it from stdin
     #[arg(value_name = "ARGUMENTS", default_value = "[]")]

@@ -32,8 +32,6 @@ pub(crate) struct Images {
     /// Files that the lattice may not have yet.
     pub(crate) files: Vec<Bytes>,
     pub(crate) problems: Vec<Problem>,
-    /// What is odd and does no harm.
-    pub(crate) notes: Vec<String>,
     /// Whether an image was left out, because only the lattice has it.
     pub(crate) incomplete: bool,
 }
@@ -70,13 +68,6 @@ impl Images {
                     continue;
                 }
             };
-            for import in &inspected.loose_imports {
-                let message = format!("`{}` imports {import}, which no link can satisfy", key.value);
-                self.problems.push(Problem::at(image, message).help("import it as part of a WIT interface"));
-            }
-            for export in &inspected.loose_exports {
-                self.notes.push(format!("`{}` exports {export}, which nobody in a lattice can call", key.value));
-            }
             self.facts.insert(key.value.clone(), inspected.facts);
             if !image.value.starts_with("sha256:") {
                 self.files.push(bytes);

@@ -20,10 +20,6 @@ const CORE_MODULE: [u8; 4] = [1, 0, 0, 0];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inspected {
     pub(crate) facts: ComponentFacts,
-    /// Imports that belong to no interface: no link can name them.
-    pub(crate) loose_imports: Vec<String>,
-    /// Exports that belong to no interface: nobody can call them.
-    pub(crate) loose_exports: Vec<String>,
 }
 
 /// Why bytes are no component.
@@ -73,54 +69,52 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, InspectError> {
         Err(error) => return Err(InspectError::Damaged(format!("{error:#}"))),
     };
     let world = &resolve.worlds[world];
-    let mut shapes = Shapes::new(&resolve);
-    let imports = Items::read(&resolve, &mut shapes, &world.imports)?;
-    let exports = Items::read(&resolve, &mut shapes, &world.exports)?;
+    let mut shapes = Shapes::of_world(&resolve, world);
+    let imports = interfaces(&resolve, &mut shapes, &world.imports)?;
+    let exports = interfaces(&resolve, &mut shapes, &world.exports)?;
     let names = |shapes: &BTreeMap<Interface, InterfaceShape>| shapes.keys().cloned().collect();
     Ok(Inspected {
         facts: ComponentFacts {
             digest: Digest::of(bytes),
-            imports: names(&imports.shapes),
-            exports: names(&exports.shapes),
-            import_shapes: imports.shapes,
-            export_shapes: exports.shapes,
+            imports: names(&imports),
+            exports: names(&exports),
+            import_shapes: imports,
+            export_shapes: exports,
             wit: None,
         },
-        loose_imports: imports.loose,
-        loose_exports: exports.loose,
     })
 }
 
-#[derive(Default)]
-struct Items {
-    shapes: BTreeMap<Interface, InterfaceShape>,
-    loose: Vec<String>,
+/// The interfaces of one side of a world. Functions that stand by themselves there are one, too.
+fn interfaces<'a>(
+    resolve: &Resolve,
+    shapes: &mut Shapes<'_>,
+    items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
+) -> Result<BTreeMap<Interface, InterfaceShape>, InspectError> {
+    let mut found = BTreeMap::new();
+    let mut root = InterfaceShape::default();
+    for (key, item) in items {
+        let (name, id) = match (key, item) {
+            (WorldKey::Name(name), WorldItem::Function(function)) => {
+                root.functions.insert(name.clone(), shapes.function(function));
+                continue;
+            }
+            (WorldKey::Name(_), WorldItem::Type { .. }) => continue,
+            (WorldKey::Name(name), WorldItem::Interface { id, .. }) => (name.clone(), *id),
+            (WorldKey::Interface(id), _) => (resolve.id_of(*id).unwrap_or_default(), *id),
+        };
+        if does_something(resolve, id) {
+            found.insert(interface(&name)?, shapes.of(id));
+        }
+    }
+    if !root.functions.is_empty() {
+        found.insert(interface(Interface::ROOT)?, root);
+    }
+    Ok(found)
 }
 
-impl Items {
-    fn read<'a>(
-        resolve: &Resolve,
-        shapes: &mut Shapes<'_>,
-        items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
-    ) -> Result<Self, InspectError> {
-        let mut found = Self::default();
-        for (key, item) in items {
-            match (key, item) {
-                (WorldKey::Interface(id), _) if !does_something(resolve, *id) => {}
-                (WorldKey::Interface(id), _) => {
-                    let name = resolve.id_of(*id).unwrap_or_default();
-                    let name = name.parse().map_err(|e| InspectError::Damaged(format!("{e}")))?;
-                    found.shapes.insert(name, shapes.of(*id));
-                }
-                (WorldKey::Name(name), WorldItem::Function(_)) => found.loose.push(format!("the function `{name}`")),
-                (WorldKey::Name(name), WorldItem::Interface { .. }) => {
-                    found.loose.push(format!("the unnamed interface `{name}`"));
-                }
-                (WorldKey::Name(_), WorldItem::Type { .. }) => {}
-            }
-        }
-        Ok(found)
-    }
+fn interface(name: &str) -> Result<Interface, InspectError> {
+    name.parse().map_err(|error| InspectError::Damaged(format!("{error}")))
 }
 
 /// An interface of plain types is imported for their names alone, and needs nobody to serve it.
@@ -244,7 +238,6 @@ pub(crate) mod tests {
         assert_eq!(inspected.facts.digest, Digest::of(&bytes));
         assert_eq!(names(&inspected.facts.exports), ["wasi:http/incoming-handler@0.2.3"]);
         assert!(names(&inspected.facts.imports).contains(&"wasi:keyvalue/store@0.2.0-draft".to_owned()));
-        assert!(inspected.loose_imports.is_empty() && inspected.loose_exports.is_empty());
     }
 
     #[test]
@@ -264,8 +257,9 @@ pub(crate) mod tests {
         let empty = builder.type_instance(None, &InstanceType::new());
         builder.import("acme:shared/types", ComponentTypeRef::Instance(empty));
         let inspected = inspect(&builder.finish()).unwrap();
-        assert_eq!(inspected.loose_imports, ["the function `now`"]);
-        assert!(inspected.facts.imports.is_empty());
+        assert_eq!(names(&inspected.facts.imports), ["$root"]);
+        let root = &inspected.facts.import_shapes[&inspected.facts.imports[0]];
+        assert_eq!(root.functions["now"].signature, "func()");
     }
 
     #[test]

@@ -6,7 +6,10 @@ use lattice::{
     model::shape::{FunctionShape, InterfaceShape, ResourceName},
     wire::Digest,
 };
-use wit_parser::{Function, Handle, InterfaceId, Param, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
+use wit_parser::{
+    Function, Handle, InterfaceId, Param, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner, World, WorldItem,
+    WorldKey,
+};
 
 /// The longest text of one type, in bytes. WIT shares types, so a text can be exponentially longer than what it is
 /// made of; beyond this a digest stands for it, which is as good to compare.
@@ -16,18 +19,59 @@ const MAX_TYPE: usize = 8 * 1024;
 pub(crate) struct Shapes<'r> {
     resolve: &'r Resolve,
     written: BTreeMap<TypeId, Written>,
+    /// Interfaces that a world describes in place, by their names there.
+    inline: BTreeMap<InterfaceId, &'r str>,
 }
 
-/// A type in words, and the resources in it.
+/// A type in words, and what is in it.
 #[derive(Clone, Default)]
 struct Written {
     text: String,
+    inside: Inside,
+}
+
+/// What of importance is in the types of a function.
+#[derive(Clone, Default)]
+struct Inside {
     resources: BTreeSet<ResourceName>,
+    /// Streams or futures.
+    flows: bool,
+    /// What cannot leave a component.
+    stuck: Option<&'static str>,
+}
+
+impl Inside {
+    fn add(&mut self, other: Self) {
+        self.resources.extend(other.resources);
+        self.flows |= other.flows;
+        self.stuck = self.stuck.or(other.stuck);
+    }
+
+    /// Of a stream or a future of this: what it carries must be whole in itself.
+    fn carried(self) -> Self {
+        let stuck = match &self {
+            Self { stuck: Some(stuck), .. } => Some(*stuck),
+            Self { flows: true, .. } => Some("a stream or future of streams or futures"),
+            Self { resources, .. } if !resources.is_empty() => Some("a stream or future of resources"),
+            _ => None,
+        };
+        Self { flows: true, stuck, ..self }
+    }
 }
 
 impl<'r> Shapes<'r> {
     pub(crate) fn new(resolve: &'r Resolve) -> Self {
-        Self { resolve, written: BTreeMap::new() }
+        Self { resolve, written: BTreeMap::new(), inline: BTreeMap::new() }
+    }
+
+    /// As [`Self::new`], for what a world imports and exports.
+    pub(crate) fn of_world(resolve: &'r Resolve, world: &'r World) -> Self {
+        let named = |(key, item): (&'r WorldKey, &WorldItem)| match (key, item) {
+            (WorldKey::Name(name), WorldItem::Interface { id, .. }) => Some((*id, name.as_str())),
+            _ => None,
+        };
+        let inline = world.imports.iter().chain(&world.exports).filter_map(named).collect();
+        Self { inline, ..Self::new(resolve) }
     }
 
     /// The shape of one interface.
@@ -39,20 +83,29 @@ impl<'r> Shapes<'r> {
         }
     }
 
-    fn function(&mut self, function: &Function) -> FunctionShape {
-        let mut resources = BTreeSet::new();
-        let param = |param: &Param| format!("{}: {}", param.name, self.add(param.ty, &mut resources));
+    /// The shape of one function.
+    pub(crate) fn function(&mut self, function: &Function) -> FunctionShape {
+        let mut inside = Inside::default();
+        let param = |param: &Param| format!("{}: {}", param.name, self.add(param.ty, &mut inside));
         let params: Vec<_> = function.params.iter().map(param).collect();
         let word = if function.kind.is_async() { "async func" } else { "func" };
-        let result = function.result.map(|ty| format!(" -> {}", self.add(ty, &mut resources))).unwrap_or_default();
-        FunctionShape { signature: format!("{word}({}){result}", params.join(", ")), resources }
+        let result = function.result.map(|ty| format!(" -> {}", self.add(ty, &mut inside))).unwrap_or_default();
+        let Inside { resources, stuck, .. } = inside;
+        FunctionShape { signature: format!("{word}({}){result}", params.join(", ")), resources, stuck }
     }
 
-    /// The text of `ty`; its resources go to `resources`.
-    fn add(&mut self, ty: Type, resources: &mut BTreeSet<ResourceName>) -> String {
+    /// The text of `ty`; what is in it goes to `inside`.
+    fn add(&mut self, ty: Type, inside: &mut Inside) -> String {
         let written = self.write(ty);
-        resources.extend(written.resources);
+        inside.add(written.inside);
         written.text
+    }
+
+    /// The text of what a stream or a future carries.
+    fn carried(&mut self, ty: Option<Type>, inside: &mut Inside) -> Option<String> {
+        let written = ty.map(|ty| self.write(ty)).unwrap_or_default();
+        inside.add(written.inside.carried());
+        ty.map(|_| written.text)
     }
 
     fn write(&mut self, ty: Type) -> Written {
@@ -70,10 +123,13 @@ impl<'r> Shapes<'r> {
             Type::F64 => "f64",
             Type::Char => "char",
             Type::String => "string",
-            Type::ErrorContext => "error-context",
+            Type::ErrorContext => {
+                let inside = Inside { stuck: Some("an error context"), ..Inside::default() };
+                return Written { text: "error-context".to_owned(), inside };
+            }
             Type::Id(id) => return self.named(id),
         };
-        Written { text: word.to_owned(), resources: BTreeSet::new() }
+        Written { text: word.to_owned(), inside: Inside::default() }
     }
 
     fn named(&mut self, id: TypeId) -> Written {
@@ -81,18 +137,33 @@ impl<'r> Shapes<'r> {
             return written.clone();
         }
         let resolve = self.resolve;
-        let mut resources = BTreeSet::new();
-        let mut text = self.kind(&resolve.types[id], id, &mut resources);
+        let mut inside = Inside::default();
+        let mut text = self.kind(&resolve.types[id], id, &mut inside);
         if text.len() > MAX_TYPE {
             text = format!("{} {}", resolve.types[id].kind.as_str(), Digest::of(text.as_bytes()));
         }
-        let written = Written { text, resources };
+        let written = Written { text, inside };
         self.written.insert(id, written.clone());
         written
     }
 
-    fn kind(&mut self, def: &TypeDef, id: TypeId, resources: &mut BTreeSet<ResourceName>) -> String {
-        let mut add = |ty: &Type| self.add(*ty, resources);
+    fn kind(&mut self, def: &TypeDef, id: TypeId, inside: &mut Inside) -> String {
+        match &def.kind {
+            TypeDefKind::Future(ty) => {
+                return self.carried(*ty, inside).map_or("future".to_owned(), |ty| format!("future<{ty}>"));
+            }
+            TypeDefKind::Stream(ty) => {
+                return self.carried(*ty, inside).map_or("stream".to_owned(), |ty| format!("stream<{ty}>"));
+            }
+            TypeDefKind::Resource => {
+                let resource = self.resource(def, id);
+                let text = resource.to_string();
+                inside.resources.insert(resource);
+                return text;
+            }
+            _ => {}
+        }
+        let mut add = |ty: &Type| self.add(*ty, inside);
         let mut case = |name: &String, ty: Option<&Type>| match ty {
             Some(ty) => format!("{name}({})", add(ty)),
             None => name.clone(),
@@ -128,23 +199,18 @@ impl<'r> Shapes<'r> {
             TypeDefKind::List(ty) => format!("list<{}>", add(ty)),
             TypeDefKind::FixedLengthList(ty, len) => format!("list<{}, {len}>", add(ty)),
             TypeDefKind::Map(key, value) => format!("map<{}, {}>", add(key), add(value)),
-            TypeDefKind::Future(ty) => ty.as_ref().map_or("future".to_owned(), |ty| format!("future<{}>", add(ty))),
-            TypeDefKind::Stream(ty) => ty.as_ref().map_or("stream".to_owned(), |ty| format!("stream<{}>", add(ty))),
             TypeDefKind::Handle(Handle::Own(ty)) => add(&Type::Id(*ty)),
             TypeDefKind::Handle(Handle::Borrow(ty)) => format!("borrow<{}>", add(&Type::Id(*ty))),
-            TypeDefKind::Resource => {
-                let resource = self.resource(def, id);
-                let text = resource.to_string();
-                resources.insert(resource);
-                text
-            }
-            TypeDefKind::Unknown => "unknown".to_owned(),
+            // Futures, streams and resources are above.
+            _ => "unknown".to_owned(),
         }
     }
 
     fn resource(&self, def: &TypeDef, id: TypeId) -> ResourceName {
         let interface = match def.owner {
-            TypeOwner::Interface(interface) => self.resolve.id_of(interface),
+            TypeOwner::Interface(id) => {
+                self.resolve.id_of(id).or_else(|| self.inline.get(&id).map(|name| (*name).to_owned()))
+            }
             TypeOwner::World(_) | TypeOwner::None => None,
         };
         let interface = interface.map(|full| full.split('@').next().unwrap_or_default().to_owned());
@@ -209,6 +275,19 @@ mod tests {
             |name: &str| shape.functions[name].resources.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(resources("c"), ["acme:pricing/types.session"]);
         assert!(resources("a").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_leave_a_component_is_known() {
+        let wit = "package a:b; interface x { resource r; type s = stream<u8>; record deep { a: list<future<s>> }
+            a: func(x: s) -> future<list<string>>; b: func(x: stream<r>); c: func() -> deep; d: func(x: own<r>, y: s);
+            e: func(x: stream<future>); }";
+        let (shape, nested) = (shape(wit, "x"), Some("a stream or future of streams or futures"));
+        for (name, stuck) in
+            [("a", None), ("b", Some("a stream or future of resources")), ("c", nested), ("d", None), ("e", nested)]
+        {
+            assert_eq!(shape.functions[name].stuck, stuck, "{name}");
+        }
     }
 
     #[test]

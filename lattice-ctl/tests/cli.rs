@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_call_is_told_without_a_lattice() {
         (&["shop/cache", get, "-"][..], "error: the arguments are empty\nhelp: write '[]' for a function without"),
         (&["shop/cache", get, "[key]"], "error: the arguments are not JSON: expected value at line 1 column 2\nhelp: "),
         (&["shop", get], "\"shop\" is not a unit id of the form app/unit"),
-        (&["shop/cache", "get"], "`get` is not of the form namespace:package/interface[@version].function"),
+        (&["shop/cache", "a:b/c"], "`a:b/c` is not of the form namespace:package/interface[@version].function"),
         (&["shop/cache", get, "--deadline", "soon"], "write a number with ms, s, m or h"),
         (&["shop/cache", get, "--deadline", "0s"], "write a time above 0"),
         (&["shop/cache", get, "--deadline", "2h"], "3600 s is the most"),

@@ -103,6 +103,12 @@ fn a_call_that_goes_wrong_says_what_and_the_way_out() {
         "calling shop/near: not served here: lattice:keyvalue/store@0.1.0#gett",
         "did you mean `get`?",
     );
+    told(
+        6,
+        &["shop/near", "get", good],
+        "shop/near does not serve functions that are in no interface",
+        "it serves lattice:keyvalue/store@0.1.0",
+    );
     told(6, &["shop/web", &get, good], "shop/web does not serve lattice:keyvalue/store", "it serves nothing");
     let output = fails(&lattice, 8, &["shop/near", &get, "[1]"]);
     assert!(
@@ -155,4 +161,28 @@ fn a_unit_that_takes_no_calls_says_its_state_and_why() {
     let output = fails(&lattice, 5, &["shop/cache", &format!("{STORE}.get"), "[\"a\", \"b\"]"]);
     assert!(output.stderr.starts_with("error: nobody takes calls for shop/cache: it is failed: "), "{}", output.all());
     assert!(output.stderr.contains("help: `lattice-ctl status shop --watch` shows"), "{}", output.all());
+}
+
+#[test]
+fn a_command_is_run_by_a_call() {
+    let lattice = Lattice::start(1);
+    let acts = [("args", 0), ("exit-0", 0), ("exit-7", 9), ("fail", 9), ("trap", 8)];
+    let unit = |guest: &str, act: &str| {
+        let words = act.replace('-', " ");
+        format!("    {guest}-{act}: {{ image: {}, env: {{ ACT: {words} }} }}\n", image(guest))
+    };
+    let units = ["cli", "p3-cli"].map(|guest| acts.map(|(act, _)| unit(guest, act)).concat());
+    lattice.apply(&format!("{}  components:\n{}", head("tools"), units.concat()));
+    for guest in ["cli", "p3-cli"] {
+        for (act, code) in acts {
+            let output = lattice.ctl(&["call", &format!("tools/{guest}-{act}"), "wasi:cli/run.run"]);
+            assert_eq!(output.code, Some(code), "{guest} {act}: {}", output.all());
+            let printed = match code {
+                0 => "{\"ok\":null}\n",
+                9 => "{\"err\":null}\n",
+                _ => "",
+            };
+            assert_eq!(output.stdout, printed, "{guest} {act}: {}", output.all());
+        }
+    }
 }

@@ -65,6 +65,79 @@ fn every_type_and_resource_behaves_the_same_on_each_road() {
     });
 }
 
+/// Exports two versions of an interface, one that belongs to no package, and a function that is in none.
+const NUMBERS: &str = r#"(component
+    (core module $m
+        (func (export "a") (result i32) i32.const 1)
+        (func (export "b") (result i32) i32.const 2)
+        (func (export "c") (result i32) i32.const 3)
+        (func (export "d") (result i32) i32.const 4))
+    (core instance $i (instantiate $m))
+    (func $a (result u32) (canon lift (core func $i "a")))
+    (func $b (result u32) (canon lift (core func $i "b")))
+    (func $c (result u32) (canon lift (core func $i "c")))
+    (func $d (result u32) (canon lift (core func $i "d")))
+    (instance $one (export "get" (func $a)))
+    (instance $two (export "get" (func $b)))
+    (instance $inline (export "get" (func $c)))
+    (export "test:many/number@0.1.0" (instance $one))
+    (export "test:many/number@0.2.0" (instance $two))
+    (export "inline" (instance $inline))
+    (export "alone" (func $d)))"#;
+
+/// Imports all of that, and makes one number of it.
+const READER: &str = r#"(component
+    (import "test:many/number@0.1.0" (instance $one (export "get" (func (result u32)))))
+    (import "test:many/number@0.2.0" (instance $two (export "get" (func (result u32)))))
+    (import "inline" (instance $inline (export "get" (func (result u32)))))
+    (import "alone" (func $alone (result u32)))
+    (core func $a (canon lower (func $one "get")))
+    (core func $b (canon lower (func $two "get")))
+    (core func $c (canon lower (func $inline "get")))
+    (core func $d (canon lower (func $alone)))
+    (core module $m
+        (import "" "a" (func $a (result i32)))
+        (import "" "b" (func $b (result i32)))
+        (import "" "c" (func $c (result i32)))
+        (import "" "d" (func $d (result i32)))
+        (func $digit (param i32 i32) (result i32) (i32.add (i32.mul (local.get 0) (i32.const 10)) (local.get 1)))
+        (func (export "read") (result i32)
+            (call $digit (call $digit (call $digit (call $a) (call $b)) (call $c)) (call $d))))
+    (core instance $i (instantiate $m (with "" (instance
+        (export "a" (func $a)) (export "b" (func $b)) (export "c" (func $c)) (export "d" (func $d))))))
+    (func (export "read") (result u32) (canon lift (core func $i "read"))))"#;
+
+#[test]
+fn versions_apart_and_names_without_a_package_find_each_other_on_each_road() {
+    for (road, hosts, option, reader, numbers) in [
+        ("local", 1, "", String::new(), String::new()),
+        ("fused", 1, ", transport: fused", String::new(), String::new()),
+        ("lattice, two hosts", 2, "", zone("a"), zone("b")),
+    ] {
+        let lattice = Lattice::start(hosts);
+        lattice.write("numbers.wasm", wat::parse_str(NUMBERS).unwrap());
+        lattice.write("reader.wasm", wat::parse_str(READER).unwrap());
+        let link = format!("{{ to: numbers{option} }}");
+        lattice.apply(&format!(
+            "{}  components:\n    numbers: {{ image: ./numbers.wasm{numbers} }}\n    reader: {{ image: ./reader.wasm{reader}, links: \
+             {{ \"test:many\": {link}, inline: {link}, $root: {link} }} }}\n",
+            head("names"),
+        ));
+        let output = lattice.ctl(&["call", "names/reader", "read"]);
+        assert_eq!((output.code, output.stdout.as_str()), (Some(0), "1234\n"), "{road}: {}", output.all());
+        if road != "fused" {
+            let is = |function: &str, expected: &str| {
+                let output = lattice.ctl(&["call", "names/numbers", function]);
+                assert_eq!((output.code, output.stdout.as_str()), (Some(0), expected), "{road}: {}", output.all());
+            };
+            is("test:many/number@0.1.0.get", "1\n");
+            is("test:many/number@0.2.0.get", "2\n");
+            is("inline.get", "3\n");
+            is("alone", "4\n");
+        }
+    }
+}
+
 #[test]
 fn each_fault_is_a_value_where_the_function_has_room_for_it() {
     on_each_road(|road, lattice, address| {

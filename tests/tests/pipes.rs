@@ -68,6 +68,7 @@ fn streams_and_futures_behave_the_same_on_each_road() {
         }
         assert_eq!(found("later", 30), "now", "{road}");
         assert_eq!(found("answer", 21), "42", "{road}");
+        assert_eq!(found("noted", 0), "false, then true", "{road}");
         assert_eq!(found("taste", 40_000_000), "100 bytes, stopped", "{road}");
         assert_eq!(found("swallow", 300_000), "swallowed", "{road}");
         assert_eq!((found("maybe", 0).as_str(), found("maybe", 1).as_str()), ("none", "[1, 0, 70000]"), "{road}");

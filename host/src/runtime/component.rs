@@ -14,7 +14,7 @@ use lattice::{
 };
 use tokio::sync::OnceCell;
 use wasmtime::{
-    Engine, Store, Trap,
+    Engine, Store, Trap, WasmBacktrace,
     component::{Component, Instance, InstancePre, Linker},
 };
 use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndices};
@@ -288,6 +288,8 @@ impl LoadedComponent {
             None if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 CallError::Overloaded(format!("this host ({error})"))
             }
+            // Where in the guest it was is many lines, and would stand before what it was.
+            None if error.is::<WasmBacktrace>() => CallError::Trap(error.root_cause().to_string()),
             None => CallError::Trap(format!("{error:#}")),
         }
     }

@@ -2,31 +2,46 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use lattice::wire::{CallError, Interface, value::FunctionShape};
+use lattice::wire::{
+    CallError, Interface,
+    value::{FunctionShape, Shape},
+};
 use wasmtime::{
     AsContextMut, Store,
-    component::{Accessor, Component, ComponentExportIndex, Func, Instance, types::ComponentItem},
+    component::{
+        Accessor, Component, ComponentExportIndex, Func, Instance,
+        types::{ComponentExtern, ComponentFunc, ComponentItem},
+    },
 };
+use wasmtime_wasi::I32Exit;
 
 use super::{
     guest::Guest,
     lens::{ExportRoad, Intake, Lifted, function_shape},
 };
 
-/// Packages whose exports the host calls in ways of its own.
-const OWN_ROADS: [&str; 2] = ["wasi:http", "wasi:cli"];
+/// The package whose exports the host calls in a way of its own.
+const OWN_ROAD: &str = "wasi:http";
+/// What a command exports. Its `run` may also end by `exit`, which is a result like any other.
+const COMMAND: &str = "wasi:cli/run";
 
 /// The functions of a component that others may call.
 #[derive(Default)]
 pub(super) struct Exports {
-    /// By the interface's name without its version.
-    interfaces: HashMap<String, ExportedInterface>,
+    /// By the interface's name without its version: a component may export several.
+    interfaces: HashMap<String, Vec<ExportedInterface>>,
 }
 
 struct ExportedInterface {
     name: Interface,
-    functions: HashMap<String, Result<Arc<ExportedFunction>, String>>,
+    functions: Functions,
 }
+
+/// By their names.
+type Functions = HashMap<String, Exported>;
+
+/// A function, or why it cannot be called.
+type Exported = Result<Arc<ExportedFunction>, String>;
 
 /// A function that can be called.
 pub(super) struct ExportedFunction {
@@ -37,46 +52,69 @@ pub(super) struct ExportedFunction {
     pub(super) gives_resources: bool,
     pub(super) has_streams: bool,
     road: ExportRoad,
+    /// Whether it is a command's `run`, whose result says yes or no.
+    command: bool,
 }
 
 impl Exports {
     pub(super) fn of(component: &Component, concurrent: bool) -> Self {
         let engine = component.engine();
-        let mut interfaces = HashMap::new();
+        let mut found = Self::default();
+        let mut root = Functions::new();
         for (name, item) in component.component_type().exports(engine) {
-            let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+            let instance = match item.ty {
+                ComponentItem::ComponentInstance(instance) => instance,
+                ComponentItem::ComponentFunc(ty) => {
+                    let index = component.get_export_index(None, name);
+                    let function = |index| ExportedFunction::of(index, &ty, concurrent, false);
+                    root.extend(index.map(|index| (name.to_owned(), function(index))));
+                    continue;
+                }
+                _ => continue,
+            };
             let Ok(interface) = name.parse::<Interface>() else { continue };
-            if OWN_ROADS.contains(&interface.package()) {
+            if interface.package() == OWN_ROAD {
                 continue;
             }
             let Some(parent) = component.get_export_index(None, name) else { continue };
-            let function = |(function, item): (&str, wasmtime::component::types::ComponentExtern<'_>)| {
+            let command = interface.unversioned() == COMMAND;
+            let function = |(function, item): (&str, ComponentExtern<'_>)| {
                 let ComponentItem::ComponentFunc(ty) = item.ty else { return None };
                 let index = component.get_export_index(Some(&parent), function)?;
-                let exported =
-                    function_shape(&ty).map(|shape| Arc::new(ExportedFunction::new(index, shape, concurrent)));
-                Some((function.to_owned(), exported.map_err(|error| error.to_string())))
+                let exported = ExportedFunction::of(index, &ty, concurrent, command);
+                Some((function.to_owned(), exported))
             };
-            let functions = instance.exports(engine).filter_map(function).collect();
-            interfaces.insert(interface.unversioned().to_owned(), ExportedInterface { name: interface, functions });
+            found.insert(interface, instance.exports(engine).filter_map(function).collect());
         }
-        Self { interfaces }
+        if let (false, Ok(interface)) = (root.is_empty(), Interface::ROOT.parse()) {
+            found.insert(interface, root);
+        }
+        found
+    }
+
+    fn insert(&mut self, name: Interface, functions: Functions) {
+        let versions = self.interfaces.entry(name.unversioned().to_owned()).or_default();
+        versions.push(ExportedInterface { name, functions });
     }
 
     pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        self.interfaces.values().map(|exported| &exported.name)
+        self.interfaces.values().flatten().map(|exported| &exported.name)
     }
 
     /// The function that a call means.
     pub(super) fn find(&self, interface: &Interface, function: &str) -> Result<&Arc<ExportedFunction>, CallError> {
         let not_served = |text: String| CallError::NotServed(text);
-        let Some(exported) = self.interfaces.get(interface.unversioned()) else {
+        let Some(versions) = self.interfaces.get(interface.unversioned()) else {
             return Err(not_served(interface.to_string()));
         };
+        let same = |exported: &&ExportedInterface| exported.name == *interface;
         // A caller that names no version takes what is there.
-        if interface.version().is_some() && !exported.name.satisfies(interface) {
-            return Err(not_served(format!("{interface} (this component exports {})", exported.name)));
-        }
+        let serves =
+            |exported: &&ExportedInterface| interface.version().is_none() || exported.name.satisfies(interface);
+        let Some(exported) = versions.iter().find(same).or_else(|| versions.iter().find(serves)) else {
+            let known: Vec<_> = versions.iter().map(|exported| exported.name.to_string()).collect();
+            return Err(not_served(format!("{interface} (this component exports {})", known.join(", "))));
+        };
         match exported.functions.get(function) {
             Some(Ok(function)) => Ok(function),
             Some(Err(reason)) => Err(not_served(format!("{interface}#{function}: {reason}"))),
@@ -86,15 +124,18 @@ impl Exports {
 }
 
 impl ExportedFunction {
-    fn new(index: ComponentExportIndex, shape: FunctionShape, concurrent: bool) -> Self {
-        Self {
+    /// The function of type `ty`, or why it cannot be called.
+    fn of(index: ComponentExportIndex, ty: &ComponentFunc, concurrent: bool, command: bool) -> Exported {
+        let shape = function_shape(ty).map_err(|error| error.to_string())?;
+        Ok(Arc::new(Self {
             index,
             takes_resources: shape.takes_handles(),
             gives_resources: shape.returns_handles(),
             has_streams: shape.has_streams(),
             road: ExportRoad::of(&shape, concurrent),
+            command: command && matches!(shape.result, Some(Shape::Result(None, None))),
             shape,
-        }
+        }))
     }
 
     fn func(&self, store: impl AsContextMut, instance: &Instance) -> wasmtime::Result<Func> {
@@ -110,7 +151,11 @@ impl ExportedFunction {
         intake: Intake,
     ) -> wasmtime::Result<Lifted> {
         let func = self.func(&mut *store, instance)?;
-        self.road.call(store, func, intake).await
+        let lifted = self.road.call(store, func, intake).await;
+        lifted.or_else(|error| {
+            let code = error.downcast_ref::<I32Exit>().map(|exit| exit.0);
+            code.and_then(|code| self.exited(code)).ok_or(error)
+        })
     }
 
     /// Calls it in `instance` beside other calls.
@@ -122,5 +167,10 @@ impl ExportedFunction {
     ) -> wasmtime::Result<Lifted> {
         let func = accessor.with(|access| self.func(access, instance))?;
         self.road.call_concurrent(accessor, func, intake).await
+    }
+
+    /// The result of a program that has called `exit` in here, which ends its instance.
+    pub(super) fn exited(&self, code: i32) -> Option<Lifted> {
+        self.command.then(|| Lifted { bytes: vec![u8::from(code != 0)], ..Lifted::default() })
     }
 }

@@ -1,7 +1,10 @@
 //! Components that are composed into one when they are loaded: calls between them never leave the guest.
 
 use lattice::wire::Interface;
-use wac_graph::{CompositionGraph, EncodeOptions, NodeId, PackageId, types::Package};
+use wac_graph::{
+    CompositionGraph, EncodeOptions, NodeId, PackageId,
+    types::{ItemKind, Package},
+};
 
 /// A component that becomes a part of another one.
 pub(super) struct Part {
@@ -28,7 +31,8 @@ pub(super) fn compose(main: Vec<u8>, parts: Vec<Part>) -> Result<Vec<u8>, FuseEr
     let instance = graph.instantiate(main);
     for (number, part) in parts.into_iter().enumerate() {
         let package = register(&mut graph, &format!("part-{number}"), part.bytes)?;
-        plug(&mut graph, instance, package, &part.interfaces)?;
+        let names = named(&graph, main, part.interfaces);
+        plug(&mut graph, instance, package, &names)?;
     }
     for name in exports(&graph, main) {
         let export = graph.alias_instance_export(instance, &name).map_err(compose_error)?;
@@ -51,20 +55,31 @@ fn exports(graph: &CompositionGraph, package: PackageId) -> Vec<String> {
     graph.types()[graph[package].ty()].exports.keys().cloned().collect()
 }
 
-/// Satisfies those imports of `instance` that `interfaces` name with exports of an instance of `part`.
-fn plug(
-    graph: &mut CompositionGraph,
-    instance: NodeId,
-    part: PackageId,
-    interfaces: &[Interface],
-) -> Result<(), FuseError> {
-    let exports: Vec<Interface> = exports(graph, part).iter().filter_map(|name| name.parse().ok()).collect();
+/// What `main` imports of `interfaces`, by the names of its imports.
+fn named(graph: &CompositionGraph, main: PackageId, interfaces: Vec<Interface>) -> Vec<String> {
+    let imports = &graph.types()[graph[main].ty()].imports;
+    let names = interfaces.into_iter().flat_map(|interface| match interface.unversioned() {
+        Interface::ROOT => {
+            let alone = imports.iter().filter(|(_, kind)| matches!(kind, ItemKind::Func(_) | ItemKind::Type(_)));
+            alone.map(|(name, _)| name.clone()).collect()
+        }
+        _ => vec![interface.to_string()],
+    });
+    names.collect()
+}
+
+/// Satisfies those imports of `instance` that `names` names with exports of an instance of `part`.
+fn plug(graph: &mut CompositionGraph, instance: NodeId, part: PackageId, names: &[String]) -> Result<(), FuseError> {
+    let exports = exports(graph, part);
     let part = graph.instantiate(part);
-    for import in interfaces {
-        let export = exports.iter().find(|export| export.satisfies(import));
-        let export = export.ok_or_else(|| FuseError::Missing(import.to_string()))?;
-        let export = graph.alias_instance_export(part, &export.to_string()).map_err(compose_error)?;
-        graph.set_instantiation_argument(instance, &import.to_string(), export).map_err(compose_error)?;
+    for import in names {
+        let serves = |export: &&String| match (export.parse::<Interface>(), import.parse::<Interface>()) {
+            (Ok(export), Ok(import)) => export.satisfies(&import),
+            _ => *export == import,
+        };
+        let export = exports.iter().find(serves).ok_or_else(|| FuseError::Missing(import.clone()))?;
+        let export = graph.alias_instance_export(part, export).map_err(compose_error)?;
+        graph.set_instantiation_argument(instance, import, export).map_err(compose_error)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::log::GuestLog;
 /// By default nothing is granted.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
-    /// What the component sees as its arguments, its own name first.
+    /// What the component sees as its arguments, its own name first. Without any it sees the unit's name.
     pub args: Vec<String>,
     pub dirs: Vec<GrantedDir>,
     /// Making sockets, which by itself reaches nothing.
@@ -83,9 +83,11 @@ impl Grants {
         if !env.is_empty() {
             wasi.envs(env);
         }
-        if !self.args.is_empty() {
-            wasi.args(&self.args);
-        }
+        match self.args.as_slice() {
+            // Programs take for granted that they have a name.
+            [] => wasi.arg(unit.unit.as_str()),
+            args => wasi.args(args),
+        };
         for dir in &self.dirs {
             let perms = if dir.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             wasi.preopened_dir(&dir.host, &dir.guest, perms)

@@ -34,36 +34,51 @@ pub(super) fn define(
     // A component may be linked for an interface that the host has a road of its own for.
     linker.allow_shadowing(true);
     for (name, item) in component.component_type().imports(engine) {
-        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
-        let Some(links) = links.functions.get(name) else { continue };
-        let interface: Interface = name.parse()?;
-        let mut into = linker.instance(name)?;
-        for (item_name, item) in instance.exports(engine) {
-            match item.ty {
-                ComponentItem::ComponentFunc(ty) => {
-                    let shape = match function_shape(&ty) {
-                        Ok(shape) => shape,
-                        Err(error) => bail!("{interface}#{item_name}: {error}"),
-                    };
-                    let import = Arc::new(ImportedFunction::new(links, &interface, item_name, shape.clone()));
-                    if ty.async_() {
-                        lens::define_concurrent(&mut into, item_name, &shape, move |guest, args| {
-                            let import = import.clone();
-                            Box::pin(async move { import.call_concurrent(guest, args).await })
-                        })?;
-                    } else {
-                        lens::define(&mut into, item_name, &shape, move |store, args| {
-                            let import = import.clone();
-                            Box::new(async move { import.call(store, args).await })
-                        })?;
-                    }
+        let key = if matches!(item.ty, ComponentItem::ComponentInstance(_)) { name } else { Interface::ROOT };
+        let Some(links) = links.functions.get(key) else { continue };
+        let interface: Interface = key.parse()?;
+        match item.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                let mut into = linker.instance(name)?;
+                for (name, item) in instance.exports(engine) {
+                    define_item(&mut into, links, &interface, name, item.ty)?;
                 }
-                ComponentItem::Resource(_) => define_resource(&mut into, item_name, links.clone())?,
-                _ => {}
             }
+            item => define_item(&mut linker.root(), links, &interface, name, item)?,
         }
     }
     Ok(())
+}
+
+/// Defines one function or resource of an interface.
+fn define_item(
+    into: &mut LinkerInstance<'_, Guest>,
+    links: &Named<FunctionLink>,
+    interface: &Interface,
+    name: &str,
+    item: ComponentItem,
+) -> wasmtime::Result<()> {
+    let ty = match item {
+        ComponentItem::ComponentFunc(ty) => ty,
+        ComponentItem::Resource(_) => return define_resource(into, name, links.clone()),
+        _ => return Ok(()),
+    };
+    let shape = match function_shape(&ty) {
+        Ok(shape) => shape,
+        Err(error) => bail!("{interface}#{name}: {error}"),
+    };
+    let import = Arc::new(ImportedFunction::new(links, interface, name, shape.clone()));
+    if ty.async_() {
+        lens::define_concurrent(into, name, &shape, move |guest, args| {
+            let import = import.clone();
+            Box::pin(async move { import.call_concurrent(guest, args).await })
+        })
+    } else {
+        lens::define(into, name, &shape, move |store, args| {
+            let import = import.clone();
+            Box::new(async move { import.call(store, args).await })
+        })
+    }
 }
 
 fn define_resource(

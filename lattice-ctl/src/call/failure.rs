@@ -18,7 +18,7 @@ pub(crate) enum CallFailure {
     NoInstance { unit: UnitId, instance: InstanceId, known: Vec<String> },
     #[error("nobody takes calls for {unit}: {reason}")]
     NobodyTakesCalls { unit: UnitId, reason: String },
-    #[error("{unit} does not serve {interface}")]
+    #[error("{unit} does not serve {}", in_words(interface))]
     NotServed { unit: UnitId, interface: Interface, served: Vec<String> },
     #[error(transparent)]
     Failed(Box<FailedCall>),
@@ -75,6 +75,13 @@ impl CallFailure {
             Self::Untyped { .. } => Some("the call has run; the program must answer as its WIT says".to_owned()),
             Self::Returned { .. } => None,
         }
+    }
+}
+
+fn in_words(interface: &Interface) -> String {
+    match interface.unversioned() {
+        Interface::ROOT => "functions that are in no interface".to_owned(),
+        _ => interface.to_string(),
     }
 }
 

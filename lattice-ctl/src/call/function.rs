@@ -1,4 +1,4 @@
-//! `ns:pkg/interface[@version].function`, as it is written on the command line.
+//! `ns:pkg/interface[@version].function`, `interface.function` or `function`, as it is written on the command line.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,8 @@ impl FromStr for FunctionName {
     type Err = String;
 
     /// A version has dots of its own, and so has the name of a method: the function begins after the first dot that
-    /// leaves a whole version, or none, on its left, and a name on its right.
+    /// leaves a whole version, or none, on its left, and a name on its right. A name by itself is that of a function which
+    /// is in no interface.
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || {
             format!(
@@ -35,13 +36,20 @@ impl FromStr for FunctionName {
             let interface: Interface = interface.parse().ok().filter(|_| version_ok && is_function(function))?;
             Some(Self { interface, function: function.to_owned() })
         };
-        text.match_indices('.').find_map(|(at, _)| named(at)).ok_or_else(form)
+        let root = || {
+            let interface = Interface::ROOT.parse().ok().filter(|_| is_function(text))?;
+            Some(Self { interface, function: text.to_owned() })
+        };
+        text.match_indices('.').find_map(|(at, _)| named(at)).or_else(root).ok_or_else(form)
     }
 }
 
 impl fmt::Display for FunctionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.interface, self.function)
+        if self.interface.unversioned() != Interface::ROOT {
+            write!(f, "{}.", self.interface)?;
+        }
+        f.write_str(&self.function)
     }
 }
 
@@ -73,19 +81,24 @@ mod tests {
             ("wasi:keyvalue/store@0.2.0-draft", "[method]bucket.get"),
             ("a:b/c", "[static]thing.make"),
             ("a:b/c@1.2.3", "[constructor]thing"),
+            ("inline", "get"),
+            ("inline", "[method]thing.get"),
         ] {
             let text = format!("{interface}.{function}");
             let name: FunctionName = text.parse().unwrap();
             assert_eq!((name.interface.to_string().as_str(), name.function.as_str()), (interface, function));
             assert_eq!(name.to_string(), text);
         }
+        let root: FunctionName = "run".parse().unwrap();
+        assert_eq!((root.interface.to_string().as_str(), root.function.as_str()), (Interface::ROOT, "run"));
+        assert_eq!(root.to_string(), "run");
     }
 
     #[test]
     fn what_is_no_function_is_refused() {
         for bad in [
             "",
-            "get",
+            "1get",
             "a:b/c",
             "a:b/c@1.0.0",
             "a:b.get",

@@ -65,9 +65,10 @@ impl Known {
     }
 }
 
-fn find(shapes: BTreeMap<Interface, InterfaceShape>, interface: &Interface) -> Known {
-    let found = shapes.into_iter().find(|(export, _)| export.unversioned() == interface.unversioned());
-    found.map(|(_, shape)| Known::from(shape)).unwrap_or_default()
+fn find(mut shapes: BTreeMap<Interface, InterfaceShape>, interface: &Interface) -> Known {
+    let same = shapes.remove(interface);
+    let other = || shapes.into_iter().find(|(export, _)| export.unversioned() == interface.unversioned());
+    same.or_else(|| other().map(|(_, shape)| shape)).map(Known::from).unwrap_or_default()
 }
 
 /// The WIT that came with a program. Without it a call goes on as one of a program that has none.

@@ -20,6 +20,8 @@ pub struct FunctionShape {
     pub signature: String,
     /// The resources that it takes or returns.
     pub resources: BTreeSet<ResourceName>,
+    /// What in its types cannot leave a component, if anything.
+    pub stuck: Option<&'static str>,
 }
 
 /// A resource, by where it is defined.

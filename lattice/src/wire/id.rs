@@ -201,7 +201,9 @@ impl From<UnitId> for String {
     }
 }
 
-/// A WIT interface, written `namespace:package/name` or `namespace:package/name@version`.
+/// A WIT interface, written `namespace:package/name` or `namespace:package/name@version`; one that a world describes in
+/// place belongs to no package, and is written as its `name` alone. The functions of a world that are in no interface make
+/// up the interface [`ROOT`](Self::ROOT).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Interface {
@@ -211,19 +213,22 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// `namespace:package/name`, without the version.
+    /// The functions that a world imports or exports by themselves. No interface of WIT can have this name.
+    pub const ROOT: &str = "$root";
+
+    /// `namespace:package/name` or `name`, without the version.
     pub fn unversioned(&self) -> &str {
         &self.text[..self.at]
     }
 
-    /// `namespace:package`.
+    /// `namespace:package`; empty when it belongs to none.
     pub fn package(&self) -> &str {
         self.unversioned().split_once('/').map_or("", |(package, _)| package)
     }
 
     /// The interface's own name.
     pub fn name(&self) -> &str {
-        self.unversioned().split_once('/').map_or("", |(_, name)| name)
+        self.unversioned().split_once('/').map_or(self.unversioned(), |(_, name)| name)
     }
 
     /// The version after `@`, when there is one.
@@ -237,10 +242,12 @@ impl Interface {
         self.unversioned() == wanted.unversioned() && version::serves(wanted.version(), self.version())
     }
 
-    /// Whether a link's key names this interface: `ns:pkg`, `ns:pkg/name`, each with or without a version.
+    /// Whether a link's key names this interface: `ns:pkg`, `ns:pkg/name`, each with or without a version, or its `name`
+    /// when it belongs to no package.
     pub fn matches(&self, pattern: &str) -> bool {
         let (name, version) = pattern.split_once('@').map_or((pattern, None), |(n, v)| (n, Some(v)));
-        (name == self.package() || name == self.unversioned()) && (version.is_none() || version == self.version())
+        let named = name == self.unversioned() || (name == self.package() && !name.is_empty());
+        named && (version.is_none() || version == self.version())
     }
 }
 
@@ -259,9 +266,12 @@ impl FromStr for Interface {
         }
         let malformed = || IdError::Malformed { text: text.to_owned(), expected: EXPECTED };
         let at = text.find('@').unwrap_or(text.len());
+        let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if word(text) || text == Self::ROOT {
+            return Ok(Self { text: text.to_owned(), at });
+        }
         let (package, name) = text[..at].split_once('/').ok_or_else(malformed)?;
         let (namespace, package) = package.split_once(':').ok_or_else(malformed)?;
-        let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let version = text.get(at + 1..);
         let version_ok = version.is_none_or(|v| {
             !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'))
@@ -391,7 +401,11 @@ mod tests {
         for pattern in ["wasi:keyval", "wasi:keyvalue/atomics", "wasi:keyvalue@0.2.1"] {
             assert!(!store.matches(pattern), "{pattern}");
         }
-        for bad in ["", "a", "a/b", "a:b", "a:b/", "a:b/c@", "a:b/c.d", "a:b/c d"] {
+        let inline: Interface = "store".parse().unwrap();
+        assert_eq!((inline.package(), inline.name(), inline.version()), ("", "store", None));
+        assert!(Interface::ROOT.parse::<Interface>().unwrap().matches("$root"));
+        assert!(inline.matches("store") && !inline.matches("") && !store.matches("store") && !store.matches(""));
+        for bad in ["", "a@1.0.0", "a/b", "a:b", "a:b/", "a:b/c@", "a:b/c.d", "a:b/c d", "a.b", "a b", "$a"] {
             assert!(bad.parse::<Interface>().is_err(), "{bad:?}");
         }
     }

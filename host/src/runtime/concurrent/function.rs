@@ -6,7 +6,7 @@ use std::{
 };
 
 use lattice::{bus::within, wire::CallError};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use wasmtime::{
     AsContextMut,
     component::{Accessor, Instance, ResourceAny},
@@ -56,8 +56,14 @@ pub(in super::super) async fn call(
     }
     let (answer, outcome) = oneshot::channel();
     let deadline = ticket.deadline;
-    ticket.door.send(Call::Function(FunctionWork { function, intake, deadline, allowed, permit, answer }));
-    outcome_of(ticket, home, live, outcome).await
+    let door = ticket.door.clone();
+    let work = FunctionWork { function: function.clone(), intake, deadline, allowed, permit, answer };
+    door.send(Call::Function(work));
+    let outcome = outcome_of(ticket, home, live, outcome).await;
+    outcome.or_else(|error| {
+        let exited = door.exit().and_then(|code| function.exited(code));
+        exited.map(|lifted| Answer { bytes: lifted.bytes, sources: Vec::new() }).ok_or(error)
+    })
 }
 
 /// Runs the destructors of resources, in the instance of a session.
@@ -83,12 +89,18 @@ async fn outcome_of<O>(
     let component = ticket.component.clone();
     if let Some(mut live) = live {
         let ended = live.drive().is_ready();
-        if let Ok(outcome) = outcome.try_recv() {
-            ticket.end();
-            settle(component, home, live, ended);
-            return Ok(outcome);
+        match outcome.try_recv() {
+            Ok(outcome) => {
+                ticket.end();
+                settle(component, home, live, ended);
+                return Ok(outcome);
+            }
+            Err(TryRecvError::Closed) => {
+                settle(component, home, live, ended);
+                return Err(ticket.door.ended().await);
+            }
+            Err(TryRecvError::Empty) => settle(component, home, live, ended),
         }
-        settle(component, home, live, ended);
     }
     let left = ticket.deadline.saturating_duration_since(Instant::now());
     match within(left, outcome).await {

@@ -24,6 +24,7 @@ use wasmtime::{
     AsContextMut,
     component::{Accessor, Instance},
 };
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
     FieldMap, WasiBody, WasiHttpView as _,
     p3::{self, bindings::Service, bindings::http::types::ErrorCode},
@@ -61,6 +62,14 @@ pub(super) struct HttpCall {
     pub(super) answer: oneshot::Sender<Outcome>,
 }
 
+/// How an instance has ended.
+#[derive(Clone)]
+struct Failure {
+    error: CallError,
+    /// The code, when it was the guest that ended it.
+    exit: Option<i32>,
+}
+
 /// What is known of an instance outside of it.
 pub(super) struct Door {
     /// Without a bound of its own: each call in it has a permit of its component.
@@ -76,7 +85,7 @@ pub(super) struct Door {
     /// Somebody polls it now: if it computes, a call would wait for it.
     polled: AtomicBool,
     /// Why it ended. Set before its store goes, so that a body that breaks off with it is not taken for whole.
-    failure: watch::Receiver<Option<CallError>>,
+    failure: watch::Receiver<Option<Failure>>,
     /// Wakes the task that the instance has, if it has one.
     pub(super) task: AtomicWaker,
     /// Streams that it writes.
@@ -90,13 +99,19 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn failure(&self) -> Option<CallError> {
-        self.failure.borrow().clone()
+        self.failure.borrow().as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// The code with which its guest has ended it.
+    pub(super) fn exit(&self) -> Option<i32> {
+        self.failure.borrow().as_ref()?.exit
     }
 
     /// Why there is no answer when the instance gave none. Its calls are dropped a moment before that is known.
     pub(super) async fn ended(&self) -> CallError {
         let mut failure = self.failure.clone();
         let known = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+        let known = known.map(|failure| failure.error);
         known.unwrap_or_else(|| CallError::Trap("the component ended without a response".into()))
     }
 
@@ -237,7 +252,7 @@ async fn work(
     exports: Exports,
     mut inbox: mpsc::UnboundedReceiver<Call>,
     door: Arc<Door>,
-    failed: watch::Sender<Option<CallError>>,
+    failed: watch::Sender<Option<Failure>>,
 ) {
     let error = loop {
         let turn = store.run_concurrent(async |accessor| attend(accessor, &exports, &mut inbox, &door).await).await;
@@ -256,7 +271,8 @@ async fn work(
         if door.live.load(Ordering::Acquire) == 0 {
             component.record(&failure);
         }
-        failed.send_replace(Some(failure.clone()));
+        let exit = error.downcast_ref::<I32Exit>().map(|exit| exit.0);
+        failed.send_replace(Some(Failure { error: failure.clone(), exit }));
         door.flows.end(|| failure);
     }
 }

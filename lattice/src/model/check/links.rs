@@ -52,7 +52,8 @@ impl Checker<'_> {
             return;
         }
         let own = facts.imports.iter().filter(|i| !catalog::is_ambient(i.package()));
-        let linkable: BTreeSet<_> = own.flat_map(|i| [i.package(), i.unversioned()]).collect();
+        let names = own.flat_map(|i| [i.package(), i.unversioned()]);
+        let linkable: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
         // The package alone when that is what was meant: it is how links are mostly written.
         let linkable: BTreeSet<_> = match pattern.value.contains('/') {
             true => linkable,
@@ -270,10 +271,21 @@ impl Checker<'_> {
                     could.join(", ")
                 ),
             };
-            self.problems.push(
-                Problem::at(key, format!("`{}` imports {import}, and no link satisfies it", key.value)).help(help),
-            );
+            let what = in_words(import, facts);
+            self.problems
+                .push(Problem::at(key, format!("`{}` imports {what}, and no link satisfies it", key.value)).help(help));
         }
+    }
+}
+
+/// An import in words: functions that are in no interface are known by their own names.
+fn in_words(import: &Interface, facts: &ComponentFacts) -> String {
+    match (import.unversioned(), facts.import_shapes.get(import)) {
+        (Interface::ROOT, Some(shape)) => {
+            let names: Vec<_> = shape.functions.keys().map(|name| format!("`{name}`")).collect();
+            format!("the functions {} by themselves ({import})", names.join(", "))
+        }
+        _ => import.to_string(),
     }
 }
 

@@ -208,8 +208,13 @@ impl<'m> Checker<'m> {
         }
         let mut serves = BTreeSet::new();
         for served in &provider.serves {
-            let interface: Interface = match served.value.parse() {
-                Ok(interface) => interface,
+            let interface = match served.value.parse::<Interface>() {
+                Ok(interface) if !interface.package().is_empty() => interface,
+                Ok(interface) => {
+                    let problem = Problem::at(served, format!("the interface `{interface}` belongs to no package"));
+                    self.problems.push(problem.help(INTERFACE_HELP));
+                    continue;
+                }
                 Err(error) => {
                     self.problems.push(Problem::at(served, format!("{error}")).help(INTERFACE_HELP));
                     continue;

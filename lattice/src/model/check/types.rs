@@ -98,8 +98,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Resources that would have to leave the component that holds them, to one that cannot give them back: a resource
-    /// crosses as long as all its functions are called in the component that made it.
+    /// Values that cannot leave a component, and resources that would have to leave the one that holds them, to one that
+    /// cannot give them back: a resource crosses as long as all its functions are called in the component that made it.
     fn resources(
         &mut self,
         wire: Wire<'_>,
@@ -114,6 +114,12 @@ impl Checker<'_> {
             return;
         }
         for (name, function) in &wanted.functions {
+            if let Some(stuck) = function.stuck {
+                let message =
+                    format!("`{name}` of {import} has {stuck}, which cannot cross from one component to another");
+                self.problems
+                    .push(Problem::at(&link.to, message).help("write `transport: fused`, or pass it otherwise"));
+            }
             let Some(foreign) = function.resources.iter().find(|r| !held_by(wire, r, facts, target)) else { continue };
             let message = format!(
                 "`{name}` of {import} takes or returns the resource {foreign}, which cannot cross from one component to \

@@ -1,4 +1,4 @@
-//! A WASI 0.2 command. Its first argument says what to do.
+//! A WASI 0.2 command. Its first argument says what to do; without one, the variable `ACT`.
 
 use std::{
     env, fs,
@@ -7,7 +7,10 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().collect();
+    let mut arguments: Vec<String> = env::args().collect();
+    if let (1, Ok(words)) = (arguments.len(), env::var("ACT")) {
+        arguments.extend(words.split(' ').map(str::to_owned));
+    }
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match act(&arguments[1..]) {
         Ok(text) => {

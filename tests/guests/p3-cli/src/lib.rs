@@ -1,4 +1,4 @@
-//! A WASI 0.3 command. Its first argument says what to do, see `act`.
+//! A WASI 0.3 command. Its first argument says what to do, see `act`; without one, the variable `ACT`.
 
 use exports::wasi::cli::run::Guest;
 use wasi::{
@@ -20,7 +20,12 @@ struct Command;
 
 impl Guest for Command {
     async fn run() -> Result<(), ()> {
-        let arguments = environment::get_arguments();
+        let mut arguments = environment::get_arguments();
+        if arguments.len() == 1 {
+            let variables = environment::get_environment();
+            let words = variables.iter().filter(|(name, _)| name == "ACT").flat_map(|(_, words)| words.split(' '));
+            arguments.extend(words.map(str::to_owned));
+        }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         match act(&arguments[1..]).await {
             Ok(text) => say(text).await,

@@ -1,11 +1,23 @@
 //! Calls the streams and futures of `pipes`, and says what came.
 
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Waker},
+};
+
 use exports::test::pipes::user::Guest;
 use test::pipes::pipes::{self, Fault, Many, Reading, Source};
 use wasi::clocks::monotonic_clock;
 use wit_bindgen::{StreamReader, StreamResult, spawn_local};
 
-wit_bindgen::generate!({ path: ["../../../wit/p3", "../pipes/wit"], world: "test:pipes/caller", generate_all });
+wit_bindgen::generate!({
+    path: ["../../../wit/p3", "../pipes/wit"],
+    world: "test:pipes/caller",
+    generate_all,
+    // Stops the whole instance while it waits.
+    async: ["-import:test:pipes/pipes@1.0.0#noted"],
+});
 
 /// What one write carries.
 const CHUNK: usize = 64 * 1024;
@@ -153,6 +165,14 @@ impl Guest for User {
                     let _ = writer.write(n as u32).await;
                 });
                 format!("{}", pipes::answer(reader).await)
+            }
+            // Nothing else goes on here until it was read: not even the end of the write.
+            "noted" => {
+                let (writer, reader) = wit_future::new(|| ());
+                let mut write = pin!(writer.write(()));
+                let written = write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                pipes::noted(reader);
+                format!("{written}, then {}", write.await.is_ok())
             }
             "swallow" => {
                 pipes::swallow(data(n)).await;

@@ -158,6 +158,10 @@ impl Guest for Library {
         question.await * 2
     }
 
+    async fn noted(sign: FutureReader<()>) {
+        sign.await;
+    }
+
     async fn swallow(data: StreamReader<u8>) {
         spawn_local(async move {
             let mut length = 0;

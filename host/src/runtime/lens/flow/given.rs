@@ -253,7 +253,10 @@ impl<P: Carried, D: 'static> FutureConsumer<D> for ValueSink<P> {
             bytes = Bytes::copy_from_slice(value.bytes());
             false
         })?;
-        if !bytes.is_empty() {
+        if bytes.is_empty() {
+            // The room that was taken for it would hold the channel open for as long as the guest keeps its end.
+            self.0.to.abort_send();
+        } else {
             self.0.send(bytes);
         }
         self.0.writing = None;

@@ -34,7 +34,7 @@ fn shapes(interfaces: Interfaces<'_>) -> BTreeMap<Interface, InterfaceShape> {
             Some(ResourceName { interface: interface.to_owned(), name: name.to_owned() })
         };
         let resources = words.filter_map(resource).collect();
-        ((*name).to_owned(), FunctionShape { signature: (*signature).to_owned(), resources })
+        ((*name).to_owned(), FunctionShape { signature: (*signature).to_owned(), resources, stuck: None })
     };
     let shape = |functions: &[_]| InterfaceShape { functions: functions.iter().map(function).collect() };
     interfaces.iter().map(|(interface, functions)| (interface.parse().unwrap(), shape(functions))).collect()
@@ -179,6 +179,27 @@ fn resources_cross_only_when_their_owner_is_the_same_unit() {
     let apart = with("acme:pricing: pricing", "acme:pricing: pricing\n        acme:pricing/sessions: other");
     let found = told(&apart, &facts);
     assert!(found.len() == 1 && found[0].ends_with("/ link acme:pricing/sessions to `pricing` as well"), "{found:?}");
+}
+
+#[test]
+fn a_value_that_cannot_leave_a_component_is_refused_unless_both_are_one() {
+    let relay: Interfaces<'_> = &[("acme:pricing/quote@1.1.0", &[("relay", "func(s: stream<stream<u8>>)")])];
+    let mut facts = app(relay, relay);
+    let quote = facts.get_mut("cart").unwrap().import_shapes.values_mut().next().unwrap();
+    quote.functions.get_mut("relay").unwrap().stuck = Some("a stream of streams");
+    let found = told(APP, &facts);
+    assert!(found.len() == 1 && found[0].contains("has a stream of streams, which cannot cross"), "{found:?}");
+    let fused = "acme:pricing: { to: pricing, transport: fused }";
+    assert!(told(&with("acme:pricing: pricing", fused), &facts).is_empty());
+}
+
+#[test]
+fn an_interface_of_no_package_is_linked_by_its_name() {
+    let inline: Interfaces<'_> = &[("quote", &[PRICE]), ("$root", &[PRICE])];
+    let link = |links: &str| told(&with("acme:pricing: pricing", links), &app(inline, inline));
+    assert_eq!(link("quote: pricing\n        $root: pricing"), Vec::<String>::new());
+    let found = link("quote: pricing");
+    assert!(found.len() == 1 && found[0].contains("imports the functions `price` by themselves ($root)"), "{found:?}");
 }
 
 #[test]
