@@ -10,6 +10,11 @@ use lattice_host::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A call from component to component allocates much, in many sizes, and another thread often frees it: with the
+/// system's allocator it takes about a sixth more of a processor's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let (format, filter) = match &cli.command {

@@ -21,9 +21,6 @@ use super::router::{InFlight, Router};
 /// has not heard of yet, short enough to be an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the callee of a call that takes long is still there.
-const PROBE: Duration = Duration::from_secs(1);
-
 /// One call, wherever it goes.
 pub(crate) struct Outgoing<'c> {
     pub(crate) interface: &'c Interface,
@@ -130,12 +127,7 @@ impl Road {
         if json.is_some() {
             head.content_type = ContentType::Json;
         }
-        // Either arm may be dropped: giving up a call is what the other side is told of.
-        let reply = tokio::select! {
-            biased;
-            reply = self.bus.call(&subject, &head, payload) => reply?,
-            () = self.lost(&subject) => return Err(CallError::Transport(format!("the host of {} is lost", self.to))),
-        };
+        let reply = self.bus.call(&subject, &head, payload).await?;
         match json {
             Some(shape) => {
                 // It has run: this is no message that was refused.
@@ -155,15 +147,5 @@ impl Road {
         }
         let gathered = self.bus.exchange().taker().await?.gather(payload, &tickets).await?;
         Ok(json::arguments_to_json(shape, &gathered)?.into())
-    }
-
-    /// Returns when nobody listens any more where a call was sent: its process has ended, and will not answer.
-    async fn lost(&self, subject: &CallSubject) {
-        loop {
-            tokio::time::sleep(PROBE).await;
-            if let Err(CallError::NoInstance(_)) = self.bus.probe(subject).await {
-                return;
-            }
-        }
     }
 }

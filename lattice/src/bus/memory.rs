@@ -55,14 +55,6 @@ impl Switchboard {
         within(head.deadline, call).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
     }
 
-    pub(super) fn probe(&self, subject: &CallSubject) -> Result<(), CallError> {
-        let serves = |line: &Line| !line.stop.is_cancelled();
-        match self.handlers.borrow().get(&subject.instance).is_some_and(serves) {
-            true => Ok(()),
-            false => Err(CallError::NoInstance(subject.unit.to_string())),
-        }
-    }
-
     pub(super) fn serve(&self, served: &Served, handler: Arc<dyn CallHandler>) -> Serving {
         let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
         serving.calls.close();

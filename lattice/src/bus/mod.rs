@@ -150,20 +150,12 @@ impl Bus {
         self.exchange.clone()
     }
 
-    /// One call: returns the reply's payload, or an error within `head.deadline`. Dropping it before it is done ends the
-    /// call at the callee too.
+    /// One call: returns the reply's payload, or an error within `head.deadline`; before that, when the callee's process
+    /// ends. Dropping it before it is done ends the call at the callee too.
     pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         match &self.road {
             Road::Nats(client) => rpc::call(client, &self.streams, subject, head, payload).await,
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
-        }
-    }
-
-    /// Whether somebody listens where calls to `subject` are sent; [`CallError::NoInstance`] when certainly nobody does.
-    pub async fn probe(&self, subject: &CallSubject) -> Result<(), CallError> {
-        match &self.road {
-            Road::Nats(client) => rpc::probe(client, subject).await,
-            Road::Memory(switchboard) => switchboard.probe(subject),
         }
     }
 

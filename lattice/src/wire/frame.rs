@@ -84,7 +84,10 @@ impl CallHead {
         put(header::PROTOCOL, PROTOCOL.to_owned());
         put(header::FUNCTION, format!("{}#{}", self.interface, self.function));
         put(header::DEADLINE, self.deadline.as_millis().to_string());
-        put(header::CONTENT_TYPE, self.content_type.to_string());
+        // Each header takes time of the caller, the server and the callee: what is meant without it is not said.
+        if self.content_type != ContentType::default() {
+            put(header::CONTENT_TYPE, self.content_type.to_string());
+        }
         if let Some(caller) = &self.caller {
             put(header::CALLER, caller.to_string());
         }

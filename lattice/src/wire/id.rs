@@ -1,6 +1,7 @@
 //! Names that travel in subjects and keys. A value of these types cannot hold `.`, `*`, `>` or white space.
+//! A copy shares its text: each call makes several.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -45,7 +46,7 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text of the id.
@@ -59,7 +60,7 @@ macro_rules! text_id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let check: fn(&'static str, &str) -> Result<(), IdError> = $check;
                 check($what, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
@@ -72,7 +73,7 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
@@ -147,7 +148,7 @@ impl InstanceId {
     /// `spec` is the digest of what the unit is: revisions of an app that was deleted and made anew repeat.
     pub fn derive(host: &HostId, unit: &UnitId, revision: u64, spec: &Digest) -> Self {
         let hash = Sha256::digest(format!("{host}\n{unit}\n{revision}\n{spec}"));
-        Self(hash[..8].iter().map(|b| format!("{b:02x}")).collect())
+        Self(hash[..8].iter().map(|b| format!("{b:02x}")).collect::<String>().into())
     }
 }
 
@@ -207,7 +208,7 @@ impl From<UnitId> for String {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Interface {
-    text: String,
+    text: Arc<str>,
     /// Where the version begins (after `@`); the text's length when there is none.
     at: usize,
 }
@@ -277,7 +278,7 @@ impl FromStr for Interface {
             !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'))
         });
         if word(namespace) && word(package) && word(name) && version_ok {
-            Ok(Self { text: text.to_owned(), at })
+            Ok(Self { text: text.into(), at })
         } else {
             Err(malformed())
         }
@@ -305,7 +306,7 @@ impl TryFrom<String> for Interface {
 
 impl From<Interface> for String {
     fn from(id: Interface) -> String {
-        id.text
+        id.text.as_ref().to_owned()
     }
 }
 
@@ -331,7 +332,7 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        Self(format!("sha256:{hex}"))
+        Self(format!("sha256:{hex}").into())
     }
 
     /// The 64 hexadecimal digits.

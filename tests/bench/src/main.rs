@@ -19,6 +19,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Hosts run inside this process in some rows, so it has their allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "lattice-bench", about = "Measures the lattice; run it with `cargo xtask bench`")]
 struct Arguments {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, RequestErrorKind, Subject};
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Request, RequestErrorKind, Subject};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -14,6 +14,9 @@ use crate::{
 
 /// Longer than the deadline that the callee enforces, so that its own answer has a chance to arrive.
 const GRACE: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether the callee of a call that takes long is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(in crate::bus) async fn call(
     client: &Client,
@@ -43,57 +46,82 @@ pub(in crate::bus) async fn call(
     } else {
         payload
     };
-    let to = Subject::from(subject.to_string());
-    let mut given_up = GivenUp { client, subject: Some(to.clone()), id };
-    let left = until.saturating_duration_since(Instant::now());
-    let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(left));
-    let reply = client.send_request(to, request).await;
-    if !matches!(&reply, Err(error) if error.kind() == RequestErrorKind::TimedOut) {
+    let mut given_up = GivenUp { client, subject: Some(subject), id };
+    let request = Request::new().headers(headers).payload(payload).timeout(None);
+    let work = async {
+        let reply = client.send_request(text(subject), request).await;
         given_up.subject = None;
-    }
-    let reply = reply.map_err(|error| match error.kind() {
-        RequestErrorKind::TimedOut => CallError::Deadline(head.deadline),
-        RequestErrorKind::NoResponders => CallError::NoInstance(subject.unit.to_string()),
-        _ => CallError::Transport(error.to_string()),
-    })?;
-    drop(offer);
-    read(reply, streams, until).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
+        drop(offer);
+        let reply = reply.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => CallError::NoInstance(subject.unit.to_string()),
+            _ => CallError::Transport(error.to_string()),
+        })?;
+        read(reply, streams).await
+    };
+    watched(client, subject, until, work).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
 }
 
-/// What a reply says; `None` when its payload has not come in time.
-async fn read(reply: Message, streams: &LazyStreams, until: Instant) -> Option<Result<Bytes, CallError>> {
-    let headers = match reply.headers.as_ref() {
-        Some(headers) => headers,
-        None => return Some(Err(CallError::BadMessage("a reply without headers".into()))),
-    };
-    match ReplyStatus::read(headers) {
-        Ok(ReplyStatus::Ok) => {}
-        Ok(ReplyStatus::Error(code)) => {
-            return Some(Err(CallError::from_wire(code, &String::from_utf8_lossy(&reply.payload))));
+/// Waits for a call to end, as long as there is somebody who answers it; `None` when it has not ended in time. A call
+/// has one timer at a time: most end before it is due.
+async fn watched<T>(
+    client: &Client,
+    subject: &CallSubject,
+    until: Instant,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Option<Result<T, CallError>> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let look = until.min(Instant::now() + LOOK);
+        if let Ok(ended) = tokio::time::timeout_at(look.into(), &mut work).await {
+            return Some(ended);
         }
-        Err(error) => return Some(Err(error.into())),
+        if look == until {
+            return None;
+        }
+        // Cancel-safe: all arms only wait. What a probe that is dropped would have said is asked again.
+        tokio::select! {
+            biased;
+            ended = &mut work => return Some(ended),
+            () = tokio::time::sleep_until(until.into()) => return None,
+            probed = probe(client, subject) => {
+                // The process of the callee has ended, and will not answer.
+                if let Err(CallError::NoInstance(unit)) = probed {
+                    return Some(Err(CallError::Transport(format!("the host of {unit} is lost"))));
+                }
+            }
+        }
     }
-    let place = match Elsewhere::read(headers) {
-        Ok(None) => return Some(Ok(reply.payload)),
-        Ok(Some(place)) => place,
-        Err(error) => return Some(Err(error.into())),
-    };
-    let whole = tokio::time::timeout_at(until.into(), place.take(streams, "an answer's message")).await.ok()?;
-    Some(whole.map_err(after_all))
+}
+
+fn text(subject: &CallSubject) -> Subject {
+    Subject::from(subject.to_string())
+}
+
+/// What a reply says.
+async fn read(reply: Message, streams: &LazyStreams) -> Result<Bytes, CallError> {
+    let missing = || CallError::BadMessage("a reply without headers".into());
+    let headers = reply.headers.as_ref().ok_or_else(missing)?;
+    if let ReplyStatus::Error(code) = ReplyStatus::read(headers)? {
+        return Err(CallError::from_wire(code, &String::from_utf8_lossy(&reply.payload)));
+    }
+    match Elsewhere::read(headers)? {
+        None => Ok(reply.payload),
+        Some(place) => place.take(streams, "an answer's message").await.map_err(after_all),
+    }
 }
 
 /// Tells the callee, when it is dropped, that nobody waits for the call any more.
 struct GivenUp<'c> {
     client: &'c Client,
     /// `None` when the callee has answered.
-    subject: Option<Subject>,
+    subject: Option<&'c CallSubject>,
     id: Uuid,
 }
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         let (Some(subject), Ok(runtime)) = (self.subject.take(), tokio::runtime::Handle::try_current()) else { return };
-        let (client, id) = (self.client.clone(), self.id);
+        let (client, subject, id) = (self.client.clone(), text(subject), self.id);
         runtime.spawn(async move {
             let mut headers = HeaderMap::new();
             let id = HeaderValue::from(id.simple().to_string());
@@ -109,11 +137,11 @@ impl Drop for GivenUp<'_> {
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Whether somebody listens where calls are sent; `NoInstance` when certainly nobody does.
-pub(in crate::bus) async fn probe(client: &Client, subject: &CallSubject) -> Result<(), CallError> {
+async fn probe(client: &Client, subject: &CallSubject) -> Result<(), CallError> {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static(header::PROBE), HeaderValue::from("1"));
-    let request = async_nats::Request::new().headers(headers).timeout(Some(PROBE));
-    match client.send_request(subject.to_string(), request).await {
+    let request = Request::new().headers(headers).timeout(Some(PROBE));
+    match client.send_request(text(subject), request).await {
         Err(error) if error.kind() == RequestErrorKind::NoResponders => {
             Err(CallError::NoInstance(subject.unit.to_string()))
         }

@@ -16,10 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(super) use self::{
-    call::{call, probe},
-    serve::serve,
-};
+pub(super) use self::{call::call, serve::serve};
 use crate::wire::{CallError, CallHead, Headers};
 
 /// What answers the calls of an instance.
@@ -62,9 +59,16 @@ impl Drop for Serving {
     }
 }
 
+/// Up to so many headers, comparing all of their names takes less time than hashing the one that is looked for.
+const FEW: usize = 10;
+
 impl Headers for HeaderMap {
     fn get(&self, name: &'static str) -> Option<&str> {
-        HeaderMap::get(self, HeaderName::from_static(name)).map(HeaderValue::as_str)
+        if self.len() > FEW {
+            return HeaderMap::get(self, HeaderName::from_static(name)).map(HeaderValue::as_str);
+        }
+        let (_, values) = self.iter().find(|(found, _)| AsRef::<str>::as_ref(*found) == name)?;
+        values.first().map(HeaderValue::as_str)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Waker},
 };
@@ -37,7 +36,8 @@ pub(in crate::bus) async fn serve(
     round_trip(&client).await.map_err(transport)?;
     let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
     let calls = serving.calls.clone();
-    let server = Server { client, streams, handler, pace, calls, running: HashMap::new(), rejected: 0 };
+    let callee = Arc::new(Callee { client, streams, handler });
+    let server = Server { callee, pace, calls, running: HashMap::new(), rejected: 0 };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
     serving.calls.close();
     Ok(serving)
@@ -48,10 +48,15 @@ fn id(headers: &HeaderMap, name: &'static str) -> Option<Uuid> {
     Uuid::try_parse(Headers::get(headers, name)?).ok()
 }
 
-struct Server {
+/// What every call needs, however many there are.
+struct Callee {
     client: Client,
     streams: LazyStreams,
     handler: Arc<dyn CallHandler>,
+}
+
+struct Server {
+    callee: Arc<Callee>,
     pace: Pace,
     calls: TaskTracker,
     /// Calls that have a task, by their ids. Those that have ended are swept out when they are many.
@@ -79,7 +84,7 @@ impl Server {
             }
         }
         // While NATS is away nothing comes, and nobody would say that the last message has come.
-        if self.client.connection_state() != State::Connected {
+        if self.callee.client.connection_state() != State::Connected {
             return;
         }
         // What the server had already sent is answered, not dropped.
@@ -108,50 +113,41 @@ impl Server {
             Err(_)
                 if message.headers.as_ref().is_some_and(|headers| Headers::get(headers, header::PROBE).is_some()) =>
             {
-                let (client, streams) = (self.client.clone(), self.streams.clone());
-                self.calls.spawn(async move { answer(&client, &streams, reply, Ok(Bytes::new())).await });
+                self.answer(reply, Ok(Bytes::new()));
                 return;
             }
             Err(error) => {
                 self.reject(&error.to_string());
-                let (client, streams) = (self.client.clone(), self.streams.clone());
-                self.calls.spawn(async move { answer(&client, &streams, reply, Err(error)).await });
+                self.answer(reply, Err(error));
                 return;
             }
         };
-        let (client, streams, handler) = (self.client.clone(), self.streams.clone(), self.handler.clone());
         let back = reply.clone();
-        let call = async move {
-            let deadline = head.deadline;
-            let traceparent = head.traceparent.clone();
-            let work = async {
-                let payload = match elsewhere {
-                    Some(place) => place.take(&streams, "a call's message").await?,
-                    None => message.payload,
-                };
-                handler.call(head, payload).await
-            };
-            let outcome = match traceparent {
-                Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
-                None => within(deadline, work).await,
-            };
-            let outcome = outcome.unwrap_or(Err(CallError::Deadline(deadline)));
-            answer(&client, &streams, reply, outcome).await;
-        };
-        let mut call: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(call);
-        // The first poll has no task to wake; if the call waits, the task that takes it over polls it again at once.
+        let call = self.callee.clone().call(head, elsewhere, message.payload, reply);
         let here = match self.pace {
             Pace::Light => true,
             // The task that receives is itself one of them.
             Pace::Heavy => self.calls.len() <= 1,
         };
-        let done = here && call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        if !done {
-            let task = self.calls.spawn(call);
-            if let Some(id) = id {
-                self.remember(id, Running { task: task.abort_handle(), reply: back });
+        let task = if here {
+            let mut call = Box::pin(call);
+            // The first poll has no task to wake; if the call waits, the task that takes it over polls it again.
+            if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                return;
             }
+            self.calls.spawn(call)
+        } else {
+            self.calls.spawn(call)
+        };
+        if let Some(id) = id {
+            self.remember(id, Running { task: task.abort_handle(), reply: back });
         }
+    }
+
+    /// Answers with what is known already.
+    fn answer(&self, reply: Subject, outcome: Result<Bytes, CallError>) {
+        let callee = self.callee.clone();
+        self.calls.spawn(async move { callee.answer(reply, outcome).await });
     }
 
     fn remember(&mut self, id: Uuid, running: Running) {
@@ -170,9 +166,7 @@ impl Server {
             return;
         };
         task.abort();
-        let (client, streams) = (self.client.clone(), self.streams.clone());
-        let given_up = Err(CallError::Transport("the caller gave the call up".into()));
-        self.calls.spawn(async move { answer(&client, &streams, reply, given_up).await });
+        self.answer(reply, Err(CallError::Transport("the caller gave the call up".into())));
     }
 
     fn reject(&mut self, reason: &str) {
@@ -184,27 +178,47 @@ impl Server {
     }
 }
 
-async fn answer(client: &Client, streams: &LazyStreams, reply: Subject, outcome: Result<Bytes, CallError>) {
-    let mut headers = HeaderMap::new();
-    let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-    let outcome = match outcome {
-        Ok(payload) if payload.len() > limit(client) => {
-            let offered = Elsewhere::offer(streams, "an answer's message", payload).await;
-            offered.map_err(after_all).map(|(offer, place)| {
-                set(header::PAYLOAD, place);
-                // It lapses by itself when the caller does not come for it.
-                offer.leave();
-                Bytes::new()
-            })
+impl Callee {
+    /// Makes one call and answers it.
+    async fn call(self: Arc<Self>, head: CallHead, elsewhere: Option<Elsewhere>, payload: Bytes, reply: Subject) {
+        let deadline = head.deadline;
+        let traceparent = head.traceparent.clone();
+        let work = async {
+            let payload = match elsewhere {
+                Some(place) => place.take(&self.streams, "a call's message").await?,
+                None => payload,
+            };
+            self.handler.call(head, payload).await
+        };
+        let outcome = match traceparent {
+            Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
+            None => within(deadline, work).await,
+        };
+        self.answer(reply, outcome.unwrap_or(Err(CallError::Deadline(deadline)))).await;
+    }
+
+    async fn answer(&self, reply: Subject, outcome: Result<Bytes, CallError>) {
+        let mut headers = HeaderMap::new();
+        let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        let outcome = match outcome {
+            Ok(payload) if payload.len() > limit(&self.client) => {
+                let offered = Elsewhere::offer(&self.streams, "an answer's message", payload).await;
+                offered.map_err(after_all).map(|(offer, place)| {
+                    set(header::PAYLOAD, place);
+                    // It lapses by itself when the caller does not come for it.
+                    offer.leave();
+                    Bytes::new()
+                })
+            }
+            outcome => outcome,
+        };
+        let (status, payload) = match outcome {
+            Ok(payload) => (ReplyStatus::Ok, payload),
+            Err(error) => (ReplyStatus::Error(error.code()), Bytes::from(error.wire_text())),
+        };
+        set(header::STATUS, status.header_value());
+        if let Err(error) = self.client.publish_with_headers(reply, headers, payload).await {
+            tracing::debug!(%error, "cannot answer a call");
         }
-        outcome => outcome,
-    };
-    let (status, payload) = match outcome {
-        Ok(payload) => (ReplyStatus::Ok, payload),
-        Err(error) => (ReplyStatus::Error(error.code()), Bytes::from(error.wire_text())),
-    };
-    set(header::STATUS, status.header_value());
-    if let Err(error) = client.publish_with_headers(reply, headers, payload).await {
-        tracing::debug!(%error, "cannot answer a call");
     }
 }
