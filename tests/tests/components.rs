@@ -366,6 +366,29 @@ fn an_instance_that_drains_keeps_the_resources_that_others_hold() {
     }
 }
 
+#[test]
+fn an_instance_that_drains_ends_the_calls_that_it_has() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    for (caller, library) in [(zone("a"), zone("b")), (zone("a"), zone("a"))] {
+        lattice.apply(&app(address, "", &caller, &library));
+        let asleep = || lattice.hosts.iter().map(|host| host.log().matches("asleep").count()).sum::<usize>();
+        let (before, drained) = (asleep(), drains(&lattice));
+        let sleeper = thread::spawn(move || text(address, "/sleep?ms=5000"));
+        lattice.wait("the call under way", Duration::from_secs(5), || (asleep() > before).then_some(()));
+        let newer = app(address, "", &caller, &format!("{library}, env: {{ ROUND: \"{before}\" }}"));
+        thread::scope(|scope| {
+            let applied = scope.spawn(|| lattice.apply(&newer));
+            let draining = || (drains(&lattice) > drained).then_some(());
+            lattice.wait("the old instance to drain", Duration::from_secs(4), draining);
+            assert!(!sleeper.is_finished(), "the old instance drained while it was called");
+            // Longer than it takes a caller to look whether somebody is still there.
+            assert_eq!(sleeper.join().unwrap(), "slept 5000\n", "{library}");
+            applied.join().unwrap();
+        });
+    }
+}
+
 /// How often a library was told to drain.
 fn drains(lattice: &Lattice) -> usize {
     let told = |line: &&str| line.contains("draining") && line.contains("calls/library");

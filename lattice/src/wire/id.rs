@@ -269,7 +269,7 @@ impl FromStr for Interface {
         let at = text.find('@').unwrap_or(text.len());
         let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if word(text) || text == Self::ROOT {
-            return Ok(Self { text: text.to_owned(), at });
+            return Ok(Self { text: text.into(), at });
         }
         let (package, name) = text[..at].split_once('/').ok_or_else(malformed)?;
         let (namespace, package) = package.split_once(':').ok_or_else(malformed)?;

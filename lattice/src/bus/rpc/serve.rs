@@ -3,13 +3,16 @@
 use std::{
     collections::HashMap,
     future::Future,
+    panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -17,8 +20,11 @@ use uuid::Uuid;
 use super::{CallHandler, Pace, Serving, after_all, limit, round_trip, within};
 use crate::{
     bus::{payload::Elsewhere, streams::LazyStreams, trace},
-    wire::{CallError, CallHead, Headers, ReplyStatus, Served, header},
+    wire::{CallError, CallHead, Headers, ReplyStatus, Served, UnitId, header},
 };
+
+/// How often it is looked whether the last call has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Ended calls that are remembered at least, before they are swept out.
 const SWEEP: usize = 256;
@@ -37,7 +43,8 @@ pub(in crate::bus) async fn serve(
     let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
     let calls = serving.calls.clone();
     let callee = Arc::new(Callee { client, streams, handler });
-    let server = Server { callee, pace, calls, running: HashMap::new(), rejected: 0 };
+    let server =
+        Server { callee, pace, calls, running: HashMap::new(), rejected: 0, unit: served.unit.clone(), leaving: false };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
     serving.calls.close();
     Ok(serving)
@@ -63,6 +70,9 @@ struct Server {
     running: HashMap<Uuid, Running>,
     /// Messages that were no calls of ours.
     rejected: u64,
+    unit: UnitId,
+    /// It takes no more calls.
+    leaving: bool,
 }
 
 /// A call that has a task.
@@ -87,12 +97,32 @@ impl Server {
         if self.callee.client.connection_state() != State::Connected {
             return;
         }
-        // What the server had already sent is answered, not dropped.
+        self.finish(&mut subscriber).await;
         if let Err(error) = subscriber.drain().await {
             tracing::debug!(%error, "cannot drain a subscription");
         }
         while let Some(message) = subscriber.next().await {
             self.take(message);
+        }
+    }
+
+    /// Takes the calls that the server had already sent, and listens until the last one has ended: its caller asks
+    /// whether somebody is still there, and says when it gives up. Calls that come later are for others.
+    async fn finish(&mut self, subscriber: &mut Subscriber) {
+        let client = self.callee.client.clone();
+        let mut sent = pin!(round_trip(&client));
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            // Cancel-safe: all arms only wait; a message is taken out of the channel when its arm completes.
+            tokio::select! {
+                message = subscriber.next() => match message {
+                    Some(message) => self.take(message),
+                    None => return,
+                },
+                _ = &mut sent, if !self.leaving => self.leaving = true,
+                // This task is one of them.
+                _ = look.tick(), if self.leaving => if self.calls.len() <= 1 { return },
+            }
         }
     }
 
@@ -122,6 +152,10 @@ impl Server {
                 return;
             }
         };
+        if self.leaving {
+            self.answer(reply, Err(CallError::NoInstance(self.unit.to_string())));
+            return;
+        }
         let back = reply.clone();
         let call = self.callee.clone().call(head, elsewhere, message.payload, reply);
         let here = match self.pace {
@@ -183,18 +217,25 @@ impl Callee {
     async fn call(self: Arc<Self>, head: CallHead, elsewhere: Option<Elsewhere>, payload: Bytes, reply: Subject) {
         let deadline = head.deadline;
         let traceparent = head.traceparent.clone();
-        let work = async {
+        let work = AssertUnwindSafe(async {
             let payload = match elsewhere {
                 Some(place) => place.take(&self.streams, "a call's message").await?,
                 None => payload,
             };
             self.handler.call(head, payload).await
-        };
+        });
+        let work = work.catch_unwind();
         let outcome = match traceparent {
             Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
             None => within(deadline, work).await,
         };
-        self.answer(reply, outcome.unwrap_or(Err(CallError::Deadline(deadline)))).await;
+        let outcome = match outcome {
+            Some(Ok(outcome)) => outcome,
+            // A fault of ours is not one that the caller must wait for, and not the end of all other calls.
+            Some(Err(_)) => Err(CallError::Trap("the callee panicked; the log of its host says where".into())),
+            None => Err(CallError::Deadline(deadline)),
+        };
+        self.answer(reply, outcome).await;
     }
 
     async fn answer(&self, reply: Subject, outcome: Result<Bytes, CallError>) {
