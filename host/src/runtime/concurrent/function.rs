@@ -1,7 +1,7 @@
 //! Calling functions in an instance beside others.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,10 +18,10 @@ use super::{
         exports::ExportedFunction,
         functions::{Answer, FunctionCall},
         guest::Guest,
-        lens::Intake,
+        lens::{Intake, Place},
         streams,
     },
-    Call, Instances, Live, Ticket, enter, settle,
+    Call, Door, Instances, Live, Ticket, enter, settle,
 };
 
 /// A call of a function, for an instance.
@@ -30,9 +30,28 @@ pub(super) struct FunctionWork {
     intake: Intake,
     deadline: Instant,
     allowed: Duration,
-    /// Kept for as long as the guest is at it, and its streams are open, whether or not somebody waits.
+    /// Kept for as long as the guest is at it, whether or not somebody waits.
     permit: Arc<Permit>,
     answer: oneshot::Sender<Answer>,
+}
+
+/// The place of a call, kept for as long as any of its streams is open.
+struct StreamPlace {
+    _permit: Arc<Permit>,
+    door: Arc<Door>,
+}
+
+impl StreamPlace {
+    fn new(permit: Arc<Permit>, door: Arc<Door>) -> Arc<Self> {
+        door.streams.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Self { _permit: permit, door })
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.door.streams.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Resources of an instance whose holder has done with them.
@@ -51,12 +70,9 @@ pub(in super::super) async fn call(
     let FunctionCall { function, mut intake, allowed, permit } = call;
     let permit = Arc::new(permit);
     let (ticket, live) = enter(component, home, Some(permit.clone()), allowed).await?;
-    if function.has_streams {
-        intake.place = Some(permit.clone());
-    }
+    let (door, deadline) = (ticket.door.clone(), ticket.deadline);
+    intake.place = function.has_streams.then(|| StreamPlace::new(permit.clone(), door.clone()) as Place);
     let (answer, outcome) = oneshot::channel();
-    let deadline = ticket.deadline;
-    let door = ticket.door.clone();
     let work = FunctionWork { function: function.clone(), intake, deadline, allowed, permit, answer };
     door.send(Call::Function(work));
     let outcome = outcome_of(ticket, home, live, outcome).await;
@@ -116,11 +132,10 @@ async fn outcome_of<O>(
 impl FunctionWork {
     /// Calls it. An error is a trap, and ends the instance.
     pub(super) async fn run(self, accessor: &Accessor<Guest>, instance: &Instance) -> wasmtime::Result<()> {
-        let Self { function, intake, deadline, allowed, permit, answer } = self;
+        let Self { function, intake, deadline, allowed, permit: _permit, answer } = self;
         accessor.with(|mut access| Guest::join(access.as_context_mut(), deadline, allowed));
-        let held = intake.held.clone();
+        let (held, place) = (intake.held.clone(), intake.place.clone());
         let lifted = function.call_concurrent(accessor, instance, intake).await?;
-        let place = function.has_streams.then_some(permit as _);
         let sources = accessor.with(|access| streams::pipe(access, lifted.flows, place.as_ref()))?;
         if let Some(held) = held {
             held.keep(lifted.given);

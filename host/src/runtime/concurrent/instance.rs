@@ -90,6 +90,8 @@ pub(super) struct Door {
     pub(super) task: AtomicWaker,
     /// Streams that it writes.
     pub(super) flows: Flows,
+    /// Calls whose streams are open, in either direction.
+    pub(super) streams: AtomicU32,
     made: Instant,
     /// Until when its calls may take, in milliseconds since it was made, and how long the one was allowed to take that may
     /// take longest.
@@ -203,6 +205,7 @@ impl Live {
             failure,
             task: AtomicWaker::new(),
             flows: store.data().flows.clone(),
+            streams: AtomicU32::new(0),
             made: Instant::now(),
             until: AtomicU64::new(0),
             allowed: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! The instances of a component that may take another call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
 use super::instance::{Door, Live};
 
@@ -114,7 +114,8 @@ impl Instances {
             }
             return Some(live);
         }
-        if live.door.is_open() {
+        // One that keeps a stream without reading it keeps the place of a call, and with it its component.
+        if live.door.is_open() && (self.session || live.door.streams.load(Ordering::Acquire) == 0) {
             kept.idle.push(live);
         } else {
             // Its memory is given back after the lock.

@@ -145,7 +145,7 @@ fn spawn(component: Arc<LoadedComponent>, home: Arc<Instances>, mut live: Live) 
 enum Work {
     Idle,
     Over,
-    /// It had no call any more, but streams or tasks that went on for longer than their call may take.
+    /// It had no call any more, but streams that went on for longer than their call may take.
     Late,
 }
 
@@ -166,7 +166,10 @@ fn work(live: &mut Live, grace: &mut Option<Pin<Box<tokio::time::Sleep>>>, cx: &
         *grace = None;
         return Poll::Pending;
     }
-    let until = || live.door.until().max(Instant::now() + LEAST);
+    // Streams keep the places of their calls; a guest that goes on for nobody has none, and so little time.
+    let streams = live.door.streams.load(Ordering::Acquire) > 0;
+    let least = || Instant::now() + LEAST;
+    let until = || if streams { live.door.until().max(least()) } else { least() };
     let timer = grace.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until().into())));
-    timer.as_mut().poll(cx).map(|()| Work::Late)
+    timer.as_mut().poll(cx).map(|()| if streams { Work::Late } else { Work::Over })
 }

@@ -103,10 +103,10 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
 }
 
 /// The library in this process.
-fn library(bench: &Bench, runtime: &Runtime, bus: &Bus) -> Result<LoadedFunctions> {
+fn library(bench: &Bench, runtime: &Runtime, bus: &Bus, reuse: u32) -> Result<LoadedFunctions> {
     let bytes = std::fs::read(bench.guest("library")?)?;
     let component = Component::new(runtime.engine(), &bytes)?;
-    let spec = spec(&bytes, Vec::new(), Transport::Auto)?;
+    let spec = ComponentSpec { reuse, ..spec(&bytes, Vec::new(), Transport::Auto)? };
     let loaded = runtime.prepare(&component, LIBRARY.parse()?, &spec, ComponentLinks::default())?;
     Ok(LoadedFunctions::new(loaded, &component, bus.exchange()))
 }
@@ -209,7 +209,7 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let direct = Arc::new(Direct::load(bench, &runtime)?);
     let router = Arc::new(Router::default());
     let bus = Bus::memory("bench".parse()?);
-    let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime, &bus)?);
+    let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime, &bus, 1)?);
     let here =
         LocalInstance { unit: LIBRARY.parse()?, revision: 1, http: None, capability: None, calls: Some(library) };
     router.update([], &[here]);
@@ -264,7 +264,7 @@ struct Remote {
 /// As long as a small call of ours, with its headers.
 const MESSAGE: &[u8] = &[b'x'; 300];
 
-fn apart(bench: &Bench, runtime: &Runtime) -> Result<Remote> {
+fn apart(bench: &Bench, runtime: &Runtime, reuse: u32) -> Result<Remote> {
     let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
     let nats = Nats::start(bench, dir.path())?;
     let options = NatsOptions { urls: vec![nats.url.clone()], ..NatsOptions::default() };
@@ -272,7 +272,7 @@ fn apart(bench: &Bench, runtime: &Runtime) -> Result<Remote> {
     let (unit, instance) = (LIBRARY.parse::<UnitId>()?, "0123456789abcdef".parse::<InstanceId>()?);
     let (serving, bus, client) = tasks.block_on(async {
         let there = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench callee").await?;
-        let handler: Arc<dyn CallHandler> = Arc::new(library(bench, runtime, &there)?);
+        let handler: Arc<dyn CallHandler> = Arc::new(library(bench, runtime, &there, reuse)?);
         let served = Served { lattice: "bench".parse()?, unit: unit.clone(), instance: instance.clone() };
         let serving = there.serve(&served, handler, Pace::Heavy).await?;
         let bus = Bus::connect_for_calls(&options, "bench".parse()?, "lattice-bench caller").await?;
@@ -291,7 +291,7 @@ fn apart(bench: &Bench, runtime: &Runtime) -> Result<Remote> {
 pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
     let runtime = Runtime::new()?;
     let direct = Arc::new(Direct::load(bench, &runtime)?);
-    let apart = apart(bench, &runtime)?;
+    let apart = apart(bench, &runtime, 1)?;
     let rounds = bench.rounds(|| {
         let (ours, plain) = small(&apart.tasks, bench.times, &apart.caller, &direct)?;
         let client = apart.client.clone();
@@ -310,24 +310,38 @@ const AT_A_TIME: usize = 64;
 /// Calls of the library in one call of the caller there: as few as leave the caller out of account.
 const FEW: u32 = 20;
 
+/// Calls that an instance of the library serves where it is reused.
+const REUSE: u32 = 1000;
+
 pub(super) fn remote_rate(bench: &Bench) -> Result<Vec<Row>> {
-    let apart = apart(bench, &Runtime::new()?)?;
+    let runtime = Runtime::new()?;
+    let (fresh, reused) = (apart(bench, &runtime, 1)?, apart(bench, &runtime, REUSE)?);
     let rounds = bench.rounds(|| {
-        let (caller, client) = (apart.caller.clone(), apart.client.clone());
-        let ours = at_a_time(&apart.tasks, bench.times, AT_A_TIME, move || {
-            let caller = caller.clone();
-            async move { caller.times(FEW).await }
-        })?;
-        let plain = at_a_time(&apart.tasks, bench.times, AT_A_TIME, move || {
+        let rate = |apart: &Remote| {
+            let caller = apart.caller.clone();
+            let rate = at_a_time(&apart.tasks, bench.times, AT_A_TIME, move || {
+                let caller = caller.clone();
+                async move { caller.times(FEW).await }
+            });
+            anyhow::Ok(rate? * f64::from(FEW))
+        };
+        let client = fresh.client.clone();
+        let plain = at_a_time(&fresh.tasks, bench.times, AT_A_TIME, move || {
             let client = client.clone();
             async move { Ok(client.request(SUBJECT, Bytes::from_static(MESSAGE)).await.map(drop)?) }
         })?;
-        Ok((ours * f64::from(FEW), plain))
+        Ok(((rate(&fresh)?, plain), (rate(&reused)?, plain)))
     })?;
-    let row = Row::compared("call_component_remote_rps", "calls/s", "raw NATS request/reply", rounds);
-    let note =
-        format!("{AT_A_TIME} in flight; each call of ours in a fresh instance, caller and callee in one process");
-    Ok(vec![row.target(Target::RatioAtLeast(0.7)).note(note)])
+    let row = |name, column: Vec<_>| Row::compared(name, "calls/s", "raw NATS request/reply", column);
+    let note = |instances: &str| format!("{AT_A_TIME} in flight, {instances}; caller and callee in one process");
+    let fresh = rounds.iter().map(|(fresh, _)| *fresh).collect();
+    let reused = rounds.iter().map(|(_, reused)| *reused).collect();
+    Ok(vec![
+        row("call_component_remote_rps", fresh)
+            .target(Target::RatioAtLeast(0.7))
+            .note(note("each in a fresh instance")),
+        row("call_component_remote_rps.reuse", reused).note(note(&format!("{REUSE} calls an instance"))),
+    ])
 }
 
 /// What a host that runs the library tells.
