@@ -56,7 +56,7 @@ impl Switchboard {
     }
 
     pub(super) fn serve(&self, served: &Served, handler: Arc<dyn CallHandler>) -> Serving {
-        let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
+        let serving = Serving::new();
         serving.calls.close();
         let line = Line { handler, stop: serving.stop.clone(), calls: serving.calls.clone() };
         self.handlers.send_modify(|map| drop(map.insert(served.instance.clone(), line)));

@@ -40,10 +40,16 @@ pub enum Pace {
 #[derive(Debug)]
 pub struct Serving {
     pub(super) stop: CancellationToken,
+    /// Nobody waits for the calls under way any more.
+    pub(super) gone: CancellationToken,
     pub(super) calls: TaskTracker,
 }
 
 impl Serving {
+    pub(super) fn new() -> Self {
+        Self { stop: CancellationToken::new(), gone: CancellationToken::new(), calls: TaskTracker::new() }
+    }
+
     /// Takes no more calls, and waits for those under way, at most `limit`.
     pub async fn drain(self, limit: Duration) {
         self.stop.cancel();
@@ -55,6 +61,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.gone.cancel();
         self.stop.cancel();
     }
 }

@@ -40,12 +40,12 @@ pub(in crate::bus) async fn serve(
     let subscriber = client.subscribe(served.to_string()).await.map_err(|e| transport(e.to_string()))?;
     // A subscription that the server has not seen yet would answer "no responders" to the first callers.
     round_trip(&client).await.map_err(transport)?;
-    let serving = Serving { stop: CancellationToken::new(), calls: TaskTracker::new() };
+    let serving = Serving::new();
     let calls = serving.calls.clone();
     let callee = Arc::new(Callee { client, streams, handler });
     let server =
         Server { callee, pace, calls, running: HashMap::new(), rejected: 0, unit: served.unit.clone(), leaving: false };
-    serving.calls.spawn(server.run(subscriber, serving.stop.clone()));
+    serving.calls.spawn(server.run(subscriber, serving.stop.clone(), serving.gone.clone()));
     serving.calls.close();
     Ok(serving)
 }
@@ -82,7 +82,7 @@ struct Running {
 }
 
 impl Server {
-    async fn run(mut self, mut subscriber: Subscriber, stop: CancellationToken) {
+    async fn run(mut self, mut subscriber: Subscriber, stop: CancellationToken, gone: CancellationToken) {
         loop {
             // Cancel-safe: both arms only wait; a message is taken out of the channel when its arm completes.
             tokio::select! {
@@ -97,7 +97,12 @@ impl Server {
         if self.callee.client.connection_state() != State::Connected {
             return;
         }
-        self.finish(&mut subscriber).await;
+        // Cancel-safe: both arms only wait.
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => {}
+            () = self.finish(&mut subscriber) => {}
+        }
         if let Err(error) = subscriber.drain().await {
             tracing::debug!(%error, "cannot drain a subscription");
         }
