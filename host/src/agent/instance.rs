@@ -202,6 +202,7 @@ impl Slot {
             Kind::Component { http, functions, .. } => {
                 (http.clone(), functions.clone().map(|functions| functions as Arc<dyn CallHandler>), None)
             }
+            Kind::Backend(Capability::Wit(interfaces)) => (None, Some(Arc::new(interfaces.clone()) as _), None),
             Kind::Backend(capability) => (None, None, Some(capability.clone())),
             Kind::Server(_) | Kind::Process(_) => return None,
         };

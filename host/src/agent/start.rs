@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
-    model::app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
+    model::{
+        app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
+        catalog,
+    },
     wire::{CallError, CallHead, HostId, InstanceId, Interface, Served},
 };
 use lattice_provider::{
@@ -91,9 +94,7 @@ pub(super) async fn start(
 ) -> Result<Running, StartFailure> {
     match &record.spec {
         UnitSpec::Component(spec) => component(here, key, instance, spec).await,
-        UnitSpec::Provider(spec) if spec.kind == lattice::model::catalog::HTTP_SERVER => {
-            server(here, key, instance, spec).await
-        }
+        UnitSpec::Provider(spec) if spec.kind == catalog::HTTP_SERVER => server(here, key, instance, spec).await,
         UnitSpec::Provider(spec) => match spec.isolate {
             Isolation::Host => in_host(here, key, instance, spec, news).await,
             Isolation::Process => in_process(here, key, instance, spec, news).await,
@@ -201,7 +202,10 @@ async fn in_process(
 ) -> Result<Running, StartFailure> {
     let (executable, serves) = match &spec.program {
         Some(program) => (program::prepare(here, key, program).await?, program.serves.clone()),
-        None => (Executable::known(here, spec)?, vec![lattice_provider::keyvalue::interface()]),
+        None => {
+            let kind = catalog::find(&spec.kind).ok_or_else(|| StartFailure::Unknown(spec.kind.clone()))?;
+            (Executable::known(here, spec)?, kind.interfaces())
+        }
     };
     let Started { process, health, json_only } =
         Process::start(here, key, instance, spec, executable, news.clone()).await?;

@@ -68,35 +68,47 @@ pub struct Link {
     transport: Transport,
     deadline: Duration,
     idempotent: Arc<[String]>,
-    remote: Arc<dyn KeyValue>,
+}
+
+/// Where a link leads at one moment.
+enum Way {
+    /// In this process.
+    Here(Capability),
+    There(Arc<dyn Caller>),
 }
 
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
-        let deadline = deadline(spec);
         let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
-        let idempotent: Arc<[String]> = spec.idempotent.clone().into();
-        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: idempotent.clone() };
-        let remote = Arc::new(KeyValueRemote(Arc::new(timed)));
-        Self { road, transport: spec.transport, deadline, idempotent, remote }
+        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone().into() }
+    }
+
+    /// Where it leads now, for a caller that has until `until`.
+    fn way(&self, until: Instant) -> Way {
+        if self.transport != Transport::Lattice
+            && let Some(local) = self.road.router.capability(&self.road.to)
+        {
+            return Way::Here(local);
+        }
+        if self.transport == Transport::Local {
+            return Way::There(Arc::new(Nowhere(nowhere(&self.road.to))));
+        }
+        let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
+        Way::There(Arc::new(Timed { road, deadline: self.deadline, until: Some(until), idempotent }))
+    }
+
+    /// In place of a target that is something else: a host of another release may have checked the manifest.
+    fn other(&self, wanted: &str) -> Arc<dyn Caller> {
+        Arc::new(Nowhere(CallError::NotServed(format!("{} is no {wanted}", self.road.to))))
     }
 
     /// The key-value store that the link leads to now, for a caller that has until `until`.
     pub fn key_value(&self, until: Instant) -> Arc<dyn KeyValue> {
-        if self.transport != Transport::Lattice
-            && let Some(Capability::KeyValue(local)) = self.road.router.capability(&self.road.to)
-        {
-            return local;
+        match self.way(until) {
+            Way::Here(Capability::KeyValue(local)) => local,
+            Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
+            Way::There(caller) => Arc::new(KeyValueRemote(caller)),
         }
-        if self.transport == Transport::Local {
-            return Arc::new(KeyValueRemote(Arc::new(Nowhere(self.road.to.clone()))));
-        }
-        if until >= Instant::now() + self.deadline {
-            return self.remote.clone();
-        }
-        let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
-        let timed = Timed { road, deadline: self.deadline, until: Some(until), idempotent };
-        Arc::new(KeyValueRemote(Arc::new(timed)))
     }
 }
 
@@ -105,8 +117,8 @@ pub(super) fn deadline(spec: &LinkSpec) -> Duration {
     spec.deadline_ms.map_or(DEFAULT_DEADLINE, Duration::from_millis)
 }
 
-/// Where a local link leads when its target is not on this host.
-struct Nowhere(UnitId);
+/// Where a link leads that leads to nobody: its calls fail.
+struct Nowhere(CallError);
 
 #[async_trait]
 impl Caller for Nowhere {
@@ -117,7 +129,7 @@ impl Caller for Nowhere {
         _: Option<&FunctionShape>,
         _: Bytes,
     ) -> Result<Bytes, CallError> {
-        Err(nowhere(&self.0))
+        Err(self.0.clone())
     }
 }
 

@@ -53,17 +53,11 @@ impl<T> Named<T> {
     }
 }
 
-/// Interfaces of `wasi:keyvalue`, without a version.
-pub(crate) const STORE: &str = "wasi:keyvalue/store";
-pub(crate) const ATOMICS: &str = "wasi:keyvalue/atomics";
-pub(crate) const BATCH: &str = "wasi:keyvalue/batch";
-
 /// The links of one component, by what it imports.
 #[derive(Default)]
 pub struct ComponentLinks {
-    keyvalue_store: Named<Link>,
-    keyvalue_atomics: Named<Link>,
-    keyvalue_batch: Named<Link>,
+    /// Interfaces whose calls the host translates into those of a capability, by the import without its version.
+    capabilities: HashMap<String, Named<Link>>,
     /// Interfaces that are called as they stand in WIT, by the import's full name.
     pub functions: HashMap<String, Named<FunctionLink>>,
 }
@@ -81,12 +75,7 @@ impl ComponentLinks {
                     named.0.insert(name, Arc::new(FunctionLink::new(bus, router, unit, link)));
                     continue;
                 }
-                let named = match import.unversioned() {
-                    STORE => &mut links.keyvalue_store,
-                    ATOMICS => &mut links.keyvalue_atomics,
-                    BATCH => &mut links.keyvalue_batch,
-                    _ => continue,
-                };
+                let named = links.capabilities.entry(import.unversioned().to_owned()).or_default();
                 named.0.insert(name, Arc::new(Link::new(bus, router, unit, link)));
             }
         }
@@ -96,22 +85,17 @@ impl ComponentLinks {
     /// Whether calls of `interface` (without a version) may go by a link of this name.
     pub fn has(&self, interface: &str, name: &str) -> bool {
         let name = Some(name);
-        match self.key_value(interface) {
-            Some(links) if !links.is_empty() => links.get(name).is_some(),
-            _ => self
+        match self.capability(interface) {
+            Some(links) => links.get(name).is_some(),
+            None => self
                 .functions
                 .iter()
                 .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
         }
     }
 
-    /// The links of an interface (without a version) to key-value providers.
-    pub fn key_value(&self, interface: &str) -> Option<&Named<Link>> {
-        match interface {
-            STORE => Some(&self.keyvalue_store),
-            ATOMICS => Some(&self.keyvalue_atomics),
-            BATCH => Some(&self.keyvalue_batch),
-            _ => None,
-        }
+    /// The links of an interface (without a version) whose calls the host translates.
+    pub fn capability(&self, interface: &str) -> Option<&Named<Link>> {
+        self.capabilities.get(interface)
     }
 }

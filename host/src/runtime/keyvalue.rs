@@ -12,7 +12,6 @@ use self::bindings::wasi::keyvalue::{
     store::{self, KeyResponse},
 };
 use super::guest::Guest;
-use crate::links::{ATOMICS, BATCH, Named, STORE};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -22,6 +21,11 @@ mod bindings {
         with: { "wasi:keyvalue/store.bucket": super::Bucket },
     });
 }
+
+/// The interfaces, without a version.
+const STORE: &str = "wasi:keyvalue/store";
+const ATOMICS: &str = "wasi:keyvalue/atomics";
+const BATCH: &str = "wasi:keyvalue/batch";
 
 /// What a guest holds as `bucket`.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -65,7 +69,7 @@ impl Guest {
         interface: &str,
     ) -> wasmtime::Result<Option<(String, Arc<dyn KeyValue>)>> {
         let name = self.table.get(bucket)?.0.clone();
-        let links = self.links.key_value(interface);
+        let links = self.links.capability(interface);
         let link = links.and_then(|links| links.get(self.link_names.chosen(interface)));
         Ok(link.map(|link| (name, link.key_value(self.until()))))
     }
@@ -73,7 +77,7 @@ impl Guest {
 
 impl store::Host for Guest {
     async fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
-        if self.links.key_value(STORE).is_none_or(Named::is_empty) {
+        if self.links.capability(STORE).is_none() {
             return unlinked();
         }
         Ok(Ok(self.table.push(Bucket(identifier))?))

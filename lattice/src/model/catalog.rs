@@ -1,6 +1,7 @@
 //! The providers that every host knows, and what they serve. `apply` checks manifests against it; each provider's
 //! own tests check that its typed configuration has exactly these keys.
 
+use super::app::LinkTarget;
 use crate::wire::Interface;
 
 /// The name of the HTTP server.
@@ -10,8 +11,8 @@ pub const HTTP_SERVER: &str = "http-server";
 #[derive(Debug)]
 pub struct ProviderKind {
     pub name: &'static str,
-    /// The WIT package or interface that components may link to it, without a version.
-    pub serves: &'static [&'static str],
+    /// What components may link to it; `None` when nothing.
+    pub capability: Option<&'static Capability>,
     pub config: &'static [ConfigKey],
     /// Whether `isolate: process` is possible.
     pub can_isolate: bool,
@@ -31,13 +32,43 @@ const fn key(name: &'static str, required: bool, about: &'static str) -> ConfigK
     ConfigKey { name, required, about }
 }
 
-const KEYVALUE: &[&str] = &["wasi:keyvalue/store", "wasi:keyvalue/atomics", "wasi:keyvalue/batch"];
+/// Something that components import and that several kinds of providers can be behind.
+#[derive(Debug)]
+pub struct Capability {
+    /// What components import, without a version.
+    pub imports: &'static [&'static str],
+    /// The interfaces that its providers answer over the lattice.
+    pub served: &'static [&'static str],
+    /// Whether calls are made as `imports` say, or as `served` does.
+    pub target: LinkTarget,
+}
+
+impl Capability {
+    /// The interfaces that its providers answer over the lattice.
+    pub fn interfaces(&self) -> impl Iterator<Item = Interface> + use<> {
+        self.served.iter().filter_map(|served| served.parse().ok())
+    }
+
+    /// Whether it is behind a component's import.
+    pub fn serves(&self, import: &Interface) -> bool {
+        self.imports.contains(&import.unversioned())
+            // The host translates calls of the versions that it knows; what it hands on must be of a version that fits.
+            && (self.target == LinkTarget::Capability || self.interfaces().any(|served| served.satisfies(import)))
+    }
+}
+
+/// Key-value stores. A bucket is a resource for components, and a name in each call for providers.
+pub const KEYVALUE: Capability = Capability {
+    imports: &["wasi:keyvalue/store", "wasi:keyvalue/atomics", "wasi:keyvalue/batch"],
+    served: &["lattice:keyvalue/store@0.1.0"],
+    target: LinkTarget::Capability,
+};
 
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
         name: HTTP_SERVER,
-        serves: &[],
+        capability: None,
         config: &[
             key("address", true, "IP address and port to listen on, such as 127.0.0.1:8080"),
             key("maxBody", false, "largest request body, such as 8MiB (default 8MiB)"),
@@ -47,10 +78,16 @@ pub const PROVIDERS: &[ProviderKind] = &[
         can_isolate: false,
         has_routes: true,
     },
-    ProviderKind { name: "keyvalue-memory", serves: KEYVALUE, config: &[], can_isolate: true, has_routes: false },
+    ProviderKind {
+        name: "keyvalue-memory",
+        capability: Some(&KEYVALUE),
+        config: &[],
+        can_isolate: true,
+        has_routes: false,
+    },
     ProviderKind {
         name: "keyvalue-redb",
-        serves: KEYVALUE,
+        capability: Some(&KEYVALUE),
         config: &[key(
             "file",
             false,
@@ -61,7 +98,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
     },
     ProviderKind {
         name: "keyvalue-nats",
-        serves: KEYVALUE,
+        capability: Some(&KEYVALUE),
         config: &[
             key("bucket", false, "name of the JetStream key-value bucket (default <lattice>-<app>-<unit>)"),
             key("replicas", false, "copies of the bucket in the NATS cluster (default 1)"),
@@ -71,7 +108,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
     },
     ProviderKind {
         name: "keyvalue-redis",
-        serves: KEYVALUE,
+        capability: Some(&KEYVALUE),
         config: &[
             key("url", true, "such as redis://127.0.0.1:6379"),
             key("prefix", false, "what each key in Redis begins with (default <app>:)"),
@@ -86,20 +123,31 @@ pub fn find(name: &str) -> Option<&'static ProviderKind> {
     PROVIDERS.iter().find(|p| p.name == name)
 }
 
-/// The names of the providers that could serve `interface` (without a version).
-pub fn serving(interface: &str) -> Vec<&'static str> {
-    PROVIDERS.iter().filter(|p| p.serves.contains(&interface)).map(|p| p.name).collect()
+impl ProviderKind {
+    /// Whether a component's import may be linked to it.
+    pub fn serves(&self, import: &Interface) -> bool {
+        self.capability.is_some_and(|capability| capability.serves(import))
+    }
+
+    /// The interfaces that it answers over the lattice.
+    pub fn interfaces(&self) -> Vec<Interface> {
+        self.capability.into_iter().flat_map(Capability::interfaces).collect()
+    }
 }
 
-/// A capability that a provider of one's own can have: what it serves then, and what components import in its place.
-const CAPABILITIES: &[(&str, &[&str])] = &[("lattice:keyvalue/store@0.1.0", KEYVALUE)];
+/// The names of the providers that could serve `import`.
+pub fn serving(import: &Interface) -> Vec<&'static str> {
+    PROVIDERS.iter().filter(|p| p.serves(import)).map(|p| p.name).collect()
+}
+
+/// The capabilities whose providers answer other interfaces than those that components import.
+const ADAPTED: &[&Capability] = &[&KEYVALUE];
 
 /// Whether who serves `served` has the capability behind `import`.
 pub fn stands_for(served: &Interface, import: &Interface) -> bool {
-    CAPABILITIES.iter().any(|(capability, imports)| {
-        let capability = capability.parse::<Interface>();
-        capability.is_ok_and(|capability| served.satisfies(&capability)) && imports.contains(&import.unversioned())
-    })
+    ADAPTED
+        .iter()
+        .any(|capability| capability.serves(import) && capability.interfaces().any(|wanted| served.satisfies(&wanted)))
 }
 
 /// What the host gives to every component without a link, and without a right to anything outside.

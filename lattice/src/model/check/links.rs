@@ -123,8 +123,7 @@ impl Checker<'_> {
         let target = if self.is_capability(&link.to.value) {
             // A provider of an unknown kind has its own problem.
             let kind = self.provider_kind(&link.to.value)?;
-            self.served_by_provider(wire, kind, facts)?;
-            LinkTarget::Capability
+            self.served_by_provider(wire, kind, facts)?
         } else if self.stands_for(wire, facts) {
             LinkTarget::Capability
         } else {
@@ -181,12 +180,12 @@ impl Checker<'_> {
         wire: Wire<'_>,
         kind: &ProviderKind,
         facts: Option<&ComponentFacts>,
-    ) -> Option<()> {
+    ) -> Option<LinkTarget> {
         let Wire { pattern, link, .. } = wire;
         let mut named = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
-        if named.all(|import| kind.serves.contains(&import.unversioned())) {
+        if let (Some(capability), true) = (kind.capability, named.all(|import| kind.serves(import))) {
             facts.into_iter().for_each(|facts| self.resources_of_components(wire, facts));
-            return Some(());
+            return Some(capability.target);
         }
         let message = format!("`{}` is a {}, which does not serve `{}`", link.to.value, kind.name, pattern.value);
         let help = self.could_serve(wire, facts);
@@ -214,7 +213,7 @@ impl Checker<'_> {
     pub(super) fn could_serve(&self, wire: Wire<'_>, facts: Option<&ComponentFacts>) -> String {
         let imports = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&wire.pattern.value));
         let imports: Vec<_> = imports.collect();
-        let could: BTreeSet<_> = imports.iter().flat_map(|i| catalog::serving(i.unversioned())).collect();
+        let could: BTreeSet<_> = imports.iter().flat_map(|i| catalog::serving(i)).collect();
         if !could.is_empty() {
             let could: Vec<_> = could.into_iter().collect();
             return format!("link it to a provider with `use:` one of {}", could.join(", "));
@@ -255,7 +254,7 @@ impl Checker<'_> {
                 continue;
             }
             let interface = import.unversioned();
-            let could = catalog::serving(interface);
+            let could = catalog::serving(import);
             let help = match self.exporter(&key.value, &[import]) {
                 Some(unit) => {
                     let does = self.serves_or_exports(unit);

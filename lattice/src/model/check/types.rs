@@ -45,7 +45,7 @@ impl Checker<'_> {
     fn not_exported(&mut self, wire: Wire<'_>, import: &Interface, target: &ComponentFacts) {
         let Wire { importer, link, .. } = wire;
         let interface = import.unversioned();
-        let could = catalog::serving(interface);
+        let could = catalog::serving(import);
         let help = if let Some(unit) = self.exporter(importer, &[import]) {
             format!("link {interface} to `{unit}`, which {} it", self.serves_or_exports(unit))
         } else if !could.is_empty() {
