@@ -7,15 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
 use lattice::{
     bus::Bus,
-    model::app::{LinkSpec, RouteSpec, Transport},
+    model::app::{LinkSpec, Transport},
     wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
-    http::{Body, HttpHandler, HttpRemote},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
@@ -25,14 +23,14 @@ use super::{
 };
 
 /// A road whose calls end at a time.
-struct Timed {
-    road: Arc<Road>,
+pub(super) struct Timed {
+    pub(super) road: Arc<Road>,
     /// For each call.
-    deadline: Duration,
+    pub(super) deadline: Duration,
     /// For all calls: what is left to the caller itself.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     /// Functions that may run twice.
-    idempotent: Arc<[String]>,
+    pub(super) idempotent: Arc<[String]>,
 }
 
 #[async_trait]
@@ -135,32 +133,4 @@ impl Caller for Nowhere {
 
 pub(super) fn nowhere(to: &UnitId) -> CallError {
     CallError::NoInstance(format!("{to} on this host (the link's transport is local)"))
-}
-
-/// A route's way to a component.
-pub struct HttpLink {
-    road: Arc<Road>,
-    remote: HttpRemote,
-}
-
-/// Added to a component's own time limit, so that its own answer to an overdue call has a chance to arrive.
-const HTTP_GRACE: Duration = Duration::from_millis(500);
-
-impl HttpLink {
-    pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, route: &RouteSpec) -> Self {
-        let deadline = Duration::from_millis(route.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus: bus.clone(), router, caller, to: route.to.clone() });
-        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), bus }, road }
-    }
-}
-
-#[async_trait]
-impl HttpHandler for HttpLink {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        match self.road.router.http(&self.road.to) {
-            Some(local) => local.handle(request).await,
-            None => self.remote.handle(request).await,
-        }
-    }
 }

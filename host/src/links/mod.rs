@@ -4,6 +4,7 @@
 mod function;
 mod link;
 mod road;
+mod route;
 mod router;
 
 use std::{
@@ -18,8 +19,9 @@ use lattice::{
 };
 
 pub use function::{FunctionLink, Place};
-pub use link::{HttpLink, Link};
+pub use link::Link;
 pub(crate) use road::Outgoing;
+pub use route::route;
 pub use router::{LocalInstance, Router};
 
 /// The links of one import, by name.

@@ -212,7 +212,16 @@ fn default_link() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSpec {
     pub pattern: super::routes::Pattern,
-    pub to: UnitId,
+    /// At least one, and at least one with a weight above 0.
+    pub to: Vec<RouteTarget>,
+}
+
+/// A component that answers a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTarget {
+    pub unit: UnitId,
+    /// Its share of the requests, of the sum of all weights.
+    pub weight: u32,
     /// How long the component may take, in milliseconds: its own limit.
     pub timeout_ms: u64,
 }
