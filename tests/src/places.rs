@@ -1,14 +1,14 @@
 //! Where programs and guests are, and addresses that are free.
 
 use std::{
-    collections::BTreeSet,
     env,
     ffi::OsString,
-    hash::{BuildHasher, RandomState},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+
+use lattice_provider::conformance::ports::Port;
 
 const WAY_OUT: &str = "run `cargo xtask test`, which makes what the tests need";
 
@@ -34,21 +34,14 @@ fn existing(path: PathBuf) -> PathBuf {
     path
 }
 
-/// An address on this machine that nobody listens on, and that no other test of this process was given.
-///
-/// The port is below those that the system gives to clients, so that none of these takes it meanwhile.
+/// An address on this machine that nobody listens on, and that no other test is given.
 pub fn free_address() -> SocketAddr {
-    // Tests run side by side in threads; a lock around one insert.
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    for _ in 0..1000 {
-        let port = 10_000 + (RandomState::new().hash_one("port") % 10_000) as u16;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
-        if new && TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port between 10000 and 20000");
+    // Held to the end of the process; tests run side by side in threads, a lock around one push.
+    static HELD: Mutex<Vec<Port>> = Mutex::new(Vec::new());
+    let port = Port::free(10_000..20_000).unwrap();
+    let address = port.address();
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(port);
+    address
 }
 
 /// A PATH on which nats-server is.

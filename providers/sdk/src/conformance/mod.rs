@@ -13,6 +13,8 @@ mod key_value;
 mod listing;
 mod numbers;
 #[cfg(feature = "conformance")]
+pub mod ports;
+#[cfg(feature = "conformance")]
 mod process;
 mod remote;
 #[cfg(feature = "conformance")]

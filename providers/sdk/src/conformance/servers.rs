@@ -1,16 +1,16 @@
 //! Servers for tests: each has a port and a folder of its own, and ends with its handle.
 
 use std::{
-    env, fs,
-    hash::{BuildHasher, RandomState},
-    io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    env, fs, io,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use super::ports::Port;
 
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ impl NatsServer {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.0.port)
+        format!("nats://127.0.0.1:{}", self.0.port.number())
     }
 
     /// Kills it. What it stored stays.
@@ -82,7 +82,7 @@ impl RedisServer {
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.0.port)
+        format!("redis://127.0.0.1:{}", self.0.port.number())
     }
 
     /// Kills it. What it stored stays.
@@ -114,7 +114,7 @@ type MakeCommand = fn(&Path, &Path, u16) -> io::Result<Command>;
 struct Server {
     program: PathBuf,
     command: MakeCommand,
-    port: u16,
+    port: Port,
     child: Option<Child>,
     // Last: the folder goes after the process that writes to it.
     dir: TempDir,
@@ -126,7 +126,8 @@ impl Server {
         let mut outcome = Err(io::Error::other(format!("{name} was not started")));
         for _ in 0..TRIES {
             let dir = tempfile::Builder::new().prefix(&format!("lattice-{name}-")).tempdir()?;
-            let mut server = Self { program: program.clone(), command, port: free_port()?, child: None, dir };
+            let mut server =
+                Self { program: program.clone(), command, port: Port::free(20_000..32_000)?, child: None, dir };
             outcome = server.run().map(|()| server);
             if outcome.is_ok() {
                 break;
@@ -138,10 +139,10 @@ impl Server {
     fn run(&mut self) -> io::Result<()> {
         let log_path = self.dir.path().join("log");
         let log = fs::File::options().create(true).append(true).open(&log_path)?;
-        let mut command = (self.command)(&self.program, self.dir.path(), self.port)?;
+        let mut command = (self.command)(&self.program, self.dir.path(), self.port.number())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = self.child.insert(command.spawn()?);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = self.port.address();
         let started = Instant::now();
         let failed = loop {
             if let Some(status) = child.try_wait()? {
@@ -190,18 +191,4 @@ fn find(variable: &str, name: &str) -> io::Result<PathBuf> {
             "no {name} on PATH, and {variable} is not set: run `cargo xtask test`, which gets what the tests need"
         ))
     })
-}
-
-/// A port of this machine that nobody listens on. It is below those that the system gives to clients: one that tries
-/// to reach a stopped server again and again could otherwise be given that very port, and answer itself.
-fn free_port() -> io::Result<u16> {
-    let mut error = io::Error::other("no free port");
-    for _ in 0..100 {
-        let port = 20_000 + (RandomState::new().hash_one("port") % 12_000) as u16;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(e) => error = e,
-        }
-    }
-    Err(error)
 }
