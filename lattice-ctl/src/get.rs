@@ -459,6 +459,7 @@ mod tests {
             limits: Limits::default(),
             reuse: 1,
             env: BTreeMap::new(),
+            config: BTreeMap::new(),
             links: vec![link("default", &[]), link("main", &["price", "list"])],
         });
         record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });

@@ -78,6 +78,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         limits: Limits::default(),
         reuse: 1,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
         links: parts.iter().map(link).collect(),
     })
 }

@@ -21,13 +21,14 @@ use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndice
 
 use super::{
     concurrent::Instances,
+    config,
     engine::{self, EngineError, EngineKind},
     faults::FaultLog,
     grants::Grants,
-    guest::{Guest, GuestStore},
+    guest::{About, Guest, GuestStore},
     imports, keyvalue,
     lens::UnknownResource,
-    link_names,
+    link_names, logging,
     plain::IdleInstances,
 };
 use crate::links::ComponentLinks;
@@ -124,7 +125,9 @@ impl Runtime {
         };
         let http = ServiceIndices::new(&pre).ok().map(HttpExport::Service);
         let http = http.or_else(|| ProxyIndices::new(&pre).ok().map(HttpExport::Proxy));
+        let settings = spec.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let blueprint = Blueprint {
+            about: Arc::new(About { unit: unit.clone(), settings }),
             unit: Arc::new(unit),
             http,
             pre,
@@ -159,6 +162,8 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
+    config::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
     link_names::add_to_linker(&mut linker)?;
     Ok(linker)
 }
@@ -166,6 +171,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
 /// What every instance of a component is made from.
 pub(super) struct Blueprint {
     pub(super) unit: Arc<UnitId>,
+    about: Arc<About>,
     pre: InstancePre<Guest>,
     pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
@@ -188,7 +194,14 @@ impl Blueprint {
     pub(super) fn store(&self) -> Result<GuestStore, CallError> {
         let wasi = self.grants.builder(&self.unit, &self.env);
         let mut wasi = wasi.map_err(|error| CallError::Denied(error.to_string()))?;
-        Ok(Guest::store(self.pre.engine(), wasi.build(), self.grants.http, self.memory, self.links.clone()))
+        Ok(Guest::store(
+            self.pre.engine(),
+            wasi.build(),
+            self.grants.http,
+            self.memory,
+            self.links.clone(),
+            self.about.clone(),
+        ))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lattice::wire::CallError;
+use lattice::wire::{CallError, UnitId};
 use wasmtime::{
     AsContext, AsContextMut, Engine, ResourceLimiter, Store, StoreContext, StoreContextMut, UpdateDeadline,
     component::ResourceTable,
@@ -54,6 +54,13 @@ impl AsContextMut for GuestStore {
     }
 }
 
+/// Whose instance it is.
+pub(crate) struct About {
+    pub(crate) unit: UnitId,
+    /// What the manifest sets for it, in the order of the keys.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
 /// The data of a store.
 pub(crate) struct Guest {
     wasi: WasiCtx,
@@ -62,6 +69,7 @@ pub(crate) struct Guest {
     hooks: Hooks,
     pub(super) memory: MemoryLimit,
     pub(super) links: Arc<ComponentLinks>,
+    pub(super) about: Arc<About>,
     /// Links that it has chosen by name.
     pub(super) link_names: LinkNames,
     /// Resources that it holds of other units.
@@ -82,6 +90,7 @@ impl Guest {
         outgoing: bool,
         memory: usize,
         links: Arc<ComponentLinks>,
+        about: Arc<About>,
     ) -> GuestStore {
         let guest = Guest {
             wasi,
@@ -90,6 +99,7 @@ impl Guest {
             hooks: Hooks { outgoing },
             memory: MemoryLimit { limit: memory, used: 0, refused: false },
             links,
+            about,
             link_names: LinkNames::default(),
             sessions: HeldSessions::default(),
             flows: Flows::default(),

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod component;
 mod concurrent;
+mod config;
 pub mod engine;
 mod exports;
 mod faults;
@@ -21,6 +22,7 @@ mod keyvalue;
 mod lens;
 mod link_names;
 mod log;
+mod logging;
 pub(crate) mod needs;
 mod plain;
 mod session;

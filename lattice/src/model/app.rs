@@ -52,6 +52,9 @@ pub struct ComponentSpec {
     /// Calls that one instance may serve before it is thrown away.
     pub reuse: u32,
     pub env: BTreeMap<String, String>,
+    /// What it reads by `wasi:config`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
     pub links: Vec<LinkSpec>,
 }
 

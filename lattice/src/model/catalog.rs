@@ -169,6 +169,8 @@ const AMBIENT: &[&str] = &[
     "wasi:random",
     "wasi:sockets",
     "wasi:http",
+    "wasi:config",
+    "wasi:logging",
     "wasmcloud:bus",
 ];
 

@@ -162,6 +162,7 @@ impl<'m> Checker<'m> {
             );
         }
         let facts = self.facts.get(&key.value);
+        let config = self.settings(component);
         let links = self.links(app, key, component, facts);
         let facts = facts?;
         self.unlinked(key, component, facts);
@@ -176,8 +177,27 @@ impl<'m> Checker<'m> {
             limits,
             reuse,
             env: component.env.clone(),
+            config,
             links,
         })
+    }
+
+    /// What the component reads by `wasi:config`, where all values are texts.
+    fn settings(&mut self, component: &Component) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        for (name, value) in &component.config.0 {
+            let text = match &value.value {
+                serde_json::Value::String(text) => text.clone(),
+                plain @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => plain.to_string(),
+                _ => {
+                    let problem = Problem::at(value, format!("the setting `{}` of a component is no text", name.value));
+                    self.problems.push(problem.help("write a text, a number, true or false; quote what has parts"));
+                    continue;
+                }
+            };
+            settings.insert(name.value.clone(), text);
+        }
+        settings
     }
 
     /// The unit of this app that `name` means.

@@ -95,6 +95,9 @@ pub struct Component {
     /// Environment variables that the component may see. It sees no others.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What the component reads by `wasi:config`.
+    #[serde(default)]
+    pub config: Entries<Spanned<serde_json::Value>>,
     /// `ns:pkg` or `ns:pkg/interface`, and who serves it.
     #[serde(default)]
     pub links: Entries<Links>,

@@ -239,6 +239,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         limits: Limits::default(),
         reuse,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
         links: vec![link],
     };
     let router = Arc::new(Router::default());

@@ -99,6 +99,7 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
         limits: Limits { timeout_ms: 60_000, ..Limits::default() },
         reuse: 1,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
     })
 }
 

@@ -8,6 +8,8 @@ wit_bindgen::generate!({
         world guest {
             include lattice:worlds/http-keyvalue@0.1.0;
             import wasi:http/outgoing-handler@0.2.12;
+            import wasi:config/store@0.2.0-draft;
+            import wasi:logging/logging@0.1.0-draft;
             import wasi:clocks/monotonic-clock@0.2.12;
             import wasi:sockets/instance-network@0.2.12;
             import wasi:sockets/tcp@0.2.12;
