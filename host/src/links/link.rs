@@ -10,12 +10,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use lattice::{
     bus::Bus,
-    model::app::{LinkSpec, RouteSpec, Transport},
+    model::{
+        app::{LinkSpec, RouteSpec, Transport},
+        outbound::AllowedOrigin,
+    },
     wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
-    http::{Body, HttpHandler, HttpRemote},
+    http::{Body, HttpClient, HttpClientRemote, HttpHandler, HttpRemote},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
@@ -68,6 +71,8 @@ pub struct Link {
     transport: Transport,
     deadline: Duration,
     idempotent: Arc<[String]>,
+    /// Where HTTP requests may go by it.
+    allow: Arc<[AllowedOrigin]>,
 }
 
 /// Where a link leads at one moment.
@@ -80,7 +85,13 @@ enum Way {
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
         let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
-        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone().into() }
+        Self {
+            road,
+            transport: spec.transport,
+            deadline: deadline(spec),
+            idempotent: spec.idempotent.clone().into(),
+            allow: spec.allow.clone().into(),
+        }
     }
 
     /// Where it leads now, for a caller that has until `until`.
@@ -109,6 +120,40 @@ impl Link {
             Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
             Way::There(caller) => Arc::new(KeyValueRemote(caller)),
         }
+    }
+
+    /// The HTTP client that the link leads to now, for a caller that has until `until`.
+    pub fn http_client(&self, until: Instant) -> Arc<dyn HttpClient> {
+        let remote = |caller| Arc::new(HttpClientRemote { caller, bus: self.road.bus.clone() });
+        match self.way(until) {
+            Way::Here(Capability::HttpClient(local)) => local,
+            Way::Here(_) => remote(self.other("HTTP client")),
+            Way::There(caller) => remote(caller),
+        }
+    }
+
+    /// Where HTTP requests may go by it.
+    pub fn allow(&self) -> &Arc<[AllowedOrigin]> {
+        &self.allow
+    }
+
+    /// How long one call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &UnitId {
+        &self.road.caller
+    }
+
+    /// The way to a component that answers HTTP, for a caller that has until `until`.
+    pub fn component(&self, unit: UnitId, until: Instant) -> HttpLink {
+        let Road { bus, router, caller, .. } = &*self.road;
+        let road = Arc::new(Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: unit });
+        let timed =
+            Timed { road: road.clone(), deadline: self.deadline, until: Some(until), idempotent: Arc::default() };
+        HttpLink { remote: HttpRemote { caller: Arc::new(timed), bus: bus.clone() }, road }
     }
 }
 

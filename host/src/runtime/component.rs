@@ -12,6 +12,7 @@ use lattice::{
     model::{app::ComponentSpec, inventory::Faults},
     wire::{CallError, UnitId, value::ValueError},
 };
+use lattice_provider_http_client::{Client, TlsError};
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store, Trap, WasmBacktrace,
@@ -61,6 +62,8 @@ pub enum PrepareError {
     Imports(String),
     #[error("the component wants {wanted} bytes of memory as its limit; this host gives at most {max}", max = engine::MAX_MEMORY)]
     Memory { wanted: u64 },
+    #[error("HTTP requests cannot be sent: {0}")]
+    Client(#[from] TlsError),
 }
 
 impl Runtime {
@@ -128,6 +131,7 @@ impl Runtime {
             unit: Arc::new(unit),
             http,
             pre,
+            client: grants.client()?,
             grants,
             env: spec.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             memory: usize::try_from(spec.limits.memory_bytes).unwrap_or(usize::MAX),
@@ -169,6 +173,8 @@ pub(super) struct Blueprint {
     pre: InstancePre<Guest>,
     pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
+    /// Of a component that was granted HTTP.
+    client: Option<Arc<Client>>,
     pub(super) env: Vec<(String, String)>,
     /// In bytes.
     pub(super) memory: usize,
@@ -188,7 +194,7 @@ impl Blueprint {
     pub(super) fn store(&self) -> Result<GuestStore, CallError> {
         let wasi = self.grants.builder(&self.unit, &self.env);
         let mut wasi = wasi.map_err(|error| CallError::Denied(error.to_string()))?;
-        Ok(Guest::store(self.pre.engine(), wasi.build(), self.grants.http, self.memory, self.links.clone()))
+        Ok(Guest::store(self.pre.engine(), wasi.build(), self.client.clone(), self.memory, self.links.clone()))
     }
 }
 
