@@ -447,6 +447,7 @@ mod tests {
             transport: Transport::Lattice,
             deadline_ms: Some(200),
             idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
+            allow: Vec::new(),
             fused: None,
         };
         let spec = UnitSpec::Component(ComponentSpec {

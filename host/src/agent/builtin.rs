@@ -2,6 +2,7 @@
 
 use lattice::model::app::ProviderSpec;
 use lattice_provider::{Capability, Health, HealthReporter, Provider, StartContext, parse_config};
+use lattice_provider_http_client::HttpClientProvider;
 use lattice_provider_keyvalue_memory::Memory;
 use lattice_provider_keyvalue_nats::Nats;
 use lattice_provider_keyvalue_redb::Redb;
@@ -20,6 +21,7 @@ pub(super) async fn start(
     spec: &ProviderSpec,
 ) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
     match spec.kind.as_str() {
+        HttpClientProvider::KIND => start_one::<HttpClientProvider>(here, key, spec).await,
         Memory::KIND => start_one::<Memory>(here, key, spec).await,
         Redb::KIND => start_one::<Redb>(here, key, spec).await,
         Nats::KIND => start_one::<Nats>(here, key, spec).await,

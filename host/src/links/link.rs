@@ -9,16 +9,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::Bus,
-    model::app::{LinkSpec, Transport},
+    model::{
+        app::{LinkSpec, Transport},
+        outbound::AllowedOrigin,
+    },
     wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
+    http::{HttpClient, HttpClientRemote, HttpHandler},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
 use super::{
     road::{Outgoing, Road},
+    route::HttpLink,
     router::Router,
 };
 
@@ -66,6 +71,8 @@ pub struct Link {
     transport: Transport,
     deadline: Duration,
     idempotent: Arc<[String]>,
+    /// Where HTTP requests may go by it.
+    allow: Arc<[AllowedOrigin]>,
 }
 
 /// Where a link leads at one moment.
@@ -78,7 +85,13 @@ enum Way {
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
         let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
-        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone().into() }
+        Self {
+            road,
+            transport: spec.transport,
+            deadline: deadline(spec),
+            idempotent: spec.idempotent.clone().into(),
+            allow: spec.allow.clone().into(),
+        }
     }
 
     /// Where it leads now, for a caller that has until `until`.
@@ -107,6 +120,38 @@ impl Link {
             Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
             Way::There(caller) => Arc::new(KeyValueRemote(caller)),
         }
+    }
+
+    /// The HTTP client that the link leads to now, for a caller that has until `until`.
+    pub fn http_client(&self, until: Instant) -> Arc<dyn HttpClient> {
+        let remote = |caller| Arc::new(HttpClientRemote { caller, bus: self.road.bus.clone() });
+        match self.way(until) {
+            Way::Here(Capability::HttpClient(local)) => local,
+            Way::Here(_) => remote(self.other("HTTP client")),
+            Way::There(caller) => remote(caller),
+        }
+    }
+
+    /// Where HTTP requests may go by it.
+    pub fn allow(&self) -> &Arc<[AllowedOrigin]> {
+        &self.allow
+    }
+
+    /// How long one call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &UnitId {
+        &self.road.caller
+    }
+
+    /// The way to a component that answers HTTP, for a caller that has until `until`.
+    pub fn component(&self, unit: UnitId, until: Instant) -> impl HttpHandler + use<> {
+        let Road { bus, router, caller, .. } = &*self.road;
+        let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: unit };
+        HttpLink::new(road, self.deadline, Some(until))
     }
 }
 

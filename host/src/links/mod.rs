@@ -14,7 +14,10 @@ use std::{
 
 use lattice::{
     bus::Bus,
-    model::app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
+    model::{
+        app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
+        catalog::HTTP_CLIENT,
+    },
     wire::UnitId,
 };
 
@@ -94,6 +97,11 @@ impl ComponentLinks {
                 .iter()
                 .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
         }
+    }
+
+    /// The links by which HTTP requests leave, whichever version of WASI sends them.
+    pub fn outgoing(&self) -> Option<&Named<Link>> {
+        HTTP_CLIENT.imports.iter().find_map(|import| self.capability(import))
     }
 
     /// The links of an interface (without a version) whose calls the host translates.

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -21,15 +21,19 @@ use super::{link::Timed, road::Road, router::Router};
 
 /// The handler of a route.
 pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec) -> Arc<dyn HttpHandler> {
-    let link = |target| HttpLink::new(bus.clone(), router.clone(), caller.clone(), target);
+    let link = |target: &RouteTarget| {
+        let deadline = Duration::from_millis(target.timeout_ms) + HTTP_GRACE;
+        let (bus, router, caller) = (bus.clone(), router.clone(), caller.clone());
+        HttpLink::new(Road { bus, router, caller, to: target.unit.clone() }, deadline, None)
+    };
     match route.to.as_slice() {
         [one] => Arc::new(link(one)),
         several => Arc::new(Shares::new(several.iter().map(|target| (target.weight, link(target))))),
     }
 }
 
-/// A route's way to a component.
-struct HttpLink {
+/// The way of HTTP requests to a component.
+pub(super) struct HttpLink {
     road: Arc<Road>,
     remote: HttpRemote,
 }
@@ -38,11 +42,11 @@ struct HttpLink {
 const HTTP_GRACE: Duration = Duration::from_millis(500);
 
 impl HttpLink {
-    fn new(bus: Bus, router: Arc<Router>, caller: UnitId, target: &RouteTarget) -> Self {
-        let deadline = Duration::from_millis(target.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus: bus.clone(), router, caller, to: target.unit.clone() });
-        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), bus }, road }
+    /// For requests that may take `deadline` each, and all of them until `until`.
+    pub(super) fn new(road: Road, deadline: Duration, until: Option<Instant>) -> Self {
+        let road = Arc::new(road);
+        let timed = Timed { road: road.clone(), deadline, until, idempotent: Arc::default() };
+        Self { remote: HttpRemote { caller: Arc::new(timed), bus: road.bus.clone() }, road }
     }
 }
 

@@ -12,6 +12,7 @@ use lattice::{
     model::{app::ComponentSpec, inventory::Faults},
     wire::{CallError, UnitId, value::ValueError},
 };
+use lattice_provider_http_client::{Client, TlsError};
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store, Trap, WasmBacktrace,
@@ -62,6 +63,8 @@ pub enum PrepareError {
     Imports(String),
     #[error("the component wants {wanted} bytes of memory as its limit; this host gives at most {max}", max = engine::MAX_MEMORY)]
     Memory { wanted: u64 },
+    #[error("HTTP requests cannot be sent: {0}")]
+    Client(#[from] TlsError),
 }
 
 impl Runtime {
@@ -131,6 +134,7 @@ impl Runtime {
             unit: Arc::new(unit),
             http,
             pre,
+            client: grants.client()?,
             grants,
             env: spec.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             memory: usize::try_from(spec.limits.memory_bytes).unwrap_or(usize::MAX),
@@ -175,6 +179,8 @@ pub(super) struct Blueprint {
     pre: InstancePre<Guest>,
     pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
+    /// Of a component that was granted HTTP.
+    client: Option<Arc<Client>>,
     pub(super) env: Vec<(String, String)>,
     /// In bytes.
     pub(super) memory: usize,
@@ -197,7 +203,7 @@ impl Blueprint {
         Ok(Guest::store(
             self.pre.engine(),
             wasi.build(),
-            self.grants.http,
+            self.client.clone(),
             self.memory,
             self.links.clone(),
             self.about.clone(),

@@ -3,7 +3,8 @@
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
 //! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
 //! one call at a time, or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
-//! [`functions`]; what it calls itself goes out by [`imports`] and [`keyvalue`].
+//! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`]
+//! and [`outgoing`].
 
 pub mod cache;
 pub mod component;
@@ -24,6 +25,7 @@ mod link_names;
 mod log;
 mod logging;
 pub(crate) mod needs;
+mod outgoing;
 mod plain;
 mod session;
 mod streams;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::outbound::AllowedOrigin;
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
 /// The value of `apps.<app>`.
@@ -163,6 +164,9 @@ pub struct LinkSpec {
     /// Functions that may be called again when it is not known whether they ran: their names, or `*` for all.
     #[serde(default)]
     pub idempotent: Vec<String>,
+    /// Of a link to an HTTP client: where requests may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowedOrigin>,
     /// Of a fused link: what becomes a part of the component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused: Option<Box<FusedSpec>>,

@@ -64,6 +64,13 @@ pub const KEYVALUE: Capability = Capability {
     target: LinkTarget::Capability,
 };
 
+/// Sending HTTP requests. A request is a resource for components, and a message with its terms for providers.
+pub const HTTP_CLIENT: Capability = Capability {
+    imports: &["wasi:http/outgoing-handler", "wasi:http/client"],
+    served: &["lattice:http/client@0.1.0"],
+    target: LinkTarget::Capability,
+};
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -87,6 +94,25 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: false,
         has_routes: true,
+    },
+    ProviderKind {
+        name: "http-client",
+        capability: Some(&HTTP_CLIENT),
+        config: &[
+            key(
+                "allowPrivate",
+                false,
+                "true, or a list of addresses and ranges such as 10.0.0.0/8, that names may stand for",
+            ),
+            key("caFile", false, "PEM file on the host with further authorities to trust"),
+            key("connectTimeout", false, "time for a connection with its TLS, such as 2s (default 5s)"),
+            key("firstByteTimeout", false, "time for a response to begin (default 30s)"),
+            key("betweenBytesTimeout", false, "time for a response to go on (default 30s)"),
+            key("keepAlive", false, "how long a connection waits for another request (default 60s)"),
+            key("maxConnections", false, "connections to one host and port (default 256)"),
+        ],
+        can_isolate: true,
+        has_routes: false,
     },
     ProviderKind {
         name: "keyvalue-memory",

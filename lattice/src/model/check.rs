@@ -1,5 +1,6 @@
 //! From a manifest to the desired state, or to everything that is wrong with it.
 
+mod allow;
 mod fused;
 mod links;
 mod provider;
@@ -167,6 +168,7 @@ impl<'m> Checker<'m> {
         let facts = facts?;
         self.unlinked(key, component, facts);
         self.mixed(key, facts, &links);
+        self.one_way_out(key, facts, &links);
         Some(ComponentSpec {
             image: component.image.value.clone(),
             digest: facts.digest.clone(),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::manifest::parse;
 
+mod allow;
 mod links;
 mod programs;
 

@@ -59,7 +59,7 @@ pub async fn through_lattice(
     served: Served,
     (server, client): (&Bus, &Bus),
 ) -> Result<(Serving, Arc<dyn KeyValue>), CallError> {
-    let serving = server.serve(&served, capability.handler(), Pace::Light).await?;
+    let serving = server.serve(&served, capability.handler(server), Pace::Light).await?;
     let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(10) };
     Ok((serving, Arc::new(KeyValueRemote(Arc::new(caller)))))
 }

@@ -227,6 +227,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         transport: Transport::Auto,
         deadline_ms: None,
         idempotent: Vec::new(),
+        allow: Vec::new(),
         fused: None,
     };
     let spec = ComponentSpec {

@@ -86,6 +86,7 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
         transport,
         deadline_ms: None,
         idempotent: Vec::new(),
+        allow: Vec::new(),
         fused: None,
     };
     Ok(ComponentSpec {
