@@ -2,7 +2,7 @@
 
 use serde_saphyr::Spanned;
 
-use super::{Checker, ComponentFacts, HTTP_HANDLERS, links::Wire};
+use super::{Checker, ComponentFacts, links::Wire, routes::HTTP_HANDLERS};
 use crate::{
     model::{
         app::{LinkSpec, links_of_import},

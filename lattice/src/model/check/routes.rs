@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The interfaces of which a route's target must export one: those of WASI 0.2 and 0.3.
-const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
+pub(super) const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
 /// The greatest weight, and the sum of all of a route.
 const MAX_WEIGHT: u32 = 1_000_000;
 
