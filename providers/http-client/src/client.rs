@@ -109,7 +109,7 @@ impl Client {
                         Sender::Older(sender) => Some(GiveBack { pool: self.pool.clone(), origin, address, sender }),
                         Sender::Newer(_) => None,
                     };
-                    return Ok(response.map(|body| Download::new(body, back, times.between_bytes)));
+                    return Ok(response.map(|body| Download::wrap(body, back, times.between_bytes)));
                 }
                 // The server has closed it while it waited, and has seen nothing of the request.
                 Err(Failed { back: Some(back), .. }) if reused => outgoing = *back,
