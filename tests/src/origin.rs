@@ -172,7 +172,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, io::Error>
         "/trailers" => {
             response.headers_mut().insert("trailer", "x-end".parse().unwrap());
             let trailers = HeaderMap::from_iter([("x-end".parse().unwrap(), "well".parse().unwrap())]);
-            full("before").with_trailers(async move { Some(Ok(trailers)) }).boxed_unsync()
+            // Of no known length, as one with a length has no trailers in HTTP/1.1.
+            let frames = [Ok(Frame::data(Bytes::from_static(b"before"))), Ok(Frame::trailers(trailers))];
+            StreamBody::new(stream::iter(frames)).boxed_unsync()
         }
         "/sleep" => {
             pause().await;

@@ -265,8 +265,8 @@ async fn bodies_stream_both_ways_with_trailers() {
         let response = client.send(request, terms(&[&url])).await.unwrap();
         let back = response.into_body().collect().await.unwrap().to_bytes();
         assert!(back.len() == 256 << 16 && back.chunks(1 << 16).enumerate().all(|(n, chunk)| chunk[0] == n as u8));
-        let trailing =
-            get(&client, &format!("{url}/trailers"), &[&url]).await.unwrap().into_body().collect().await.unwrap();
+        let asking = Request::get(format!("{url}/trailers")).header("te", "trailers").body(Body::Empty).unwrap();
+        let trailing = client.send(asking, terms(&[&url])).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(trailing.trailers().unwrap()["x-end"], "well");
         // A body that breaks off is one for the server, too, and no connection is used again after it.
         let broken = stream::iter([Ok(Frame::data(Bytes::from_static(b"half"))), Err("it broke".into())]);

@@ -114,7 +114,7 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    pub(crate) fn new(inner: Incoming, back: Option<GiveBack>, limit: Duration) -> Body {
+    pub(crate) fn wrap(inner: Incoming, back: Option<GiveBack>, limit: Duration) -> Body {
         let mut download = Self { inner, back, limit, timer: None, waiting: false };
         if download.inner.is_end_stream() {
             download.end();

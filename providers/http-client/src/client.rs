@@ -58,9 +58,8 @@ impl Times {
 }
 
 /// Headers of a connection, which is ours and not the sender's.
-const CONNECTION: [HeaderName; 7] = [
+const CONNECTION: [HeaderName; 6] = [
     header::CONNECTION,
-    header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::PROXY_AUTHORIZATION,
@@ -110,7 +109,7 @@ impl Client {
                         Sender::Older(sender) => Some(GiveBack { pool: self.pool.clone(), origin, address, sender }),
                         Sender::Newer(_) => None,
                     };
-                    return Ok(response.map(|body| Download::new(body, back, times.between_bytes)));
+                    return Ok(response.map(|body| Download::wrap(body, back, times.between_bytes)));
                 }
                 // The server has closed it while it waited, and has seen nothing of the request.
                 Err(Failed { back: Some(back), .. }) if reused => outgoing = *back,
@@ -189,6 +188,10 @@ impl Outgoing {
         let host = HeaderValue::try_from(authority).map_err(|error| invalid(&error))?;
         for name in &CONNECTION {
             request.headers_mut().remove(name);
+        }
+        // Servers of HTTP/1.1 send trailers to who asks for them in this way; other encodings are not spoken.
+        if request.headers().get(header::TE).is_some_and(|wanted| wanted != "trailers") {
+            request.headers_mut().remove(header::TE);
         }
         Ok(Self { request, target, absolute, host })
     }

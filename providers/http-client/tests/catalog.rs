@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use lattice_provider::conformance;
 use lattice_provider_http_client::HttpClientProvider;
 use serde_json::json;
