@@ -168,7 +168,7 @@ fn a_route_may_lead_to_several_components_by_weight() {
         ("{ cart: 1, card: 1 }", "14:93: there is no unit `card` / did you mean `cart`?"),
         (
             "{ cart: 1, cache: 1 }",
-            "14:93: `cache` is a keyvalue-memory, which answers no HTTP requests / route to a component",
+            "14:93: `cache` is a keyvalue-redis, which answers no HTTP requests / route to a component",
         ),
     ] {
         assert_eq!(problems(&shares(to)), [problem], "{to}");
@@ -253,6 +253,6 @@ fn a_route_must_lead_to_something_that_answers() {
     one(
         "\"/\": cart",
         "\"no-slash\": cart",
-        "14:77: `no-slash` is not a route / write a path such as `/` or `/api`, or a host and a path such as `shop.example.com/`",
+        "14:77: `no-slash` is not a route / write a path such as `/` or `/api`, a host and a path such as `shop.example.com/` or `*.example.com/`, and before them a method if it shall take that alone, as in `POST /orders`",
     );
 }
