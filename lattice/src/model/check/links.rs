@@ -182,7 +182,7 @@ impl Checker<'_> {
         facts: Option<&ComponentFacts>,
     ) -> Option<LinkTarget> {
         let Wire { pattern, link, .. } = wire;
-        let mut named = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
+        let mut named = called(facts).filter(|i| i.matches(&pattern.value));
         if let (Some(capability), true) = (kind.capability, named.all(|import| kind.serves(import))) {
             facts.into_iter().for_each(|facts| self.resources_of_components(wire, facts));
             return Some(capability.target);
@@ -249,7 +249,7 @@ impl Checker<'_> {
 
     /// Imports that nothing would satisfy.
     pub(super) fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
-        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
+        for import in called(Some(facts)).filter(|i| !catalog::is_ambient(i.package())) {
             if component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value)) {
                 continue;
             }
@@ -275,6 +275,14 @@ impl Checker<'_> {
                 .push(Problem::at(key, format!("`{}` imports {what}, and no link satisfies it", key.value)).help(help));
         }
     }
+}
+
+/// The imports that need somebody behind them: one that has types and no functions is never called.
+pub(super) fn called(facts: Option<&ComponentFacts>) -> impl Iterator<Item = &Interface> {
+    let has_functions = |facts: &ComponentFacts, import| {
+        facts.import_shapes.get(import).is_none_or(|shape| !shape.functions.is_empty())
+    };
+    facts.into_iter().flat_map(move |facts| facts.imports.iter().filter(move |import| has_functions(facts, import)))
 }
 
 /// An import in words: functions that are in no interface are known by their own names.
