@@ -7,6 +7,7 @@ use lattice_provider_keyvalue_memory::Memory;
 use lattice_provider_keyvalue_nats::Nats;
 use lattice_provider_keyvalue_redb::Redb;
 use lattice_provider_keyvalue_redis::Redis;
+use lattice_provider_postgres::Postgres;
 use tokio::sync::watch;
 
 use super::{
@@ -26,6 +27,7 @@ pub(super) async fn start(
         Redb::KIND => start_one::<Redb>(here, key, spec).await,
         Nats::KIND => start_one::<Nats>(here, key, spec).await,
         Redis::KIND => start_one::<Redis>(here, key, spec).await,
+        Postgres::KIND => start_one::<Postgres>(here, key, spec).await,
         other => Err(StartFailure::Unknown(other.to_owned())),
     }
 }

@@ -71,6 +71,17 @@ pub const HTTP_CLIENT: Capability = Capability {
     target: LinkTarget::Capability,
 };
 
+/// PostgreSQL, as components of wasmCloud know it, and with errors and transactions of our own.
+pub const POSTGRES: Capability = Capability {
+    imports: &["wasmcloud:postgres/query", "wasmcloud:postgres/prepared", "lattice:postgres/sql"],
+    served: &[
+        "wasmcloud:postgres/query@0.1.1-draft",
+        "wasmcloud:postgres/prepared@0.1.1-draft",
+        "lattice:postgres/sql@0.1.0",
+    ],
+    target: LinkTarget::Wit,
+};
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -148,6 +159,27 @@ pub const PROVIDERS: &[ProviderKind] = &[
         config: &[
             key("url", true, "such as redis://127.0.0.1:6379"),
             key("prefix", false, "what each key in Redis begins with (default <app>:)"),
+        ],
+        can_isolate: true,
+        has_routes: false,
+    },
+    ProviderKind {
+        name: "postgres",
+        capability: Some(&POSTGRES),
+        config: &[
+            key("url", true, "such as postgres://user:password@127.0.0.1:5432/db"),
+            key("poolSize", false, "connections at a time (default 10)"),
+            key("waitTimeout", false, "how long a call waits for a free connection, such as 500ms (default 1s)"),
+            key(
+                "statementTimeout",
+                false,
+                "how long the database works on a statement, such as 5s (default: as it has it)",
+            ),
+            key("maxRows", false, "rows of one result (default 100000)"),
+            key("maxBytes", false, "size of one result, such as 4MiB (default 16MiB)"),
+            key("statementCache", false, "statements that a connection keeps prepared (default 256)"),
+            key("tls", false, "disable, prefer or require (default prefer)"),
+            key("caFile", false, "file with the certificates by which the database is known (default: the system's)"),
         ],
         can_isolate: true,
         has_routes: false,

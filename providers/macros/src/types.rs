@@ -8,7 +8,7 @@ use wit_parser::{
 
 use crate::{
     names::{camel, shouting, snake, words},
-    world::{Carries, World, carries, is_text, named, parts},
+    world::{World, is_text, named, parts, rest_case},
 };
 
 /// Comments of the WIT.
@@ -193,9 +193,8 @@ impl Types<'_> {
 
     fn variant(&self, name: &Ident, id: TypeId, variant: &Variant) -> TokenStream {
         let defined = self.cases(name, id, &variant.cases, &quote!(Variant));
-        if !self.world.is_error(id) || carries(self.world.resolve, Some(Type::Id(id))) == Carries::No {
-            return defined;
-        }
+        let rest = rest_case(self.world.resolve, variant).filter(|_| self.world.is_error(id));
+        let Some(rest) = rest.map(|case| camel(&case.name)) else { return defined };
         let denied = variant.cases.iter().any(|case| case.name == "access-denied" && case.ty.is_none());
         let denied = denied.then(|| quote!(wit::CallError::Denied(_) => Self::AccessDenied,));
         quote! {
@@ -205,7 +204,7 @@ impl Types<'_> {
                 fn from(error: wit::CallError) -> Self {
                     match error {
                         #denied
-                        other => Self::Other(::std::string::ToString::to_string(&other)),
+                        other => Self::#rest(::std::string::ToString::to_string(&other)),
                     }
                 }
             }
@@ -266,7 +265,10 @@ impl Types<'_> {
             let words = words(&case.name);
             match case.ty {
                 None => quote!(Self::#ident => f.write_str(#words),),
-                Some(ty) if case.name == "other" && is_text(self.world.resolve, Some(ty)) => {
+                Some(ty)
+                    if matches!(case.name.as_str(), "other" | "unexpected")
+                        && is_text(self.world.resolve, Some(ty)) =>
+                {
                     quote!(Self::#ident(content) => f.write_str(content),)
                 }
                 Some(ty) => {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::Ident;
 use wit_parser::{
-    Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    Case, Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, Variant, WorldId,
+    WorldItem,
 };
 
 use crate::names::{camel_beside, snake};
@@ -189,7 +190,7 @@ pub(crate) fn named(resolve: &Resolve, mut id: TypeId) -> TypeId {
 pub(crate) enum Carries {
     /// It is a text.
     Text,
-    /// It is a variant with the case `other(string)`.
+    /// It is a variant with the case `other(string)` or `unexpected(string)`.
     Other,
     No,
 }
@@ -200,13 +201,22 @@ pub(crate) fn carries(resolve: &Resolve, error: Option<Type>) -> Carries {
         Some(Type::Id(id)) => match &resolve.types[named(resolve, id)].kind {
             TypeDefKind::Type(inner) => carries(resolve, Some(*inner)),
             TypeDefKind::Variant(variant) => {
-                let other = variant.cases.iter().any(|c| c.name == "other" && is_text(resolve, c.ty));
-                if other { Carries::Other } else { Carries::No }
+                if rest_case(resolve, variant).is_some() {
+                    Carries::Other
+                } else {
+                    Carries::No
+                }
             }
             _ => Carries::No,
         },
         _ => Carries::No,
     }
+}
+
+/// The case of an error for what has no other.
+pub(crate) fn rest_case<'v>(resolve: &Resolve, variant: &'v Variant) -> Option<&'v Case> {
+    let is_rest = |case: &&Case| matches!(case.name.as_str(), "other" | "unexpected") && is_text(resolve, case.ty);
+    variant.cases.iter().find(is_rest)
 }
 
 /// Whether it is `string`, by whatever name.

@@ -52,7 +52,7 @@
 //! | `resource`, `stream`, `future` | refused: any instance of a provider answers any call |
 //!
 //! `Remote` is the trait again, where the errors of all functions have room for a call that failed on its way: a `string`, or
-//! a variant with the case `other(string)` (a call that is not allowed is `access-denied`, where there is such a case). Where
+//! a variant with the case `other(string)` or `unexpected(string)` (a call that is not allowed is `access-denied`, where there is such a case). Where
 //! they have none it has functions of the same names that return `Result<Result<T, E>, CallError>`. Keywords are raw
 //! (`r#type`, but `self_`); a type that is called like the trait, `Handler`, `Remote` or `Box` gets an underscore.
 

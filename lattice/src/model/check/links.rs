@@ -250,7 +250,7 @@ impl Checker<'_> {
 
     /// Imports that nothing would satisfy.
     pub(super) fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
-        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
+        for import in called(Some(facts)).filter(|i| !catalog::is_ambient(i.package())) {
             if component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value)) {
                 continue;
             }
@@ -280,9 +280,17 @@ impl Checker<'_> {
 
 /// Whether a provider serves what a pattern names of a component's imports, apart from what needs no link.
 fn serves_all(kind: &ProviderKind, pattern: &str, facts: Option<&ComponentFacts>) -> bool {
-    let named: Vec<_> = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(pattern)).collect();
+    let named: Vec<_> = called(facts).filter(|i| i.matches(pattern)).collect();
     let (served, others): (Vec<&Interface>, Vec<_>) = named.iter().partition(|import| kind.serves(import));
     (named.is_empty() || !served.is_empty()) && others.iter().all(|import| catalog::is_ambient(import.package()))
+}
+
+/// The imports that need somebody behind them: one that has types and no functions is never called.
+pub(super) fn called(facts: Option<&ComponentFacts>) -> impl Iterator<Item = &Interface> {
+    let has_functions = |facts: &ComponentFacts, import| {
+        facts.import_shapes.get(import).is_none_or(|shape| !shape.functions.is_empty())
+    };
+    facts.into_iter().flat_map(move |facts| facts.imports.iter().filter(move |import| has_functions(facts, import)))
 }
 
 /// An import in words: functions that are in no interface are known by their own names.

@@ -15,6 +15,8 @@ mod numbers;
 #[cfg(feature = "conformance")]
 pub mod ports;
 #[cfg(feature = "conformance")]
+pub mod postgres;
+#[cfg(feature = "conformance")]
 mod process;
 mod remote;
 #[cfg(feature = "conformance")]
@@ -24,12 +26,12 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-#[cfg(feature = "conformance")]
-pub use self::process::ProviderProcess;
 pub use self::{
     config::configuration,
-    remote::{LatticeCaller, context, through_lattice},
+    remote::{DirectCaller, LatticeCaller, context, through_lattice},
 };
+#[cfg(feature = "conformance")]
+pub use self::{postgres::postgres, process::ProviderProcess};
 use crate::keyvalue::{KeyValue, KeyValueError};
 
 /// What a check found wrong.
