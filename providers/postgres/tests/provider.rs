@@ -53,7 +53,7 @@ async fn it_conforms() {
     let server = PostgresServer::start().unwrap();
     let (context, _health) = conformance::context(&unit(), Path::new("/tmp"), &memory());
     let capability = Postgres::start(context, config(&server.url(), json!({}))).await.unwrap();
-    let caller = Arc::new(DirectCaller(capability.handler()));
+    let caller = Arc::new(DirectCaller(capability.handler(&memory())));
     conformance::postgres(caller, "in the process").await.assert();
 }
 
@@ -67,7 +67,7 @@ async fn it_conforms_through_nats() {
         Served { lattice: "default".parse().unwrap(), unit: unit(), instance: "0123456789abcdef".parse().unwrap() };
     let (context, _health) = conformance::context(&unit(), Path::new("/tmp"), &provider);
     let capability = Postgres::start(context, config(&server.url(), json!({}))).await.unwrap();
-    let _serving = provider.serve(&served, capability.handler(), Pace::Light).await.unwrap();
+    let _serving = provider.serve(&served, capability.handler(&provider), Pace::Light).await.unwrap();
     let caller = LatticeCaller { bus: client, served, deadline: Duration::from_secs(10) };
     conformance::postgres(Arc::new(caller), "through NATS").await.assert();
 }
