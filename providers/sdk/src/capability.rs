@@ -5,16 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::CallHandler,
+    bus::{CallHandler, Exchange},
     wire::{CallError, CallHead, Interface, value::FunctionShape},
 };
 
-use crate::keyvalue::{self, KeyValue};
+use crate::{
+    blobstore::{self, Blobstore},
+    keyvalue::{self, KeyValue},
+};
 
 /// What a provider serves.
 #[derive(Clone)]
 pub enum Capability {
     KeyValue(Arc<dyn KeyValue>),
+    Blobstore(Arc<dyn Blobstore>),
     /// Interfaces of the author's own: what `serve` returns that [`generate!`](crate::generate) makes.
     Wit(Interfaces),
 }
@@ -25,10 +29,16 @@ impl Capability {
         Self::KeyValue(Arc::new(keyvalue::Limited(backend)))
     }
 
-    /// What answers calls from the lattice.
-    pub fn handler(&self) -> Arc<dyn CallHandler> {
+    /// A store of objects, with the limits that all of them share put in front of it.
+    pub fn blobstore(backend: impl Blobstore) -> Self {
+        Self::Blobstore(Arc::new(blobstore::Limited(backend)))
+    }
+
+    /// What answers calls from the lattice. Streams in them are exchanged at `exchange`.
+    pub fn handler(&self, exchange: &Exchange) -> Arc<dyn CallHandler> {
         match self {
             Self::KeyValue(backend) => Arc::new(keyvalue::KeyValueHandler(backend.clone())),
+            Self::Blobstore(backend) => Arc::new(blobstore::BlobstoreHandler(backend.clone(), exchange.clone())),
             Self::Wit(interfaces) => Arc::new(interfaces.clone()),
         }
     }
@@ -37,6 +47,7 @@ impl Capability {
     pub fn interfaces(&self) -> Vec<Interface> {
         match self {
             Self::KeyValue(_) => vec![keyvalue::interface()],
+            Self::Blobstore(_) => vec![blobstore::interface()],
             Self::Wit(interfaces) => interfaces.0.iter().map(|(interface, _)| interface.clone()).collect(),
         }
     }

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape};
+use lattice::{
+    bus::Bus,
+    wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape},
+};
 use lattice_provider::{
     Caller, Capability,
     keyvalue::{KeyPage, KeyValue, KeyValueError, KeyValueRemote, interface},
@@ -74,7 +77,8 @@ async fn ask(function: &str, content_type: ContentType, payload: Bytes) -> Resul
         traceparent: None,
         session: None,
     };
-    Capability::key_value(One).handler().call(head, payload).await
+    let exchange = Bus::memory("default".parse().unwrap()).exchange();
+    Capability::key_value(One).handler(&exchange).call(head, payload).await
 }
 
 #[async_trait]

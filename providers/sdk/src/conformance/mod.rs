@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod blob;
 mod config;
 mod key_value;
 mod listing;
@@ -25,8 +26,9 @@ use futures_util::future::BoxFuture;
 #[cfg(feature = "conformance")]
 pub use self::process::ProviderProcess;
 pub use self::{
+    blob::{BlobTest, blobstore},
     config::configuration,
-    remote::{LatticeCaller, context, through_lattice},
+    remote::{LatticeCaller, blobs_through_lattice, context, through_lattice},
 };
 use crate::keyvalue::{KeyValue, KeyValueError};
 
