@@ -186,7 +186,7 @@ async fn in_host(
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let (capability, health) = builtin::start(here, key, spec).await?;
-    let serving = serve(here, key, instance, capability.handler(), Pace::Light).await?;
+    let serving = serve(here, key, instance, capability.handler(&here.bus.exchange()), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
     let serves = capability.interfaces();

@@ -11,10 +11,11 @@ use http::{Request, Response};
 use lattice::{
     bus::Bus,
     model::app::{LinkSpec, RouteSpec, Transport},
-    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
+    wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
+    blobstore::{Blobstore, BlobstoreRemote},
     http::{Body, HttpHandler, HttpRemote},
     keyvalue::{KeyValue, KeyValueRemote},
 };
@@ -67,6 +68,8 @@ pub struct Link {
     road: Arc<Road>,
     transport: Transport,
     deadline: Duration,
+    /// What the manifest says, if it does.
+    own_deadline: Option<Duration>,
     idempotent: Arc<[String]>,
 }
 
@@ -80,11 +83,17 @@ enum Way {
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
         let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
-        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone().into() }
+        Self {
+            road,
+            transport: spec.transport,
+            deadline: deadline(spec),
+            own_deadline: spec.deadline_ms.map(Duration::from_millis),
+            idempotent: spec.idempotent.clone().into(),
+        }
     }
 
-    /// Where it leads now, for a caller that has until `until`.
-    fn way(&self, until: Instant) -> Way {
+    /// Where it leads now, for a caller that has until `until`, and at most `deadline` for each call.
+    fn way(&self, until: Instant, deadline: Duration) -> Way {
         if self.transport != Transport::Lattice
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
@@ -94,7 +103,7 @@ impl Link {
             return Way::There(Arc::new(Nowhere(nowhere(&self.road.to))));
         }
         let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
-        Way::There(Arc::new(Timed { road, deadline: self.deadline, until: Some(until), idempotent }))
+        Way::There(Arc::new(Timed { road, deadline, until: Some(until), idempotent }))
     }
 
     /// In place of a target that is something else: a host of another release may have checked the manifest.
@@ -104,10 +113,21 @@ impl Link {
 
     /// The key-value store that the link leads to now, for a caller that has until `until`.
     pub fn key_value(&self, until: Instant) -> Arc<dyn KeyValue> {
-        match self.way(until) {
+        match self.way(until, self.deadline) {
             Way::Here(Capability::KeyValue(local)) => local,
             Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
             Way::There(caller) => Arc::new(KeyValueRemote(caller)),
+        }
+    }
+
+    /// The store of objects that the link leads to now, for a caller that has until `until`. A call lasts as long as what it
+    /// carries, so that without a deadline of the link's own it has all of the caller's time.
+    pub fn blobstore(&self, until: Instant) -> Arc<dyn Blobstore> {
+        let remote = |caller| Arc::new(BlobstoreRemote(caller, self.road.bus.exchange()));
+        match self.way(until, self.own_deadline.unwrap_or(MAX_DEADLINE)) {
+            Way::Here(Capability::Blobstore(local)) => local,
+            Way::Here(_) => remote(self.other("store of objects")),
+            Way::There(caller) => remote(caller),
         }
     }
 }

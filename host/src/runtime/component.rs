@@ -20,6 +20,7 @@ use wasmtime::{
 use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndices};
 
 use super::{
+    blobstore,
     concurrent::Instances,
     engine::{self, EngineError, EngineKind},
     faults::FaultLog,
@@ -159,6 +160,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
+    blobstore::add_to_linker(&mut linker)?;
     link_names::add_to_linker(&mut linker)?;
     Ok(linker)
 }
