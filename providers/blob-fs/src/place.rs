@@ -99,7 +99,7 @@ impl Container {
     /// Makes a whole file the object.
     pub(crate) fn put(&self, temporary: Temporary, object: &str) -> Result<(), BlobError> {
         self.in_place(object, || temporary.rename(&self.dir, object))?;
-        temporary.is_gone();
+        temporary.keep();
         Ok(())
     }
 

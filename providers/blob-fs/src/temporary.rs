@@ -81,7 +81,7 @@ impl Temporary {
     }
 
     /// It has another name now.
-    pub(crate) fn is_gone(mut self) {
+    pub(crate) fn keep(mut self) {
         self.path = None;
     }
 }
