@@ -47,10 +47,7 @@ impl Names {
 
 impl Guest {
     /// The container's name and where calls to it go.
-    fn container(
-        &self,
-        container: &Resource<Container>,
-    ) -> wasmtime::Result<Result<(String, Arc<dyn Blobstore>), String>> {
+    fn container(&self, container: &Resource<Container>) -> Answer<(String, Arc<dyn Blobstore>)> {
         let name = self.table.get(container)?.0.clone();
         Ok(self.objects(CONTAINER).map(|store| (name, store)))
     }
