@@ -32,6 +32,7 @@ fn every_example_runs_and_answers() {
         let here = manifest.parent().unwrap().display().to_string();
         let text = text.replace(example, &address.to_string()).replace(&file, &image(&name));
         // What is relative to the example's folder; and Python's NATS client, which a user would have installed.
+        let text = text.replace("/tmp/lattice-files", &lattice.dir().join("files").display().to_string());
         let text = text.replace(": ../", &format!(": {here}/../")).replace(": ./wit", &format!(": {here}/wit"));
         let python = format!("serves: [acme:ledger/book@1.0.0]\n      env: {{ PYTHONPATH: {} }}", nats_py().display());
         let text = text.replace("postgres://guest:guest@127.0.0.1:5432/guestbook", &postgres.url());

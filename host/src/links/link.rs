@@ -13,10 +13,11 @@ use lattice::{
         app::{LinkSpec, Transport},
         outbound::AllowedOrigin,
     },
-    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
+    wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
+    blobstore::{Blobstore, BlobstoreRemote},
     http::{HttpClient, HttpClientRemote, HttpHandler},
     keyvalue::{KeyValue, KeyValueRemote},
 };
@@ -70,6 +71,8 @@ pub struct Link {
     road: Arc<Road>,
     transport: Transport,
     deadline: Duration,
+    /// What the manifest says, if it does.
+    own_deadline: Option<Duration>,
     idempotent: Arc<[String]>,
     /// Where HTTP requests may go by it.
     allow: Arc<[AllowedOrigin]>,
@@ -89,13 +92,14 @@ impl Link {
             road,
             transport: spec.transport,
             deadline: deadline(spec),
+            own_deadline: spec.deadline_ms.map(Duration::from_millis),
             idempotent: spec.idempotent.clone().into(),
             allow: spec.allow.clone().into(),
         }
     }
 
-    /// Where it leads now, for a caller that has until `until`.
-    fn way(&self, until: Instant) -> Way {
+    /// Where it leads now, for a caller that has until `until`, and at most `deadline` for each call.
+    fn way(&self, until: Instant, deadline: Duration) -> Way {
         if self.transport != Transport::Lattice
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
@@ -105,7 +109,7 @@ impl Link {
             return Way::There(Arc::new(Nowhere(nowhere(&self.road.to))));
         }
         let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
-        Way::There(Arc::new(Timed { road, deadline: self.deadline, until: Some(until), idempotent }))
+        Way::There(Arc::new(Timed { road, deadline, until: Some(until), idempotent }))
     }
 
     /// In place of a target that is something else: a host of another release may have checked the manifest.
@@ -115,17 +119,28 @@ impl Link {
 
     /// The key-value store that the link leads to now, for a caller that has until `until`.
     pub fn key_value(&self, until: Instant) -> Arc<dyn KeyValue> {
-        match self.way(until) {
+        match self.way(until, self.deadline) {
             Way::Here(Capability::KeyValue(local)) => local,
             Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
             Way::There(caller) => Arc::new(KeyValueRemote(caller)),
         }
     }
 
+    /// The store of objects that the link leads to now, for a caller that has until `until`. A call lasts as long as what it
+    /// carries, so that without a deadline of the link's own it has all of the caller's time.
+    pub fn blobstore(&self, until: Instant) -> Arc<dyn Blobstore> {
+        let remote = |caller| Arc::new(BlobstoreRemote(caller, self.road.bus.exchange()));
+        match self.way(until, self.own_deadline.unwrap_or(MAX_DEADLINE)) {
+            Way::Here(Capability::Blobstore(local)) => local,
+            Way::Here(_) => remote(self.other("store of objects")),
+            Way::There(caller) => remote(caller),
+        }
+    }
+
     /// The HTTP client that the link leads to now, for a caller that has until `until`.
     pub fn http_client(&self, until: Instant) -> Arc<dyn HttpClient> {
         let remote = |caller| Arc::new(HttpClientRemote { caller, bus: self.road.bus.clone() });
-        match self.way(until) {
+        match self.way(until, self.deadline) {
             Way::Here(Capability::HttpClient(local)) => local,
             Way::Here(_) => remote(self.other("HTTP client")),
             Way::There(caller) => remote(caller),

@@ -21,6 +21,7 @@ use wasmtime::{
 use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndices};
 
 use super::{
+    blobstore,
     concurrent::Instances,
     config,
     engine::{self, EngineError, EngineKind},
@@ -168,6 +169,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     keyvalue::add_to_linker(&mut linker)?;
     config::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
+    blobstore::add_to_linker(&mut linker)?;
     link_names::add_to_linker(&mut linker)?;
     Ok(linker)
 }

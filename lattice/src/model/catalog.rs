@@ -82,6 +82,13 @@ pub const POSTGRES: Capability = Capability {
     target: LinkTarget::Wit,
 };
 
+/// Stores of objects. Containers and values are resources for components, and names and streams in calls for providers.
+pub const BLOBSTORE: Capability = Capability {
+    imports: &["wasi:blobstore/blobstore", "wasi:blobstore/container", "wasi:blobstore/types"],
+    served: &["lattice:blobstore/store@0.1.0"],
+    target: LinkTarget::Capability,
+};
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -184,7 +191,46 @@ pub const PROVIDERS: &[ProviderKind] = &[
         can_isolate: true,
         has_routes: false,
     },
+    blob("blob-memory", &[]),
+    blob(
+        "blob-s3",
+        &[
+            key("bucket", true, "the bucket; a container is a folder in it"),
+            key("prefix", false, "folder of the bucket that the containers are in (default none)"),
+            key("region", false, "such as eu-central-1 (default us-east-1)"),
+            key("endpoint", false, "of a server that is not AWS, such as http://127.0.0.1:9000"),
+            key("accessKeyId", false, "(default: the role of the machine)"),
+            key("secretAccessKey", false, "what belongs to accessKeyId"),
+        ],
+    ),
+    blob(
+        "blob-azure",
+        &[
+            key("account", true, "name of the storage account"),
+            key("container", true, "the account's container; one of ours is a folder in it"),
+            key("prefix", false, "folder of the container that ours are in (default none)"),
+            key("endpoint", false, "of a server that is not Azure, such as http://127.0.0.1:10000/account"),
+            key("accessKey", false, "(default: the identity of the machine)"),
+        ],
+    ),
+    blob(
+        "blob-gcs",
+        &[
+            key("bucket", true, "the bucket; a container is a folder in it"),
+            key("prefix", false, "folder of the bucket that the containers are in (default none)"),
+            key(
+                "serviceAccountKey",
+                false,
+                "the JSON of a service account's key (default: the identity of the machine)",
+            ),
+        ],
+    ),
+    blob("blob-fs", &[key("root", true, "folder in which each container is a folder, such as /srv/files")]),
 ];
+
+const fn blob(name: &'static str, config: &'static [ConfigKey]) -> ProviderKind {
+    ProviderKind { name, capability: Some(&BLOBSTORE), config, can_isolate: true, has_routes: false }
+}
 
 /// The provider that `name` means.
 pub fn find(name: &str) -> Option<&'static ProviderKind> {
@@ -209,7 +255,7 @@ pub fn serving(import: &Interface) -> Vec<&'static str> {
 }
 
 /// The capabilities whose providers answer other interfaces than those that components import.
-const ADAPTED: &[&Capability] = &[&KEYVALUE];
+const ADAPTED: &[&Capability] = &[&KEYVALUE, &BLOBSTORE];
 
 /// Whether who serves `served` has the capability behind `import`.
 pub fn stands_for(served: &Interface, import: &Interface) -> bool {

@@ -94,6 +94,8 @@ impl Types<'_> {
                 let parts = tuple.types.iter().map(|ty| self.ty(*ty));
                 quote!((#(#parts,)*))
             }
+            // Of bytes: the check of the world has refused the others.
+            TypeDefKind::Stream(_) => quote!(::lattice_provider::ByteStream),
             // These have names, or were refused by the check of the world.
             TypeDefKind::Record(_)
             | TypeDefKind::Variant(_)
@@ -102,7 +104,6 @@ impl Types<'_> {
             | TypeDefKind::Resource
             | TypeDefKind::Handle(_)
             | TypeDefKind::Future(_)
-            | TypeDefKind::Stream(_)
             | TypeDefKind::Unknown => quote!(()),
         }
     }

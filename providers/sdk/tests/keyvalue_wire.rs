@@ -1,5 +1,5 @@
 //! The bytes of `lattice:keyvalue/store`, so that a change of the code that makes them is no change of the wire.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod blob;
 mod config;
 mod key_value;
 mod listing;
@@ -27,8 +28,9 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 
 pub use self::{
+    blob::{BlobTest, blobstore},
     config::configuration,
-    remote::{DirectCaller, LatticeCaller, context, through_lattice},
+    remote::{DirectCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
 };
 #[cfg(feature = "conformance")]
 pub use self::{postgres::postgres, process::ProviderProcess};

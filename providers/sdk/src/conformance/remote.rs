@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     Caller, Capability, Health, HealthReporter, StartContext,
+    blobstore::{Blobstore, BlobstoreRemote},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
@@ -84,4 +85,15 @@ pub async fn through_lattice(
     let serving = server.serve(&served, capability.handler(server), Pace::Light).await?;
     let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(10) };
     Ok((serving, Arc::new(KeyValueRemote(Arc::new(caller)))))
+}
+
+/// The same of a store of objects.
+pub async fn blobs_through_lattice(
+    capability: &Capability,
+    served: Served,
+    (server, client): (&Bus, &Bus),
+) -> Result<(Serving, Arc<dyn Blobstore>), CallError> {
+    let serving = server.serve(&served, capability.handler(server), Pace::Light).await?;
+    let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(120) };
+    Ok((serving, Arc::new(BlobstoreRemote(Arc::new(caller), client.exchange()))))
 }

@@ -7,6 +7,7 @@ wit_bindgen::generate!({
         package test:http;
         world guest {
             include lattice:worlds/http-keyvalue@0.1.0;
+            include lattice:worlds/http-blobstore@0.1.0;
             import wasi:http/outgoing-handler@0.2.12;
             import wasi:config/store@0.2.0-draft;
             import wasi:logging/logging@0.1.0-draft;
