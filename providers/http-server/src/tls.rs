@@ -129,7 +129,7 @@ async fn watch(files: TlsFiles, mut seen: Pem, current: Arc<ArcSwap<CertifiedKey
     let mut told = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        let outcome = in_background(files.clone(), |files| Ok(files.read()?)).await;
+        let outcome = in_background(files.clone(), TlsFiles::read).await;
         let outcome = match outcome {
             Ok(pem) if pem == seen => continue,
             // The two files are not written at once: a pair that does not match yet is looked at again.

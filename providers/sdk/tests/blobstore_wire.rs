@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lattice::{
-    bus::{Bus, Exchange},
+    bus::Bus,
     wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape},
 };
 use lattice_provider::{
@@ -82,12 +82,7 @@ impl Blobstore for One {
     }
 }
 
-async fn ask(
-    exchange: &Exchange,
-    function: &str,
-    content_type: ContentType,
-    payload: Bytes,
-) -> Result<Bytes, CallError> {
+async fn ask(bus: &Bus, function: &str, content_type: ContentType, payload: Bytes) -> Result<Bytes, CallError> {
     let head = CallHead {
         interface: interface(),
         function: function.to_owned(),
@@ -97,11 +92,11 @@ async fn ask(
         traceparent: None,
         session: None,
     };
-    Capability::blobstore(One).handler(exchange).call(head, payload).await
+    Capability::blobstore(One).handler(bus).call(head, payload).await
 }
 
 /// Calls the handler as if it were elsewhere.
-struct There(Exchange);
+struct There(Bus);
 
 #[async_trait]
 impl Caller for There {
@@ -116,14 +111,14 @@ impl Caller for There {
     }
 }
 
-fn exchange() -> Exchange {
-    Bus::memory("default".parse().unwrap()).exchange()
+fn bus() -> Bus {
+    Bus::memory("default".parse().unwrap())
 }
 
 #[tokio::test]
 async fn streams_go_with_calls_and_answers() {
-    let (there, o) = (There(exchange()), || ("c".to_owned(), "o".to_owned()));
-    let exchange = there.0.clone();
+    let (there, o) = (There(bus()), || ("c".to_owned(), "o".to_owned()));
+    let exchange = there.0.exchange();
     let remote = BlobstoreRemote(Arc::new(there), exchange);
     let read = async |object: &str| {
         let (size, data) = remote.read("c".into(), object.into(), 0, 9).await?;
@@ -143,7 +138,7 @@ async fn streams_go_with_calls_and_answers() {
 
 #[tokio::test]
 async fn each_function_has_its_bytes() {
-    let exchange = exchange();
+    let bus = bus();
     for (function, sent, answered) in [
         ("create-container", "\u{1}c", vec![0]),
         ("delete-container", "\u{1}c", vec![1, 0]),
@@ -158,18 +153,18 @@ async fn each_function_has_its_bytes() {
         ("copy-object", "\u{1}c\u{1}o\u{1}d\u{1}p", vec![0]),
         ("move-object", "\u{1}c\u{1}o\u{1}d\u{1}p", vec![0]),
     ] {
-        let found = ask(&exchange, function, ContentType::Postcard, Bytes::from(sent)).await.unwrap();
+        let found = ask(&bus, function, ContentType::Postcard, Bytes::from(sent)).await.unwrap();
         assert_eq!(found, answered, "{function}");
     }
-    let small = ask(&exchange, "read", ContentType::Postcard, Bytes::from("\u{1}c\u{5}small\0\u{9}")).await.unwrap();
+    let small = ask(&bus, "read", ContentType::Postcard, Bytes::from("\u{1}c\u{5}small\0\u{9}")).await.unwrap();
     assert_eq!(small, [&[0, 5][..], &[0; 32], b"\x05hello"].concat());
 }
 
 #[tokio::test]
 async fn in_json_a_stream_is_all_that_it_carries() {
-    let exchange = exchange();
+    let bus = bus();
     let json = async |function: &str, arguments: &'static str| {
-        let answer = ask(&exchange, function, ContentType::Json, Bytes::from(arguments)).await;
+        let answer = ask(&bus, function, ContentType::Json, Bytes::from(arguments)).await;
         answer.map(|bytes| String::from_utf8(bytes.into()).unwrap())
     };
     assert_eq!(json("read", r#"["c", "o", 0, 9]"#).await.unwrap(), r#"{"ok":[5,"aGVsbG8="]}"#);

@@ -133,7 +133,10 @@ struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("program", &self.program).field("port", &self.port.number()).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("program", &self.program)
+            .field("port", &self.port.number())
+            .finish_non_exhaustive()
     }
 }
 
