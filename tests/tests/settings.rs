@@ -68,10 +68,10 @@ fn messages_of_a_component_stand_in_the_host_s_log() {
         })
     };
     for (text, parts) in [
-        ("one", ["INFO", "level=Info", "context=checkout"]),
-        ("two", ["WARN", "level=Warn", "context=checkout"]),
-        ("three", ["ERROR", "level=Critical", "context=checkout"]),
-        ("four", ["ERROR", "level=Error", "context=ancient"]),
+        ("one", ["INFO", "level=\"info\"", "context=checkout"]),
+        ("two", ["WARN", "level=\"warn\"", "context=checkout"]),
+        ("three", ["ERROR", "level=\"critical\"", "context=checkout"]),
+        ("four", ["ERROR", "level=\"error\"", "context=ancient"]),
     ] {
         let line = line(&format!(" guest: {text}"));
         assert!(line.contains("unit=talk/main"), "{line}");

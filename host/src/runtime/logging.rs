@@ -35,18 +35,19 @@ impl logging::Host for Guest {
     fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
         let unit = &self.about.unit;
         let (context, message) = (shown(&context), shown(&message));
-        // tracing has no level above error.
         macro_rules! event {
-            ($severity:expr) => {
-                tracing::event!(target: "guest", $severity, %unit, %context, level = ?level, "{message}")
+            ($severity:expr, $level:literal) => {
+                tracing::event!(target: "guest", $severity, %unit, %context, level = $level, "{message}")
             };
         }
         match level {
-            Level::Trace => event!(Severity::TRACE),
-            Level::Debug => event!(Severity::DEBUG),
-            Level::Info => event!(Severity::INFO),
-            Level::Warn => event!(Severity::WARN),
-            Level::Error | Level::Critical => event!(Severity::ERROR),
+            Level::Trace => event!(Severity::TRACE, "trace"),
+            Level::Debug => event!(Severity::DEBUG, "debug"),
+            Level::Info => event!(Severity::INFO, "info"),
+            Level::Warn => event!(Severity::WARN, "warn"),
+            Level::Error => event!(Severity::ERROR, "error"),
+            // tracing has no level above error.
+            Level::Critical => event!(Severity::ERROR, "critical"),
         }
         Ok(())
     }
