@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lattice::model::{
-    app::{AppRecord, Isolation, LinkSpec, ProviderSpec, RouteSpec, Transport, UnitSpec},
+    app::{AppRecord, Isolation, LinkSpec, ProviderSpec, RouteSpec, RouteTarget, Transport, UnitSpec},
     inventory::HostRecord,
     status::{UnitState, UnitStatus},
 };
@@ -263,6 +263,8 @@ struct Link {
     idempotent: Vec<String>,
     /// The pattern, for a link that is a route of an HTTP server.
     route: Option<String>,
+    /// Its share of the requests, for a route that leads to several components.
+    weight: Option<u32>,
 }
 
 impl Row for Link {
@@ -284,7 +286,10 @@ impl Row for Link {
             transport.to_owned(),
             self.deadline_ms.map_or("-".to_owned(), |ms| format!("{ms}ms")),
             if self.idempotent.is_empty() { "-".to_owned() } else { self.idempotent.join(",") },
-            self.route.clone().unwrap_or_default(),
+            match (&self.route, self.weight) {
+                (Some(route), Some(weight)) => format!("{route} (weight {weight})"),
+                (route, _) => route.clone().unwrap_or_default(),
+            },
         ]
     }
 }
@@ -303,21 +308,26 @@ fn links(world: &World) -> Vec<Link> {
                 deadline_ms: link.deadline_ms,
                 idempotent: link.idempotent.clone(),
                 route: None,
+                weight: None,
             };
-            let route = |route: &RouteSpec| Link {
+            let route = |route: &RouteSpec, target: &RouteTarget| Link {
                 app: record.name.to_string(),
                 from: name.to_string(),
                 interface: HTTP_HANDLER.to_owned(),
                 name: None,
-                to: route.to.unit.to_string(),
+                to: target.unit.to_string(),
                 transport: Transport::Auto,
                 deadline_ms: None,
                 idempotent: Vec::new(),
                 route: Some(route.pattern.to_string()),
+                weight: (route.to.len() > 1).then_some(target.weight),
             };
             match &unit.spec {
                 UnitSpec::Component(component) => links.extend(component.links.iter().map(link)),
-                UnitSpec::Provider(ProviderSpec { routes, .. }) => links.extend(routes.iter().map(route)),
+                UnitSpec::Provider(ProviderSpec { routes, .. }) => {
+                    let targets = routes.iter().flat_map(|spec| spec.to.iter().map(move |target| (spec, target)));
+                    links.extend(targets.map(|(spec, target)| route(spec, target)));
+                }
             }
         }
     }
@@ -437,6 +447,7 @@ mod tests {
             transport: Transport::Lattice,
             deadline_ms: Some(200),
             idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
+            allow: Vec::new(),
             fused: None,
         };
         let spec = UnitSpec::Component(ComponentSpec {
@@ -449,6 +460,7 @@ mod tests {
             limits: Limits::default(),
             reuse: 1,
             env: BTreeMap::new(),
+            config: BTreeMap::new(),
             links: vec![link("default", &[]), link("main", &["price", "list"])],
         });
         record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });

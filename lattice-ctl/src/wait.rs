@@ -171,9 +171,11 @@ fn url(spec: &UnitSpec, status: &UnitStatus) -> Option<String> {
     // Nobody can visit the address that stands for all addresses.
     let address = address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
     let UnitSpec::Provider(provider) = spec else { return None };
-    let paths: Vec<_> = provider.routes.iter().filter(|r| r.pattern.host.is_none()).map(|r| &*r.pattern.path).collect();
+    let open = provider.routes.iter().map(|r| &r.pattern).filter(|p| p.host.is_none() && p.takes("GET"));
+    let paths: Vec<_> = open.map(|pattern| &*pattern.path).collect();
     let path = if paths.contains(&"/") { "/" } else { paths.first().copied().unwrap_or("/") };
-    Some(format!("http://{address}{path}"))
+    let scheme = if provider.config.contains_key("tls") { "https" } else { "http" };
+    Some(format!("{scheme}://{address}{path}"))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod http;
 pub mod lattice;
 pub mod load;
 pub mod nats;
+pub mod origin;
 pub mod places;
 pub mod process;
 pub mod proxy;

@@ -120,7 +120,7 @@ fn two_routes_that_collide_are_told_in_one_manifest_and_across_apps() {
     let expected = format!("error: app.yaml:9:{column}: the route `/x` on {address} is taken by provider web\n");
     assert_eq!(output.code, Some(3));
     assert!(output.stderr.starts_with(&expected), "{}", output.stderr);
-    assert!(output.stderr.contains("help: use another path, host name or address"), "{}", output.stderr);
+    assert!(output.stderr.contains("help: use another path, host name, method or address"), "{}", output.stderr);
 
     lattice.apply(&(shop(&spec) + &web("web", "/x")));
     let output = lattice.try_apply(&(head("rival") + &spec + &web("web", "/x")));

@@ -90,6 +90,43 @@ fn routes_go_by_host_name_and_path_and_apps_share_an_address() {
 }
 
 #[test]
+fn routes_go_by_method_and_a_new_version_gets_its_share() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    let manifest = |share: &str| {
+        format!(
+            "{}  components:\n    main: {{ image: {} }}\n    next: {{ image: {}, placement: {{ require: {{ zone: [b] }} }} }}\n  \
+             providers:\n    web:\n      use: http-server\n      config: {{ address: \"{address}\", cors: {{ origins: \
+             [https://app.example] }} }}\n      placement: {{ require: {{ zone: [a] }} }}\n      routes: {{ \"*.example.com/\": {share}, \
+             \"POST /\": next }}\n",
+            head("canary"),
+            image("hello"),
+            image("echo"),
+        )
+    };
+    // `next` is on the other host, `main` on either.
+    let shares = |main: u32, next: u32| {
+        lattice.apply(&manifest(&format!("{{ main: {main}, next: {next} }}")));
+        let mut client = Client::connect(address).unwrap().named("shop.example.com");
+        let answers: Vec<_> = (0..40).map(|_| client.get("/status").unwrap().text()).collect();
+        answers.iter().filter(|text| text.is_empty()).count()
+    };
+    assert_eq!(shares(1, 0), 0);
+    assert!((9..=11).contains(&shares(3, 1)), "a quarter");
+    assert_eq!(shares(0, 1), 40);
+    let links = lattice.ctl(&["get", "links"]);
+    assert!(links.stdout.contains("*.example.com/ (weight 1)"), "{}", links.all());
+
+    let mut client = Client::connect(address).unwrap().named("www.example.net");
+    assert_eq!(client.send("POST", "/x", &[], b"hi").unwrap().text(), "hi");
+    let refused = client.get("/x").unwrap();
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+    let asked = [("origin", "https://app.example"), ("access-control-request-method", "POST")];
+    let allowed = client.send("OPTIONS", "/x", &asked, b"").unwrap();
+    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (204, Some("https://app.example")));
+}
+
+#[test]
 fn bodies_stream_both_ways_when_local() {
     let lattice = Lattice::start(1);
     let address = free_address();

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -48,6 +49,17 @@ pub(crate) fn cache() -> Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}; set LATTICE_CACHE", dir.display()))?;
     // Absolute, because scripts and cargo run in folders of their own.
     dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))
+}
+
+/// The same for programs that refuse to be root's: another user cannot look into root's home.
+pub(crate) fn cache_for_all() -> Result<PathBuf> {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0);
+    if !is_root || env::var_os("LATTICE_CACHE").is_some() {
+        return cache();
+    }
+    let dir = PathBuf::from("/var/cache/lattice");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Ok(dir)
 }
 
 /// Cargo for this machine, in the project's folder.

@@ -12,6 +12,7 @@ use crate::{
 pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let nats_server = tools::nats_server()?;
     let redis_server = tools::redis_server()?;
+    let postgresql = tools::postgresql()?;
     let nats_py = tools::nats_py()?;
     guests::build()?;
     // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
@@ -23,6 +24,7 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
     }
     test.env("LATTICE_NATS_SERVER", nats_server)
         .env("LATTICE_REDIS_SERVER", redis_server)
+        .env("LATTICE_POSTGRES", postgresql)
         .env("LATTICE_NATS_PY", nats_py)
         .env("LATTICE_GUESTS", project::guests())
         .env("LATTICE_BIN", project::binaries());

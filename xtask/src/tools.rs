@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    project::{cache, capture, root, run, step},
+    project::{cache, cache_for_all, capture, root, run, step},
     toolchain,
 };
 
@@ -60,6 +60,7 @@ const NATS_PY: Wheel = Wheel {
 pub(crate) fn print() -> Result<()> {
     println!("nats-server      {}", nats_server()?.display());
     println!("redis-server     {}", redis_server()?.display());
+    println!("postgresql       {}", postgresql()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
     println!("nats-py          {}", nats_py()?.display());
     println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
@@ -99,6 +100,25 @@ pub(crate) fn redis_server() -> Result<PathBuf> {
             .context("no redis-server: `apt-get install redis-server`, or put one on PATH")?;
     }
     Ok(program)
+}
+
+/// Where Debian puts PostgreSQL's programs, a folder for each version.
+const DEBIAN_POSTGRESQL: &str = "/usr/lib/postgresql";
+
+/// The folder with PostgreSQL's `initdb` and `postgres`.
+pub(crate) fn postgresql() -> Result<PathBuf> {
+    let debian = fs::read_dir(DEBIAN_POSTGRESQL).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).chain(debian).collect::<Vec<_>>();
+    let has_both = |folder: &&PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
+    if let Some(found) = folders.iter().find(has_both) {
+        return Ok(found.clone());
+    }
+    let dir = cache_for_all()?.join("postgresql");
+    if !dir.join("postgres").exists() {
+        step("PostgreSQL: unpacking Debian's package", || script("postgresql.sh", &dir))
+            .context("no PostgreSQL: `apt-get install postgresql`, or put `initdb` and `postgres` on PATH")?;
+    }
+    Ok(dir)
 }
 
 /// A folder with the Python module `componentize_py`.

@@ -66,6 +66,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         transport: Transport::Fused,
         deadline_ms: None,
         idempotent: Vec::new(),
+        allow: Vec::new(),
         fused: Some(Box::new(FusedSpec { digest: empty.clone(), imports: Vec::new(), links: Vec::new() })),
     };
     UnitSpec::Component(ComponentSpec {
@@ -78,6 +79,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         limits: Limits::default(),
         reuse: 1,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
         links: parts.iter().map(link).collect(),
     })
 }

@@ -2,10 +2,14 @@
 
 use lattice::model::app::ProviderSpec;
 use lattice_provider::{Capability, Health, HealthReporter, Provider, StartContext, parse_config};
+use lattice_provider_blob::{Azure, Gcs, Memory as BlobMemory, S3};
+use lattice_provider_blob_fs::Files;
+use lattice_provider_http_client::HttpClientProvider;
 use lattice_provider_keyvalue_memory::Memory;
 use lattice_provider_keyvalue_nats::Nats;
 use lattice_provider_keyvalue_redb::Redb;
 use lattice_provider_keyvalue_redis::Redis;
+use lattice_provider_postgres::Postgres;
 use tokio::sync::watch;
 
 use super::{
@@ -20,10 +24,17 @@ pub(super) async fn start(
     spec: &ProviderSpec,
 ) -> Result<(Capability, watch::Receiver<Health>), StartFailure> {
     match spec.kind.as_str() {
+        HttpClientProvider::KIND => start_one::<HttpClientProvider>(here, key, spec).await,
         Memory::KIND => start_one::<Memory>(here, key, spec).await,
         Redb::KIND => start_one::<Redb>(here, key, spec).await,
         Nats::KIND => start_one::<Nats>(here, key, spec).await,
         Redis::KIND => start_one::<Redis>(here, key, spec).await,
+        Files::KIND => start_one::<Files>(here, key, spec).await,
+        BlobMemory::KIND => start_one::<BlobMemory>(here, key, spec).await,
+        S3::KIND => start_one::<S3>(here, key, spec).await,
+        Azure::KIND => start_one::<Azure>(here, key, spec).await,
+        Gcs::KIND => start_one::<Gcs>(here, key, spec).await,
+        Postgres::KIND => start_one::<Postgres>(here, key, spec).await,
         other => Err(StartFailure::Unknown(other.to_owned())),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::{
-        app::{ComponentSpec, Isolation, ProviderSpec, UnitRecord, UnitSpec},
+        app::{ComponentSpec, Isolation, ProviderSpec, RouteSpec, UnitRecord, UnitSpec},
         catalog,
     },
     wire::{CallError, CallHead, HostId, InstanceId, Interface, Served},
@@ -28,7 +28,7 @@ use super::{
     program::{self, ProgramError},
 };
 use crate::{
-    links::{ComponentLinks, HttpLink, Router},
+    links::{self, ComponentLinks, Router},
     runtime::{ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError},
 };
 
@@ -169,10 +169,7 @@ async fn server(
     spec: &ProviderSpec,
 ) -> Result<Running, StartFailure> {
     let config = Config::parse(&spec.config)?;
-    let route = |route: &lattice::model::app::RouteSpec| {
-        let link = HttpLink::new(here.bus.clone(), here.router.clone(), key.unit.clone(), route);
-        (route.pattern.clone(), Arc::new(link) as Arc<dyn HttpHandler>)
-    };
+    let route = |spec: &RouteSpec| (spec.pattern.clone(), links::route(&here.bus, &here.router, &key.unit, spec));
     let listening = here.servers.add(instance.clone(), &config, spec.routes.iter().map(route).collect()).await?;
     let watching = CancellationToken::new();
     Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), json_only: false, watching })
@@ -186,7 +183,7 @@ async fn in_host(
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let (capability, health) = builtin::start(here, key, spec).await?;
-    let serving = serve(here, key, instance, capability.handler(), Pace::Light).await?;
+    let serving = serve(here, key, instance, capability.handler(&here.bus), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
     let serves = capability.interfaces();

@@ -7,32 +7,36 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
 use lattice::{
     bus::Bus,
-    model::app::{LinkSpec, RouteSpec, Transport},
-    wire::{CallError, DEFAULT_DEADLINE, Interface, UnitId, value::FunctionShape},
+    model::{
+        app::{LinkSpec, Transport},
+        outbound::AllowedOrigin,
+    },
+    wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
     Caller, Capability,
-    http::{Body, HttpHandler, HttpRemote},
+    blobstore::{Blobstore, BlobstoreRemote},
+    http::{HttpClient, HttpClientRemote, HttpHandler},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
 use super::{
     road::{Outgoing, Road},
+    route::HttpLink,
     router::Router,
 };
 
 /// A road whose calls end at a time.
-struct Timed {
-    road: Arc<Road>,
+pub(super) struct Timed {
+    pub(super) road: Arc<Road>,
     /// For each call.
-    deadline: Duration,
+    pub(super) deadline: Duration,
     /// For all calls: what is left to the caller itself.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     /// Functions that may run twice.
-    idempotent: Arc<[String]>,
+    pub(super) idempotent: Arc<[String]>,
 }
 
 #[async_trait]
@@ -67,7 +71,11 @@ pub struct Link {
     road: Arc<Road>,
     transport: Transport,
     deadline: Duration,
+    /// What the manifest says, if it does.
+    own_deadline: Option<Duration>,
     idempotent: Arc<[String]>,
+    /// Where HTTP requests may go by it.
+    allow: Arc<[AllowedOrigin]>,
 }
 
 /// Where a link leads at one moment.
@@ -80,11 +88,18 @@ enum Way {
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
         let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
-        Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone().into() }
+        Self {
+            road,
+            transport: spec.transport,
+            deadline: deadline(spec),
+            own_deadline: spec.deadline_ms.map(Duration::from_millis),
+            idempotent: spec.idempotent.clone().into(),
+            allow: spec.allow.clone().into(),
+        }
     }
 
-    /// Where it leads now, for a caller that has until `until`.
-    fn way(&self, until: Instant) -> Way {
+    /// Where it leads now, for a caller that has until `until`, and at most `deadline` for each call.
+    fn way(&self, until: Instant, deadline: Duration) -> Way {
         if self.transport != Transport::Lattice
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
@@ -94,7 +109,7 @@ impl Link {
             return Way::There(Arc::new(Nowhere(nowhere(&self.road.to))));
         }
         let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
-        Way::There(Arc::new(Timed { road, deadline: self.deadline, until: Some(until), idempotent }))
+        Way::There(Arc::new(Timed { road, deadline, until: Some(until), idempotent }))
     }
 
     /// In place of a target that is something else: a host of another release may have checked the manifest.
@@ -104,11 +119,54 @@ impl Link {
 
     /// The key-value store that the link leads to now, for a caller that has until `until`.
     pub fn key_value(&self, until: Instant) -> Arc<dyn KeyValue> {
-        match self.way(until) {
+        match self.way(until, self.deadline) {
             Way::Here(Capability::KeyValue(local)) => local,
             Way::Here(_) => Arc::new(KeyValueRemote(self.other("key-value store"))),
             Way::There(caller) => Arc::new(KeyValueRemote(caller)),
         }
+    }
+
+    /// The store of objects that the link leads to now, for a caller that has until `until`. A call lasts as long as what it
+    /// carries, so that without a deadline of the link's own it has all of the caller's time.
+    pub fn blobstore(&self, until: Instant) -> Arc<dyn Blobstore> {
+        let remote = |caller| Arc::new(BlobstoreRemote(caller, self.road.bus.exchange()));
+        match self.way(until, self.own_deadline.unwrap_or(MAX_DEADLINE)) {
+            Way::Here(Capability::Blobstore(local)) => local,
+            Way::Here(_) => remote(self.other("store of objects")),
+            Way::There(caller) => remote(caller),
+        }
+    }
+
+    /// The HTTP client that the link leads to now, for a caller that has until `until`.
+    pub fn http_client(&self, until: Instant) -> Arc<dyn HttpClient> {
+        let remote = |caller| Arc::new(HttpClientRemote { caller, bus: self.road.bus.clone() });
+        match self.way(until, self.deadline) {
+            Way::Here(Capability::HttpClient(local)) => local,
+            Way::Here(_) => remote(self.other("HTTP client")),
+            Way::There(caller) => remote(caller),
+        }
+    }
+
+    /// Where HTTP requests may go by it.
+    pub fn allow(&self) -> &Arc<[AllowedOrigin]> {
+        &self.allow
+    }
+
+    /// How long one call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &UnitId {
+        &self.road.caller
+    }
+
+    /// The way to a component that answers HTTP, for a caller that has until `until`.
+    pub fn component(&self, unit: UnitId, until: Instant) -> impl HttpHandler + use<> {
+        let Road { bus, router, caller, .. } = &*self.road;
+        let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: unit };
+        HttpLink::new(road, self.deadline, Some(until))
     }
 }
 
@@ -135,32 +193,4 @@ impl Caller for Nowhere {
 
 pub(super) fn nowhere(to: &UnitId) -> CallError {
     CallError::NoInstance(format!("{to} on this host (the link's transport is local)"))
-}
-
-/// A route's way to a component.
-pub struct HttpLink {
-    road: Arc<Road>,
-    remote: HttpRemote,
-}
-
-/// Added to a component's own time limit, so that its own answer to an overdue call has a chance to arrive.
-const HTTP_GRACE: Duration = Duration::from_millis(500);
-
-impl HttpLink {
-    pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, route: &RouteSpec) -> Self {
-        let deadline = Duration::from_millis(route.timeout_ms) + HTTP_GRACE;
-        let road = Arc::new(Road { bus: bus.clone(), router, caller, to: route.to.clone() });
-        let timed = Timed { road: road.clone(), deadline, until: None, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), bus }, road }
-    }
-}
-
-#[async_trait]
-impl HttpHandler for HttpLink {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        match self.road.router.http(&self.road.to) {
-            Some(local) => local.handle(request).await,
-            None => self.remote.handle(request).await,
-        }
-    }
 }

@@ -4,6 +4,7 @@
 mod function;
 mod link;
 mod road;
+mod route;
 mod router;
 
 use std::{
@@ -13,13 +14,17 @@ use std::{
 
 use lattice::{
     bus::Bus,
-    model::app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
+    model::{
+        app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
+        catalog::HTTP_CLIENT,
+    },
     wire::UnitId,
 };
 
 pub use function::{FunctionLink, Place};
-pub use link::{HttpLink, Link};
+pub use link::Link;
 pub(crate) use road::Outgoing;
+pub use route::route;
 pub use router::{LocalInstance, Router};
 
 /// The links of one import, by name.
@@ -92,6 +97,11 @@ impl ComponentLinks {
                 .iter()
                 .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
         }
+    }
+
+    /// The links by which HTTP requests leave, whichever version of WASI sends them.
+    pub fn outgoing(&self) -> Option<&Named<Link>> {
+        HTTP_CLIENT.imports.iter().find_map(|import| self.capability(import))
     }
 
     /// The links of an interface (without a version) whose calls the host translates.

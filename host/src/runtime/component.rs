@@ -12,6 +12,7 @@ use lattice::{
     model::{app::ComponentSpec, inventory::Faults},
     wire::{CallError, UnitId, value::ValueError},
 };
+use lattice_provider_http_client::{Client, TlsError};
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store, Trap, WasmBacktrace,
@@ -20,14 +21,16 @@ use wasmtime::{
 use wasmtime_wasi_http::{p2::bindings::ProxyIndices, p3::bindings::ServiceIndices};
 
 use super::{
+    blobstore,
     concurrent::Instances,
+    config,
     engine::{self, EngineError, EngineKind},
     faults::FaultLog,
     grants::Grants,
-    guest::{Guest, GuestStore},
+    guest::{About, Guest, GuestStore},
     imports, keyvalue,
     lens::UnknownResource,
-    link_names,
+    link_names, logging,
     plain::IdleInstances,
 };
 use crate::links::ComponentLinks;
@@ -61,6 +64,8 @@ pub enum PrepareError {
     Imports(String),
     #[error("the component wants {wanted} bytes of memory as its limit; this host gives at most {max}", max = engine::MAX_MEMORY)]
     Memory { wanted: u64 },
+    #[error("HTTP requests cannot be sent: {0}")]
+    Client(#[from] TlsError),
 }
 
 impl Runtime {
@@ -124,10 +129,13 @@ impl Runtime {
         };
         let http = ServiceIndices::new(&pre).ok().map(HttpExport::Service);
         let http = http.or_else(|| ProxyIndices::new(&pre).ok().map(HttpExport::Proxy));
+        let settings = spec.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let blueprint = Blueprint {
+            about: Arc::new(About { unit: unit.clone(), settings }),
             unit: Arc::new(unit),
             http,
             pre,
+            client: grants.client()?,
             grants,
             env: spec.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             memory: usize::try_from(spec.limits.memory_bytes).unwrap_or(usize::MAX),
@@ -159,6 +167,9 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
+    config::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
+    blobstore::add_to_linker(&mut linker)?;
     link_names::add_to_linker(&mut linker)?;
     Ok(linker)
 }
@@ -166,9 +177,12 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
 /// What every instance of a component is made from.
 pub(super) struct Blueprint {
     pub(super) unit: Arc<UnitId>,
+    about: Arc<About>,
     pre: InstancePre<Guest>,
     pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
+    /// Of a component that was granted HTTP.
+    client: Option<Arc<Client>>,
     pub(super) env: Vec<(String, String)>,
     /// In bytes.
     pub(super) memory: usize,
@@ -188,7 +202,14 @@ impl Blueprint {
     pub(super) fn store(&self) -> Result<GuestStore, CallError> {
         let wasi = self.grants.builder(&self.unit, &self.env);
         let mut wasi = wasi.map_err(|error| CallError::Denied(error.to_string()))?;
-        Ok(Guest::store(self.pre.engine(), wasi.build(), self.grants.http, self.memory, self.links.clone()))
+        Ok(Guest::store(
+            self.pre.engine(),
+            wasi.build(),
+            self.client.clone(),
+            self.memory,
+            self.links.clone(),
+            self.about.clone(),
+        ))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use lattice::wire::UnitId;
+use lattice_provider_http_client::{Client, Config, SystemResolver, TlsError};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
@@ -62,6 +63,12 @@ impl Grants {
             };
             Box::pin(async move { granted })
         }
+    }
+
+    /// What sends the HTTP requests that are granted.
+    pub(crate) fn client(&self) -> Result<Option<Arc<Client>>, TlsError> {
+        let make = || Client::new(&Config::default(), Arc::new(SystemResolver)).map(Arc::new);
+        self.http.then(make).transpose()
     }
 
     /// What makes the context of one instance, with the environment `env`.

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lattice::wire::CallError;
+use lattice::wire::{CallError, UnitId};
+use lattice_provider_http_client::Client;
 use wasmtime::{
     AsContext, AsContextMut, Engine, ResourceLimiter, Store, StoreContext, StoreContextMut, UpdateDeadline,
     component::ResourceTable,
@@ -14,7 +15,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{imports::HeldSessions, lens::Flows, link_names::LinkNames};
+use super::{imports::HeldSessions, lens::Flows, link_names::LinkNames, outgoing::Outgoing};
 use crate::links::ComponentLinks;
 
 /// The store of one instance. What its streams did not carry when it is dropped, they break off.
@@ -54,14 +55,22 @@ impl AsContextMut for GuestStore {
     }
 }
 
+/// Whose instance it is.
+pub(crate) struct About {
+    pub(crate) unit: UnitId,
+    /// What the manifest sets for it, in the order of the keys.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
 /// The data of a store.
 pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) table: ResourceTable,
-    hooks: Hooks,
+    pub(super) outgoing: Outgoing,
     pub(super) memory: MemoryLimit,
     pub(super) links: Arc<ComponentLinks>,
+    pub(super) about: Arc<About>,
     /// Links that it has chosen by name.
     pub(super) link_names: LinkNames,
     /// Resources that it holds of other units.
@@ -74,22 +83,24 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A store for one instance, with at most `memory` bytes of linear memory. `outgoing`: whether it may send HTTP
-    /// requests wherever it wants.
+    /// A store for one instance, with at most `memory` bytes of linear memory. With a `client` it sends HTTP requests
+    /// wherever it wants, and without one where its links lead.
     pub(crate) fn store(
         engine: &Engine,
         wasi: WasiCtx,
-        outgoing: bool,
+        client: Option<Arc<Client>>,
         memory: usize,
         links: Arc<ComponentLinks>,
+        about: Arc<About>,
     ) -> GuestStore {
         let guest = Guest {
             wasi,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            hooks: Hooks { outgoing },
+            outgoing: Outgoing::new(client, links.clone()),
             memory: MemoryLimit { limit: memory, used: 0, refused: false },
             links,
+            about,
             link_names: LinkNames::default(),
             sessions: HeldSessions::default(),
             flows: Flows::default(),
@@ -146,45 +157,10 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+        self.outgoing.until = self.deadline;
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
     }
 }
-
-/// Outgoing HTTP. Without a grant every request is refused with `HTTP-request-denied`, which is what wasmtime's
-/// implementation does when it is built without a client of its own.
-struct Hooks {
-    outgoing: bool,
-}
-
-impl wasmtime_wasi_http::WasiHttpHooks for Hooks {
-    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
-        wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
-    }
-
-    fn send_request(
-        &mut self,
-        request: http::Request<wasmtime_wasi_http::WasiBody>,
-        options: Option<wasmtime_wasi_http::RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ) -> Box<dyn Future<Output = SendResult> + Send> {
-        if !self.outgoing {
-            return Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) });
-        }
-        Box::new(async move {
-            let (response, sending) = wasmtime_wasi_http::default_send_request(request, options).await?;
-            let sending: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send> = Box::new(sending);
-            Ok((response.map(http_body_util::BodyExt::boxed_unsync), sending))
-        })
-    }
-}
-
-type SendResult = Result<
-    (
-        http::Response<wasmtime_wasi_http::WasiBody>,
-        Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ),
-    wasmtime_wasi_http::Error,
->;
 
 /// Counts the linear memory of all of an instance's modules together.
 pub(crate) struct MemoryLimit {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ::lattice::model::catalog::HTTP_CLIENT;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::wasmcloud::bus::lattice;
@@ -47,6 +48,9 @@ impl lattice::Host for Guest {
         }
         if let Some(missing) = targets.iter().find(|target| !self.links.has(target, &name)) {
             return Ok(Err(format!("no link of {missing} in the manifest is named `{name}`")));
+        }
+        if targets.iter().any(|target| HTTP_CLIENT.imports.contains(&target.as_str())) {
+            self.outgoing.choose(&name);
         }
         self.link_names.0.extend(targets.into_iter().map(|target| (target, name.clone())));
         Ok(Ok(()))

@@ -3,11 +3,13 @@
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
 //! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
 //! one call at a time, or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
-//! [`functions`]; what it calls itself goes out by [`imports`] and [`keyvalue`].
+//! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`].
 
+mod blobstore;
 pub mod cache;
 pub mod component;
 mod concurrent;
+mod config;
 pub mod engine;
 mod exports;
 mod faults;
@@ -21,7 +23,9 @@ mod keyvalue;
 mod lens;
 mod link_names;
 mod log;
+mod logging;
 pub(crate) mod needs;
+mod outgoing;
 mod plain;
 mod session;
 mod streams;

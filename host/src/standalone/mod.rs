@@ -13,6 +13,7 @@ use std::{
 };
 
 use lattice::wire::UnitId;
+use lattice_provider_http_client::TlsError;
 use lattice_provider_http_server::ListenError;
 
 pub use self::{
@@ -53,6 +54,8 @@ pub enum StandaloneError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Grant(#[from] GrantError),
+    #[error("HTTP requests cannot be sent: {0}")]
+    Client(#[from] TlsError),
     #[error("{}: {source}", path.display())]
     Prepare { path: PathBuf, source: PrepareError },
     #[error(transparent)]

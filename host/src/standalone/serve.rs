@@ -1,6 +1,6 @@
 //! `lattice-host serve`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use lattice::{
     model::app::{ComponentSpec, Limits, Placement, Scale},
@@ -76,6 +76,7 @@ fn spec(options: &ServeOptions) -> ComponentSpec {
         },
         reuse: options.reuse,
         env: options.grants.env().into_iter().collect(),
+        config: BTreeMap::new(),
         links: Vec::new(),
     }
 }

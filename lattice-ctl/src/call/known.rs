@@ -124,6 +124,7 @@ mod tests {
                 limits: Limits::default(),
                 reuse: 1,
                 env: BTreeMap::new(),
+                config: BTreeMap::new(),
                 links: Vec::new(),
             })
         };

@@ -35,10 +35,11 @@ pub use self::{
     connect::{ConnectError, NatsOptions},
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
-    streams::{Exchange, HandedOut, Incoming, Offer, Piece, Pieces, Source, Streams, Taker, gather},
+    streams::{Exchange, HandedOut, Incoming, Offer, Piece, Source, Streams, Taker, gather},
     table::{Entry, Table, View},
     trace::traced,
 };
+pub use crate::wire::value::Pieces;
 use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket};
 
 /// How long a flush may take, and what is left of streams before it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::outbound::AllowedOrigin;
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
 /// The value of `apps.<app>`.
@@ -52,6 +53,9 @@ pub struct ComponentSpec {
     /// Calls that one instance may serve before it is thrown away.
     pub reuse: u32,
     pub env: BTreeMap<String, String>,
+    /// What it reads by `wasi:config`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
     pub links: Vec<LinkSpec>,
 }
 
@@ -160,6 +164,9 @@ pub struct LinkSpec {
     /// Functions that may be called again when it is not known whether they ran: their names, or `*` for all.
     #[serde(default)]
     pub idempotent: Vec<String>,
+    /// Of a link to an HTTP client: where requests may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowedOrigin>,
     /// Of a fused link: what becomes a part of the component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused: Option<Box<FusedSpec>>,
@@ -212,7 +219,16 @@ fn default_link() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSpec {
     pub pattern: super::routes::Pattern,
-    pub to: UnitId,
+    /// At least one, and at least one with a weight above 0.
+    pub to: Vec<RouteTarget>,
+}
+
+/// A component that answers a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTarget {
+    pub unit: UnitId,
+    /// Its share of the requests, of the sum of all weights.
+    pub weight: u32,
     /// How long the component may take, in milliseconds: its own limit.
     pub timeout_ms: u64,
 }

@@ -64,6 +64,31 @@ pub const KEYVALUE: Capability = Capability {
     target: LinkTarget::Capability,
 };
 
+/// Sending HTTP requests. A request is a resource for components, and a message with its terms for providers.
+pub const HTTP_CLIENT: Capability = Capability {
+    imports: &["wasi:http/outgoing-handler", "wasi:http/client"],
+    served: &["lattice:http/client@0.1.0"],
+    target: LinkTarget::Capability,
+};
+
+/// PostgreSQL, as components of wasmCloud know it, and with errors and transactions of our own.
+pub const POSTGRES: Capability = Capability {
+    imports: &["wasmcloud:postgres/query", "wasmcloud:postgres/prepared", "lattice:postgres/sql"],
+    served: &[
+        "wasmcloud:postgres/query@0.1.1-draft",
+        "wasmcloud:postgres/prepared@0.1.1-draft",
+        "lattice:postgres/sql@0.1.0",
+    ],
+    target: LinkTarget::Wit,
+};
+
+/// Stores of objects. Containers and values are resources for components, and names and streams in calls for providers.
+pub const BLOBSTORE: Capability = Capability {
+    imports: &["wasi:blobstore/blobstore", "wasi:blobstore/container", "wasi:blobstore/types"],
+    served: &["lattice:blobstore/store@0.1.0"],
+    target: LinkTarget::Capability,
+};
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -74,9 +99,38 @@ pub const PROVIDERS: &[ProviderKind] = &[
             key("maxBody", false, "largest request body, such as 8MiB (default 8MiB)"),
             key("maxHeaders", false, "largest request head in bytes, such as 64KiB (default 64KiB)"),
             key("headerTimeout", false, "time for a request's head to arrive, such as 10s (default 30s)"),
+            key("maxConnections", false, "connections at a time (default 8192)"),
+            key("http2", false, "whether HTTP/2 is spoken as well (default true)"),
+            key(
+                "tls",
+                false,
+                "the files with certificate and key in PEM, as in { cert: /etc/shop.pem, key: /etc/shop.key }",
+            ),
+            key("cors", false, "what pages of other origins may do, as in { origins: [https://app.example.com] }"),
+            key("forwarded", false, "whether components get x-forwarded-for, -proto and -host (default false)"),
+            key("accessLog", false, "whether each request leaves a line in the log (default false)"),
         ],
         can_isolate: false,
         has_routes: true,
+    },
+    ProviderKind {
+        name: "http-client",
+        capability: Some(&HTTP_CLIENT),
+        config: &[
+            key(
+                "allowPrivate",
+                false,
+                "true, or a list of addresses and ranges such as 10.0.0.0/8, that names may stand for",
+            ),
+            key("caFile", false, "PEM file on the host with further authorities to trust"),
+            key("connectTimeout", false, "time for a connection with its TLS, such as 2s (default 5s)"),
+            key("firstByteTimeout", false, "time for a response to begin (default 30s)"),
+            key("betweenBytesTimeout", false, "time for a response to go on (default 30s)"),
+            key("keepAlive", false, "how long a connection waits for another request (default 60s)"),
+            key("maxConnections", false, "connections to one host and port (default 256)"),
+        ],
+        can_isolate: true,
+        has_routes: false,
     },
     ProviderKind {
         name: "keyvalue-memory",
@@ -116,7 +170,67 @@ pub const PROVIDERS: &[ProviderKind] = &[
         can_isolate: true,
         has_routes: false,
     },
+    ProviderKind {
+        name: "postgres",
+        capability: Some(&POSTGRES),
+        config: &[
+            key("url", true, "such as postgres://user:password@127.0.0.1:5432/db"),
+            key("poolSize", false, "connections at a time (default 10)"),
+            key("waitTimeout", false, "how long a call waits for a free connection, such as 500ms (default 1s)"),
+            key(
+                "statementTimeout",
+                false,
+                "how long the database works on a statement, such as 5s (default: as it has it)",
+            ),
+            key("maxRows", false, "rows of one result (default 100000)"),
+            key("maxBytes", false, "size of one result, such as 4MiB (default 16MiB)"),
+            key("statementCache", false, "statements that a connection keeps prepared (default 256)"),
+            key("tls", false, "disable, prefer or require (default prefer)"),
+            key("caFile", false, "file with the certificates by which the database is known (default: the system's)"),
+        ],
+        can_isolate: true,
+        has_routes: false,
+    },
+    blob("blob-memory", &[]),
+    blob(
+        "blob-s3",
+        &[
+            key("bucket", true, "the bucket; a container is a folder in it"),
+            key("prefix", false, "folder of the bucket that the containers are in (default none)"),
+            key("region", false, "such as eu-central-1 (default us-east-1)"),
+            key("endpoint", false, "of a server that is not AWS, such as http://127.0.0.1:9000"),
+            key("accessKeyId", false, "(default: the role of the machine)"),
+            key("secretAccessKey", false, "what belongs to accessKeyId"),
+        ],
+    ),
+    blob(
+        "blob-azure",
+        &[
+            key("account", true, "name of the storage account"),
+            key("container", true, "the account's container; one of ours is a folder in it"),
+            key("prefix", false, "folder of the container that ours are in (default none)"),
+            key("endpoint", false, "of a server that is not Azure, such as http://127.0.0.1:10000/account"),
+            key("accessKey", false, "(default: the identity of the machine)"),
+        ],
+    ),
+    blob(
+        "blob-gcs",
+        &[
+            key("bucket", true, "the bucket; a container is a folder in it"),
+            key("prefix", false, "folder of the bucket that the containers are in (default none)"),
+            key(
+                "serviceAccountKey",
+                false,
+                "the JSON of a service account's key (default: the identity of the machine)",
+            ),
+        ],
+    ),
+    blob("blob-fs", &[key("root", true, "folder in which each container is a folder, such as /srv/files")]),
 ];
+
+const fn blob(name: &'static str, config: &'static [ConfigKey]) -> ProviderKind {
+    ProviderKind { name, capability: Some(&BLOBSTORE), config, can_isolate: true, has_routes: false }
+}
 
 /// The provider that `name` means.
 pub fn find(name: &str) -> Option<&'static ProviderKind> {
@@ -141,7 +255,7 @@ pub fn serving(import: &Interface) -> Vec<&'static str> {
 }
 
 /// The capabilities whose providers answer other interfaces than those that components import.
-const ADAPTED: &[&Capability] = &[&KEYVALUE];
+const ADAPTED: &[&Capability] = &[&KEYVALUE, &BLOBSTORE];
 
 /// Whether who serves `served` has the capability behind `import`.
 pub fn stands_for(served: &Interface, import: &Interface) -> bool {
@@ -159,6 +273,8 @@ const AMBIENT: &[&str] = &[
     "wasi:random",
     "wasi:sockets",
     "wasi:http",
+    "wasi:config",
+    "wasi:logging",
     "wasmcloud:bus",
 ];
 

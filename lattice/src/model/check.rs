@@ -1,8 +1,10 @@
 //! From a manifest to the desired state, or to everything that is wrong with it.
 
+mod allow;
 mod fused;
 mod links;
 mod provider;
+mod routes;
 mod transport;
 mod types;
 
@@ -11,10 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::{
-    app::{AppRecord, ComponentSpec, Limits, RouteSpec, Scale, UnitSpec},
+    app::{AppRecord, ComponentSpec, Scale, UnitSpec},
     manifest::{Component, Manifest},
     problem::{Problem, suggest},
-    routes::{Pattern, PatternError},
     shape::InterfaceShape,
 };
 use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
@@ -43,9 +44,6 @@ pub struct CheckedApp {
     pub notes: Vec<String>,
 }
 
-/// The interfaces of which a route's target must export one: those of WASI 0.2 and 0.3.
-const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
-
 /// Checks a manifest. `facts` are those of its components and programs by unit name; one whose file could not be read is
 /// not among them, and its problem has been told. What a program serves is taken from the manifest. `others` are the apps
 /// that the lattice has already.
@@ -58,7 +56,7 @@ pub fn check<'a>(
     let mut checker = Checker { manifest, facts: &facts, problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
     let mut units = checker.units(name.as_ref());
-    hand_timeouts_to_routes(&mut units);
+    routes::hand_timeouts(&mut units);
     checker.fuse(&mut units);
     checker.routes(&units, name.as_ref(), others);
     checker.transports();
@@ -165,10 +163,12 @@ impl<'m> Checker<'m> {
             );
         }
         let facts = self.facts.get(&key.value);
+        let config = self.settings(component);
         let links = self.links(app, key, component, facts);
         let facts = facts?;
         self.unlinked(key, component, facts);
         self.mixed(key, facts, &links);
+        self.one_way_out(key, facts, &links);
         Some(ComponentSpec {
             image: component.image.value.clone(),
             digest: facts.digest.clone(),
@@ -179,8 +179,27 @@ impl<'m> Checker<'m> {
             limits,
             reuse,
             env: component.env.clone(),
+            config,
             links,
         })
+    }
+
+    /// What the component reads by `wasi:config`, where all values are texts.
+    fn settings(&mut self, component: &Component) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        for (name, value) in &component.config.0 {
+            let text = match &value.value {
+                serde_json::Value::String(text) => text.clone(),
+                plain @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => plain.to_string(),
+                _ => {
+                    let problem = Problem::at(value, format!("the setting `{}` of a component is no text", name.value));
+                    self.problems.push(problem.help("write a text, a number, true or false; quote what has parts"));
+                    continue;
+                }
+            };
+            settings.insert(name.value.clone(), text);
+        }
+        settings
     }
 
     /// The unit of this app that `name` means.
@@ -208,87 +227,6 @@ impl<'m> Checker<'m> {
         };
         self.problems.push(problem);
         None
-    }
-
-    fn route(&mut self, app: &AppName, pattern: &Spanned<String>, to: &Spanned<String>) -> Option<RouteSpec> {
-        let parsed: Option<Pattern> = pattern
-            .value
-            .parse()
-            .map_err(|e: PatternError| self.problems.push(Problem::at(pattern, e.to_string()).help(PatternError::HELP)))
-            .ok();
-        let target = self.target(app, to)?;
-        if self.is_provider(&to.value) {
-            let what = self.provider_kind(&to.value).map_or("provider", |kind| kind.name);
-            self.problems.push(
-                Problem::at(to, format!("`{}` is a {what}, which answers no HTTP requests", to.value))
-                    .help("route to a component"),
-            );
-        } else if let Some(facts) = self.facts.get(&to.value)
-            && !facts.exports.iter().any(|e| HTTP_HANDLERS.contains(&e.unversioned()))
-        {
-            self.problems.push(Problem::at(
-                to,
-                format!(
-                    "`{}` does not export {}, so it cannot answer HTTP requests",
-                    to.value,
-                    HTTP_HANDLERS.join(" or ")
-                ),
-            ));
-        }
-        let timeout_ms = Limits::default().timeout_ms;
-        Some(RouteSpec { pattern: parsed?, to: target, timeout_ms })
-    }
-
-    /// Two routes of one address must differ, also across apps.
-    fn routes<'a>(
-        &mut self,
-        units: &BTreeMap<UnitName, UnitSpec>,
-        app: Option<&AppName>,
-        others: impl IntoIterator<Item = &'a AppRecord>,
-    ) {
-        let mut taken: BTreeMap<(String, Pattern), String> = BTreeMap::new();
-        for other in others.into_iter().filter(|o| Some(&o.name) != app) {
-            for (unit, record) in other.unit_ids() {
-                for (address, pattern) in listens(&record.spec) {
-                    taken.insert((address, pattern), format!("app {} ({unit})", other.name));
-                }
-            }
-        }
-        for (key, provider) in &self.manifest.spec.providers.0 {
-            let Some(spec) = key.value.parse::<UnitName>().ok().and_then(|name| units.get(&name)) else { continue };
-            for ((address, pattern), (at, _)) in listens(spec).into_iter().zip(&provider.routes.0) {
-                if let Some(owner) = taken.insert((address.clone(), pattern.clone()), format!("provider {}", key.value))
-                {
-                    let problem = Problem::at(at, format!("the route `{pattern}` on {address} is taken by {owner}"));
-                    self.problems.push(problem.help("use another path, host name or address"));
-                }
-            }
-        }
-    }
-}
-
-/// A route waits as long as its component may take.
-fn hand_timeouts_to_routes(units: &mut BTreeMap<UnitName, UnitSpec>) {
-    let timeout = |spec: &UnitSpec| match spec {
-        UnitSpec::Component(component) => Some(component.limits.timeout_ms),
-        UnitSpec::Provider(_) => None,
-    };
-    let timeouts: BTreeMap<_, _> =
-        units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
-    for spec in units.values_mut() {
-        let UnitSpec::Provider(provider) = spec else { continue };
-        for route in &mut provider.routes {
-            route.timeout_ms = timeouts.get(&route.to.unit).copied().unwrap_or(route.timeout_ms);
-        }
-    }
-}
-
-fn listens(spec: &UnitSpec) -> Vec<(String, Pattern)> {
-    match (spec, spec.listens_on()) {
-        (UnitSpec::Provider(provider), Some(address)) => {
-            provider.routes.iter().map(|r| (address.to_owned(), r.pattern.clone())).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The manifest, as the user writes it. Every value that a later check may complain about remembers where it stands.
 
 mod link;
+mod route;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
@@ -10,7 +11,10 @@ use serde::{
 };
 use serde_saphyr::{Error, Spanned};
 
-pub use self::link::{Link, Links};
+pub use self::{
+    link::{Link, Links},
+    route::RouteTargets,
+};
 use super::{
     app::{Limits, Placement},
     problem::{Problem, place, suggest},
@@ -91,6 +95,9 @@ pub struct Component {
     /// Environment variables that the component may see. It sees no others.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What the component reads by `wasi:config`.
+    #[serde(default)]
+    pub config: Entries<Spanned<serde_json::Value>>,
     /// `ns:pkg` or `ns:pkg/interface`, and who serves it.
     #[serde(default)]
     pub links: Entries<Links>,
@@ -128,9 +135,9 @@ pub struct Provider {
     pub per_host: Option<Spanned<u32>>,
     #[serde(default)]
     pub placement: Placement,
-    /// For an HTTP server: `[host]/path` to the component that answers.
+    /// For an HTTP server: `[METHOD ][host]/path` to the component that answers.
     #[serde(default)]
-    pub routes: Entries<Spanned<String>>,
+    pub routes: Entries<RouteTargets>,
 }
 
 /// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod check;
 pub mod inventory;
 pub mod manifest;
+pub mod outbound;
 pub mod problem;
 pub mod routes;
 pub mod shape;

@@ -3,9 +3,12 @@
 //! A body that is not small and there at once goes on in a stream, whose ticket is in the head: what is in the payload
 //! comes first, then the stream's bytes. The stream's trailers are then those of the body, as pairs in postcard.
 
+mod client;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::client::{ClientReplyHead, ClientRequestHead, FaultCode, HttpFault, Timeouts, UnknownCode};
 use super::{
     codec::{CodecError, ContentType, decode, encode},
     subject::Ticket,

@@ -14,6 +14,12 @@ pub const MAX_KEY: usize = 1024;
 pub const MAX_BUCKET: usize = 128;
 /// Largest value of a key, in bytes.
 pub const MAX_VALUE: usize = 1024 * 1024;
+/// Longest name of a container of objects, in bytes.
+pub const MAX_CONTAINER: usize = 128;
+/// Longest name of an object, in bytes: what S3 takes.
+pub const MAX_OBJECT: usize = 1024;
+/// Names in one call that removes several objects.
+pub const MAX_OBJECTS: usize = 10_000;
 /// Room kept free in a NATS payload for headers and framing, in bytes.
 pub const PAYLOAD_HEADROOM: usize = 16 * 1024;
 /// Longest error text that crosses the wire, in bytes; longer ones are cut.

@@ -16,7 +16,10 @@ pub mod version;
 pub use codec::{CodecError, ContentType, decode, encode};
 pub use error::{CallError, ErrorCode};
 pub use frame::{CallHead, FrameError, Headers, PROTOCOL, ReplyStatus, header};
-pub use http::{HttpFrameError, RequestHead, ResponseHead, decode_http, encode_http};
+pub use http::{
+    ClientReplyHead, ClientRequestHead, FaultCode, HttpFault, HttpFrameError, RequestHead, ResponseHead, Timeouts,
+    UnknownCode, decode_http, encode_http,
+};
 pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, UnitId, UnitName};
 pub use limits::*;
 pub use subject::{CallSubject, ProcessStreams, Served, StreamSubject, SubjectError, Ticket};

@@ -4,16 +4,20 @@
 //! unit whose routes change keeps it. It closes when the last route is gone.
 //!
 //! ```text
-//! connection task: hyper -> routes (swapped as a whole) -> HttpHandler (a component here, or a link to another host)
+//! connection task: TLS -> hyper -> routes (swapped as a whole) -> HttpHandler (a component here, or a link to another host)
 //! ```
 
+mod access;
 mod config;
+mod connection;
+mod cors;
 mod listener;
 mod respond;
 mod table;
+mod tls;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map},
     io,
     net::SocketAddr,
     sync::Arc,
@@ -25,8 +29,10 @@ use lattice_provider::http::HttpHandler;
 use tokio::sync::Mutex;
 
 pub use config::{Config, ConfigError};
-use listener::Listener;
-use table::Route;
+pub use cors::Cors;
+use listener::{Entry, Listener};
+use tls::Certificate;
+pub use tls::{TlsError, TlsFiles};
 
 /// All listeners of a process.
 #[derive(Clone, Default)]
@@ -45,6 +51,8 @@ pub enum ListenError {
     NotOurs { address: SocketAddr },
     #[error("cannot listen on {address}: {source}")]
     Other { address: SocketAddr, source: io::Error },
+    #[error("http-server: tls: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// The routes of one unit on a listener.
@@ -66,15 +74,26 @@ impl HttpServers {
         config: &Config,
         routes: Vec<(Pattern, Arc<dyn HttpHandler>)>,
     ) -> Result<Listening, ListenError> {
+        let certificate = match &config.tls {
+            Some(files) => Some(Arc::new(Certificate::load(files.clone()).await?)),
+            None => None,
+        };
         let mut listeners = self.listeners.lock().await;
         let key = config.address;
         let listener = match listeners.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Listener::bind(config).await.map_err(|source| explain(key, source))?),
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(Listener::bind(config).await.map_err(|source| explain(key, source))?)
+            }
         };
-        let routes = routes.into_iter().map(|(pattern, handler)| Route { pattern, handler });
-        listener.add(owner.clone(), config, routes.collect());
+        let added = listener.add(Entry { owner: owner.clone(), config: config.clone(), certificate, routes });
         let address = listener.address;
+        if let Err(error) = added {
+            if listener.is_empty() {
+                listeners.remove(&key);
+            }
+            return Err(error.into());
+        }
         Ok(Listening { servers: self.clone(), owner, key, address })
     }
 }
@@ -92,8 +111,9 @@ impl Listening {
     /// have `limit` to end.
     pub async fn close(self, limit: Duration) {
         let mut listeners = self.servers.listeners.lock().await;
-        let empty = listeners.get_mut(&self.key).is_some_and(|listener| listener.remove(&self.owner));
-        let closed = if empty { listeners.remove(&self.key) } else { None };
+        let Some(listener) = listeners.get_mut(&self.key) else { return };
+        listener.remove(&self.owner);
+        let closed = if listener.is_empty() { listeners.remove(&self.key) } else { None };
         drop(listeners);
         if let Some(listener) = closed {
             listener.drain(limit).await;

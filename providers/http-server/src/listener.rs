@@ -1,82 +1,112 @@
-//! One address: accepting connections and serving them.
+//! One address: its units, and what they together make of a connection.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use lattice::wire::InstanceId;
-use tokio::net::{TcpListener, TcpStream};
+use lattice::{model::routes::Pattern, wire::InstanceId};
+use lattice_provider::http::HttpHandler;
+use tokio::net::TcpListener;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    respond::respond,
-    table::{Route, Table},
+    connection,
+    table::{Policy, Route, Table},
+    tls::{self, Certificate, TlsError},
 };
 
-/// What a connection task reads; swapped as a whole when a unit comes or goes.
-struct Live {
-    table: Table,
-    max_body: usize,
+/// What connections and requests read; swapped as a whole when a unit comes or goes.
+pub(crate) struct Live {
+    pub(crate) table: Table,
+    /// The settings of the unit that came last: what is for whole connections is as it wants it.
+    pub(crate) newest: Config,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Whether requests without a route are logged.
+    pub(crate) access_log: bool,
 }
 
-struct Entry {
-    owner: InstanceId,
-    max_body: usize,
-    routes: Vec<Route>,
+/// A unit with routes on the address.
+pub(crate) struct Entry {
+    pub(crate) owner: InstanceId,
+    pub(crate) config: Config,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) routes: Vec<(Pattern, Arc<dyn HttpHandler>)>,
 }
 
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    entries: Vec<Entry>,
+    /// Until the first unit is there: nobody connects to a listener without routes.
+    socket: Option<TcpListener>,
+    entries: Vec<(Entry, Arc<Policy>)>,
     live: Arc<ArcSwap<Live>>,
     stop: CancellationToken,
     connections: TaskTracker,
 }
 
-/// After an accept that failed (no file handles left, say), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 impl Listener {
     pub(crate) async fn bind(config: &Config) -> io::Result<Self> {
         let socket = TcpListener::bind(config.address).await?;
-        let address = socket.local_addr()?;
-        let live = Arc::new(ArcSwap::from_pointee(Live { table: Table::default(), max_body: config.max_body }));
-        let listener = Self {
-            address,
+        let live = Live { table: Table::default(), newest: config.clone(), tls: None, access_log: false };
+        Ok(Self {
+            address: socket.local_addr()?,
+            socket: Some(socket),
             entries: Vec::new(),
-            live,
+            live: Arc::new(ArcSwap::from_pointee(live)),
             stop: CancellationToken::new(),
             connections: TaskTracker::new(),
+        })
+    }
+
+    /// Takes a unit, in the place of what its owner had before. When it fails nothing has changed.
+    pub(crate) fn add(&mut self, entry: Entry) -> Result<(), TlsError> {
+        let policy = Policy {
+            max_body: entry.config.max_body,
+            cors: entry.config.cors.clone(),
+            forwarded: entry.config.forwarded,
+            access_log: entry.config.access_log,
         };
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(config.max_headers);
-        let accept = accept(socket, http, listener.live.clone(), listener.stop.clone(), listener.connections.clone());
-        listener.connections.spawn(accept);
-        listener.connections.close();
-        tracing::info!(%address, "listening for HTTP");
-        Ok(listener)
+        let others = self.entries.iter().filter(|(other, _)| other.owner != entry.owner);
+        let certificates = others.filter_map(|(other, _)| other.certificate.clone()).chain(entry.certificate.clone());
+        let secured = entry.certificate.is_some();
+        let tls = secured.then(|| tls::accepting(certificates.collect(), entry.config.http2)).transpose()?;
+        let newest = entry.config.clone();
+        self.entries.retain(|(other, _)| other.owner != entry.owner);
+        self.entries.push((entry, Arc::new(policy)));
+        self.publish(newest, tls);
+        if let Some(socket) = self.socket.take() {
+            tracing::info!(address = %self.address, tls = secured, "listening for HTTP");
+            let (live, stop, connections) = (self.live.clone(), self.stop.clone(), self.connections.clone());
+            self.connections.spawn(connection::accept(socket, live, stop, connections));
+            self.connections.close();
+        }
+        Ok(())
     }
 
-    pub(crate) fn add(&mut self, owner: InstanceId, config: &Config, routes: Vec<Route>) {
-        self.entries.retain(|entry| entry.owner != owner);
-        self.entries.push(Entry { owner, max_body: config.max_body, routes });
-        self.publish();
-    }
-
-    /// Whether nothing is left.
-    pub(crate) fn remove(&mut self, owner: &InstanceId) -> bool {
-        self.entries.retain(|entry| entry.owner != *owner);
-        self.publish();
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    fn publish(&self) {
-        let table = Table::new(self.entries.iter().flat_map(|entry| &entry.routes));
-        let max_body = self.entries.iter().map(|entry| entry.max_body).max().unwrap_or(0);
-        self.live.store(Arc::new(Live { table, max_body }));
+    /// Takes a unit's routes away.
+    pub(crate) fn remove(&mut self, owner: &InstanceId) {
+        self.entries.retain(|(entry, _)| entry.owner != *owner);
+        let last = self.live.load();
+        self.publish(last.newest.clone(), last.tls.clone());
+    }
+
+    fn publish(&self, newest: Config, tls: Option<Arc<ServerConfig>>) {
+        let routes: Vec<_> = self
+            .entries
+            .iter()
+            .flat_map(|(entry, policy)| entry.routes.iter().map(move |route| (route, policy)))
+            .map(|((pattern, handler), policy)| Route {
+                pattern: pattern.clone(),
+                handler: handler.clone(),
+                policy: policy.clone(),
+            })
+            .collect();
+        let access_log = self.entries.iter().any(|(entry, _)| entry.config.access_log);
+        self.live.store(Arc::new(Live { table: Table::new(routes), newest, tls, access_log }));
     }
 
     /// Accepts no more; connections end after the request that they are at.
@@ -91,48 +121,5 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-async fn accept(
-    socket: TcpListener,
-    http: http1::Builder,
-    live: Arc<ArcSwap<Live>>,
-    stop: CancellationToken,
-    connections: TaskTracker,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => drop(connections.spawn(serve(stream, http.clone(), live.clone(), stop.clone()))),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, http: http1::Builder, live: Arc<ArcSwap<Live>>, stop: CancellationToken) {
-    // Small answers leave at once. A connection that refuses the option is served all the same.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: Request<Incoming>| {
-        let live = live.load_full();
-        async move { Ok::<_, Infallible>(respond(&live.table, live.max_body, request).await) }
-    });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    // Cancel-safe: the connection is polled on after the stop was seen.
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
     }
 }

@@ -7,7 +7,7 @@ use wit_parser::{Function, Type};
 use crate::{
     names::snake,
     types::{Types, docs},
-    world::{Carries, Interface, Outcome, World, carries, outcome},
+    world::{Carries, Interface, Outcome, World, carries, has_stream, outcome},
 };
 
 /// So many arguments go into one tuple.
@@ -52,15 +52,18 @@ pub(crate) fn serve(world: &World<'_>) -> TokenStream {
         let (module, name) = (&interface.module, world.trait_name(interface.id));
         quote!(#module::#name)
     });
+    let with = world.served().map(|interface| world.has_streams(interface).then(|| quote!(, exchange.clone())));
+    let any = world.served().any(|interface| world.has_streams(interface));
+    let exchange = any.then(|| quote!(, exchange: ::lattice_provider::wit::Exchange));
     quote! {
         /// What a provider of this world serves: the calls of each interface go to `provider`.
         #[allow(dead_code, missing_docs, unreachable_pub, reason = "what is served in another way has no use for it")]
-        pub fn serve(provider: impl #(#traits)+*) -> ::lattice_provider::Capability {
+        pub fn serve(provider: impl #(#traits)+* #exchange) -> ::lattice_provider::Capability {
             let provider = ::std::sync::Arc::new(provider);
             ::lattice_provider::Capability::Wit(::core::iter::FromIterator::from_iter([
                 #((
                     #modules::interface(),
-                    ::std::sync::Arc::new(#modules::Handler(provider.clone()))
+                    ::std::sync::Arc::new(#modules::Handler(provider.clone() #with))
                         as ::std::sync::Arc<dyn ::lattice_provider::wit::CallHandler>,
                 ),)*
             ]))
@@ -78,6 +81,8 @@ struct Served<'w> {
     returned: TokenStream,
     /// What becomes of a call that failed, where the function's own error can say it.
     carries: Option<Carries>,
+    /// Whether it takes or returns streams.
+    streams: bool,
 }
 
 impl<'w> Served<'w> {
@@ -99,6 +104,12 @@ impl<'w> Served<'w> {
             params: function.params.iter().map(param).collect(),
             returned,
             carries: outcome.map(|outcome| carries(resolve, outcome.error)),
+            streams: function
+                .params
+                .iter()
+                .map(|param| param.ty)
+                .chain(function.result)
+                .any(|ty| has_stream(resolve, ty)),
         }
     }
 
@@ -173,6 +184,11 @@ impl Face<'_> {
         self.world.trait_name(self.interface.id)
     }
 
+    /// Where streams are offered and taken, as a further field.
+    fn exchange(&self) -> Option<TokenStream> {
+        self.world.has_streams(self.interface).then(|| quote!(, pub wit::Exchange))
+    }
+
     fn the_trait(&self) -> TokenStream {
         let name = self.trait_name();
         let docs = docs(&self.world.resolve.interfaces[self.interface.id].docs);
@@ -198,6 +214,17 @@ impl Face<'_> {
             let types: Vec<_> = function.params.iter().map(|(_, _, ty)| ty.clone()).collect();
             let (pattern, types) = (Served::tuple(&parts), Served::tuple(&types));
             let failed = function.carries.is_none().then(|| quote!(?));
+            if function.streams {
+                return quote! {
+                    #wit => {
+                        let mut arguments: #types = CONTRACT.arguments(#index, head.content_type, &payload)?;
+                        self.1.take_in(&mut arguments).await?;
+                        let #pattern = arguments;
+                        let returned = self.0.#name(#(#names),*).await #failed;
+                        CONTRACT.reply_with_streams(&self.1, #index, head.content_type, returned).await
+                    }
+                };
+            }
             quote! {
                 #wit => {
                     let #pattern: #types = CONTRACT.arguments(#index, head.content_type, &payload)?;
@@ -206,9 +233,10 @@ impl Face<'_> {
                 }
             }
         });
+        let exchange = self.exchange();
         quote! {
             /// Answers calls from the lattice with an implementation of the trait.
-            pub struct Handler(pub ::std::sync::Arc<dyn #the_trait>);
+            pub struct Handler(pub ::std::sync::Arc<dyn #the_trait> #exchange);
 
             #[wit::async_trait]
             impl wit::CallHandler for Handler {
@@ -234,7 +262,11 @@ impl Face<'_> {
         let functions = self.functions.iter().enumerate().map(|(index, function)| {
             let names: Vec<_> = function.params.iter().map(|(_, name, _)| quote!(#name)).collect();
             let (arguments, returned) = (Served::tuple(&names), &function.returned);
-            let call = quote!(CONTRACT.call::<_, #returned>(&*self.0, #index, &#arguments).await);
+            let call = if function.streams {
+                quote!(CONTRACT.call_with_streams::<_, #returned>(&*self.0, &self.1, #index, #arguments).await)
+            } else {
+                quote!(CONTRACT.call::<_, #returned>(&*self.0, #index, &#arguments).await)
+            };
             if !same {
                 let (docs, call) = (&function.docs, &call);
                 let signature = function.signature(&quote!(::core::result::Result<#returned, wit::CallError>));
@@ -266,9 +298,10 @@ impl Face<'_> {
                 impl Remote { #(#functions)* }
             }
         };
+        let exchange = self.exchange();
         quote! {
             /// The interface, wherever a [`Caller`](::lattice_provider::Caller) finds it.
-            pub struct Remote(pub ::std::sync::Arc<dyn ::lattice_provider::Caller>);
+            pub struct Remote(pub ::std::sync::Arc<dyn ::lattice_provider::Caller> #exchange);
             #functions
         }
     }

@@ -25,9 +25,10 @@ fn what_a_provider_cannot_have_is_named_with_its_place() {
     let cannot = |place: &str, what: &str| {
         format!("interface `a:b/i@1.0.0`: `{place}` has a {what} in it, which a provider can neither take nor return")
     };
-    assert_eq!(refused("read: func() -> stream<u8>;"), cannot("read", "stream"));
+    assert_eq!(refused("read: func() -> stream<u16>;"), cannot("read", "stream"));
+    assert_eq!(refused("read: func() -> stream;"), cannot("read", "stream"));
     assert_eq!(refused("wait: func(until: option<future<u8>>);"), cannot("wait", "future"));
-    assert_eq!(refused("record r { a: list<tuple<u8, stream>> } f: func(r: r);"), cannot("r", "stream"));
+    assert_eq!(refused("record r { a: list<tuple<u8, stream<u8>>> } f: func(r: r);"), cannot("r", "stream"));
     assert_eq!(refused("type late = future; f: func(l: late);"), cannot("late", "future"));
     assert_eq!(
         refused("f: func(t: tuple<u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8>);"),
@@ -80,6 +81,21 @@ fn only_what_is_exported_is_served() {
     assert_eq!(served.matches("struct Remote").count(), 1);
     assert!(served.contains("struct Handler") && served.contains("fn serve (provider : impl i :: I)"), "{served}");
     assert!(!made("package a:b; world w { }").unwrap().contains("fn serve"));
+}
+
+#[test]
+fn streams_of_bytes_need_a_place_to_be_exchanged() {
+    let wit = "package a:b; interface i { f: func(data: stream<u8>) -> result<tuple<u64, stream<u8>>, string>; g: func(); } \
+               world w { export i; }";
+    let code = made(wit).unwrap();
+    for part in [
+        "fn f (& self , data : :: lattice_provider :: ByteStream)",
+        "Handler (pub :: std :: sync :: Arc < dyn I > , pub wit :: Exchange)",
+        "fn serve (provider : impl i :: I , exchange : :: lattice_provider :: wit :: Exchange)",
+        "CONTRACT . call :: < _ , () >",
+    ] {
+        assert!(code.contains(part), "{part} in {code}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use wit_parser::{
 
 use crate::{
     names::{camel, shouting, snake, words},
-    world::{Carries, World, carries, is_text, named, parts},
+    world::{World, is_text, named, parts, rest_case},
 };
 
 /// Comments of the WIT.
@@ -94,6 +94,8 @@ impl Types<'_> {
                 let parts = tuple.types.iter().map(|ty| self.ty(*ty));
                 quote!((#(#parts,)*))
             }
+            // Of bytes: the check of the world has refused the others.
+            TypeDefKind::Stream(_) => quote!(::lattice_provider::ByteStream),
             // These have names, or were refused by the check of the world.
             TypeDefKind::Record(_)
             | TypeDefKind::Variant(_)
@@ -102,7 +104,6 @@ impl Types<'_> {
             | TypeDefKind::Resource
             | TypeDefKind::Handle(_)
             | TypeDefKind::Future(_)
-            | TypeDefKind::Stream(_)
             | TypeDefKind::Unknown => quote!(()),
         }
     }
@@ -193,9 +194,8 @@ impl Types<'_> {
 
     fn variant(&self, name: &Ident, id: TypeId, variant: &Variant) -> TokenStream {
         let defined = self.cases(name, id, &variant.cases, &quote!(Variant));
-        if !self.world.is_error(id) || carries(self.world.resolve, Some(Type::Id(id))) == Carries::No {
-            return defined;
-        }
+        let rest = rest_case(self.world.resolve, variant).filter(|_| self.world.is_error(id));
+        let Some(rest) = rest.map(|case| camel(&case.name)) else { return defined };
         let denied = variant.cases.iter().any(|case| case.name == "access-denied" && case.ty.is_none());
         let denied = denied.then(|| quote!(wit::CallError::Denied(_) => Self::AccessDenied,));
         quote! {
@@ -205,7 +205,7 @@ impl Types<'_> {
                 fn from(error: wit::CallError) -> Self {
                     match error {
                         #denied
-                        other => Self::Other(::std::string::ToString::to_string(&other)),
+                        other => Self::#rest(::std::string::ToString::to_string(&other)),
                     }
                 }
             }
@@ -266,7 +266,10 @@ impl Types<'_> {
             let words = words(&case.name);
             match case.ty {
                 None => quote!(Self::#ident => f.write_str(#words),),
-                Some(ty) if case.name == "other" && is_text(self.world.resolve, Some(ty)) => {
+                Some(ty)
+                    if matches!(case.name.as_str(), "other" | "unexpected")
+                        && is_text(self.world.resolve, Some(ty)) =>
+                {
                     quote!(Self::#ident(content) => f.write_str(content),)
                 }
                 Some(ty) => {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::Ident;
 use wit_parser::{
-    Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    Case, Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, Variant, WorldId,
+    WorldItem,
 };
 
 use crate::names::{camel_beside, snake};
@@ -139,6 +140,12 @@ impl<'r> World<'r> {
         self.interfaces.iter().filter(|interface| interface.exported && !self.functions(interface).is_empty())
     }
 
+    /// Whether a function of an interface takes or returns streams.
+    pub(crate) fn has_streams(&self, interface: &Interface) -> bool {
+        let types = |function: &&'r Function| function.params.iter().map(|param| param.ty).chain(function.result);
+        self.functions(interface).iter().flat_map(types).any(|ty| has_stream(self.resolve, ty))
+    }
+
     /// Whether functions fail with this type.
     pub(crate) fn is_error(&self, id: TypeId) -> bool {
         self.errors.contains(&id)
@@ -189,7 +196,7 @@ pub(crate) fn named(resolve: &Resolve, mut id: TypeId) -> TypeId {
 pub(crate) enum Carries {
     /// It is a text.
     Text,
-    /// It is a variant with the case `other(string)`.
+    /// It is a variant with the case `other(string)` or `unexpected(string)`.
     Other,
     No,
 }
@@ -200,13 +207,22 @@ pub(crate) fn carries(resolve: &Resolve, error: Option<Type>) -> Carries {
         Some(Type::Id(id)) => match &resolve.types[named(resolve, id)].kind {
             TypeDefKind::Type(inner) => carries(resolve, Some(*inner)),
             TypeDefKind::Variant(variant) => {
-                let other = variant.cases.iter().any(|c| c.name == "other" && is_text(resolve, c.ty));
-                if other { Carries::Other } else { Carries::No }
+                if rest_case(resolve, variant).is_some() {
+                    Carries::Other
+                } else {
+                    Carries::No
+                }
             }
             _ => Carries::No,
         },
         _ => Carries::No,
     }
+}
+
+/// The case of an error for what has no other.
+pub(crate) fn rest_case<'v>(resolve: &Resolve, variant: &'v Variant) -> Option<&'v Case> {
+    let is_rest = |case: &&Case| matches!(case.name.as_str(), "other" | "unexpected") && is_text(resolve, case.ty);
+    variant.cases.iter().find(is_rest)
 }
 
 /// Whether it is `string`, by whatever name.
@@ -219,6 +235,20 @@ pub(crate) fn is_text(resolve: &Resolve, ty: Option<Type>) -> bool {
         },
         _ => false,
     }
+}
+
+/// Whether a type may have streams in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    No,
+    OfBytes,
+}
+
+/// Whether there is a stream in a type.
+pub(crate) fn has_stream(resolve: &Resolve, ty: Type) -> bool {
+    let Type::Id(id) = ty else { return false };
+    let kind = &resolve.types[id].kind;
+    matches!(kind, TypeDefKind::Stream(_)) || parts(kind).into_iter().any(|part| has_stream(resolve, part))
 }
 
 /// Whether a provider can have what an interface has.
@@ -234,7 +264,8 @@ impl Check<'_> {
             if matches!(self.resolve.types[named(self.resolve, *id)].kind, TypeDefKind::Resource) {
                 return Err(Refusal::Resource { interface: self.interface.name.clone(), name: name.clone() });
             }
-            self.inside(*id, name)?;
+            // In a type with a name they would take its traits away: a stream is there once.
+            self.inside(*id, name, Streams::No)?;
         }
         for function in interface.functions.values() {
             if function.name.len() > MAX_FUNCTION {
@@ -244,7 +275,7 @@ impl Check<'_> {
                 return Err(self.no(&function.name, "resource"));
             }
             let types = function.params.iter().map(|param| param.ty).chain(function.result);
-            types.into_iter().try_for_each(|ty| self.ty(ty, &function.name))?;
+            types.into_iter().try_for_each(|ty| self.ty(ty, &function.name, Streams::OfBytes))?;
         }
         Ok(())
     }
@@ -253,12 +284,12 @@ impl Check<'_> {
         Refusal::Type { interface: self.interface.name.clone(), place: place.to_owned(), what }
     }
 
-    fn ty(&self, ty: Type, place: &str) -> Result<(), Refusal> {
+    fn ty(&self, ty: Type, place: &str, streams: Streams) -> Result<(), Refusal> {
         match ty {
             Type::ErrorContext => Err(self.no(place, "error-context")),
             // A named type is checked where it is written.
             Type::Id(id) if self.resolve.types[id].name.is_some() && self.owned(id) => Ok(()),
-            Type::Id(id) => self.inside(id, place),
+            Type::Id(id) => self.inside(id, place, streams),
             _ => Ok(()),
         }
     }
@@ -268,10 +299,11 @@ impl Check<'_> {
     }
 
     /// What a type is made of.
-    fn inside(&self, id: TypeId, place: &str) -> Result<(), Refusal> {
+    fn inside(&self, id: TypeId, place: &str, streams: Streams) -> Result<(), Refusal> {
         let kind = &self.resolve.types[id].kind;
         match kind {
             TypeDefKind::Handle(_) | TypeDefKind::Resource => return Err(self.no(place, "resource")),
+            TypeDefKind::Stream(Some(Type::U8)) if streams == Streams::OfBytes => {}
             TypeDefKind::Stream(_) => return Err(self.no(place, "stream")),
             TypeDefKind::Future(_) => return Err(self.no(place, "future")),
             TypeDefKind::Unknown => return Err(self.no(place, "type that is not known")),
@@ -284,7 +316,7 @@ impl Check<'_> {
             }
             _ => {}
         }
-        parts(kind).into_iter().try_for_each(|ty| self.ty(ty, place))
+        parts(kind).into_iter().try_for_each(|ty| self.ty(ty, place, streams))
     }
 }
 

@@ -5,16 +5,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::CallHandler,
+    bus::{Bus, CallHandler},
     wire::{CallError, CallHead, Interface, value::FunctionShape},
 };
 
-use crate::keyvalue::{self, KeyValue};
+use crate::{
+    blobstore::{self, Blobstore},
+    http::{self, HttpClient, HttpClientServed},
+    keyvalue::{self, KeyValue},
+};
 
 /// What a provider serves.
 #[derive(Clone)]
 pub enum Capability {
     KeyValue(Arc<dyn KeyValue>),
+    Blobstore(Arc<dyn Blobstore>),
+    /// What sends HTTP requests out of the lattice.
+    HttpClient(Arc<dyn HttpClient>),
     /// Interfaces of the author's own: what `serve` returns that [`generate!`](crate::generate) makes.
     Wit(Interfaces),
 }
@@ -25,10 +32,17 @@ impl Capability {
         Self::KeyValue(Arc::new(keyvalue::Limited(backend)))
     }
 
-    /// What answers calls from the lattice.
-    pub fn handler(&self) -> Arc<dyn CallHandler> {
+    /// A store of objects, with the limits that all of them share put in front of it.
+    pub fn blobstore(backend: impl Blobstore) -> Self {
+        Self::Blobstore(Arc::new(blobstore::Limited(backend)))
+    }
+
+    /// What answers calls from the lattice, with bodies and streams that follow them on `bus`.
+    pub fn handler(&self, bus: &Bus) -> Arc<dyn CallHandler> {
         match self {
+            Self::HttpClient(client) => Arc::new(HttpClientServed { client: client.clone(), bus: bus.clone() }),
             Self::KeyValue(backend) => Arc::new(keyvalue::KeyValueHandler(backend.clone())),
+            Self::Blobstore(backend) => Arc::new(blobstore::BlobstoreHandler(backend.clone(), bus.exchange())),
             Self::Wit(interfaces) => Arc::new(interfaces.clone()),
         }
     }
@@ -37,6 +51,8 @@ impl Capability {
     pub fn interfaces(&self) -> Vec<Interface> {
         match self {
             Self::KeyValue(_) => vec![keyvalue::interface()],
+            Self::Blobstore(_) => vec![blobstore::interface()],
+            Self::HttpClient(_) => vec![http::client_interface()],
             Self::Wit(interfaces) => interfaces.0.iter().map(|(interface, _)| interface.clone()).collect(),
         }
     }

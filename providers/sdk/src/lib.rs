@@ -49,16 +49,21 @@
 //! | `option`, `result`, `tuple`, `string`, `char`, numbers | the same in Rust |
 //! | `result<T, E>` of a function | what the trait's function returns |
 //! | any other result `T` | `Result<T, CallError>`: the provider may fail as any call does, and a component that asked traps |
-//! | `resource`, `stream`, `future` | refused: any instance of a provider answers any call |
+//! | `stream<u8>` | [`ByteStream`], as a parameter, a result or inside of one, but not in a type with a name |
+//! | `resource`, `future`, other streams | refused: any instance of a provider answers any call |
+//!
+//! An interface with streams has a further field in `Handler` and `Remote`, and `serve` a further argument: where streams are
+//! exchanged, [`Bus::exchange`](lattice::bus::Bus::exchange). They hold little in memory, whoever is at their other end.
 //!
 //! `Remote` is the trait again, where the errors of all functions have room for a call that failed on its way: a `string`, or
-//! a variant with the case `other(string)` (a call that is not allowed is `access-denied`, where there is such a case). Where
+//! a variant with the case `other(string)` or `unexpected(string)` (a call that is not allowed is `access-denied`, where there is such a case). Where
 //! they have none it has functions of the same names that return `Result<Result<T, E>, CallError>`. Keywords are raw
 //! (`r#type`, but `self_`); a type that is called like the trait, `Handler`, `Remote` or `Box` gets an underscore.
 
 // The code of `generate!` names this crate as others do.
 extern crate self as lattice_provider;
 
+pub mod blobstore;
 mod capability;
 pub mod conformance;
 pub mod http;
@@ -70,6 +75,7 @@ pub mod wit;
 
 pub use async_trait::async_trait;
 pub use capability::{Caller, Capability, Interfaces};
+pub use lattice::wire::value::ByteStream;
 pub use lattice_provider_macros::generate;
 pub use process::{Failed, Launch, Order, Report, main};
 pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};

@@ -152,7 +152,7 @@ async fn run<P: Provider>() -> Result<(), Failure> {
     let context = StartContext { unit: launch.unit.clone(), data_dir: launch.data_dir, bus: bus.clone(), health };
     let capability = P::start(context, config).await?;
     let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };
-    let serving = bus.serve(&served, capability.handler(), Pace::Light).await?;
+    let serving = bus.serve(&served, capability.handler(&bus), Pace::Light).await?;
     follow(&mut orders, &mut healths, serving).await?;
     bus.flush().await;
     Ok(())

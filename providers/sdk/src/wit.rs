@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
-use lattice::wire::{
-    ContentType,
-    value::{from_bytes, json, to_bytes},
+use lattice::{
+    bus::HandedOut,
+    wire::{
+        ContentType,
+        value::{from_bytes, json, to_bytes},
+    },
 };
 pub use lattice::{
-    bus::CallHandler,
+    bus::{CallHandler, Exchange},
     wire::{
         CallError, CallHead, Interface,
         value::{
@@ -90,13 +93,55 @@ impl Contract {
 
     /// The payload of an answer.
     pub fn reply<R: WitType>(&self, index: usize, content_type: ContentType, returned: &R) -> Result<Bytes, CallError> {
-        let bytes = to_bytes(returned);
+        self.encoded(index, content_type, to_bytes(returned))
+    }
+
+    fn encoded(&self, index: usize, content_type: ContentType, bytes: Vec<u8>) -> Result<Bytes, CallError> {
         match content_type {
             ContentType::Postcard => Ok(bytes.into()),
             ContentType::Json => json::result_to_json(self.shape(index).result.as_ref(), &bytes)
                 .map(Bytes::from)
                 .map_err(|error| self.wrong(index, "result", content_type, &error)),
         }
+    }
+
+    /// The same of a result with streams, which are left to whoever asked. In JSON it is all that they carry.
+    pub async fn reply_with_streams<R: WitType + Send>(
+        &self,
+        exchange: &Exchange,
+        index: usize,
+        content_type: ContentType,
+        mut returned: R,
+    ) -> Result<Bytes, CallError> {
+        if content_type == ContentType::Json {
+            exchange.gather_in(&mut returned).await?;
+            let bytes = to_bytes(&returned);
+            drop(returned);
+            return self.encoded(index, content_type, bytes);
+        }
+        let offers = exchange.hand_out(&mut returned).await?;
+        let bytes = to_bytes(&returned);
+        offers.into_iter().for_each(HandedOut::leave);
+        Ok(bytes.into())
+    }
+
+    /// Makes a call with streams in its arguments or its result. What the callee has not taken when it answers is withdrawn.
+    pub async fn call_with_streams<A: WitType + Send, R: WitType + Send>(
+        &self,
+        caller: &dyn Caller,
+        exchange: &Exchange,
+        index: usize,
+        mut arguments: A,
+    ) -> Result<R, CallError> {
+        let _offers = exchange.hand_out(&mut arguments).await?;
+        let payload = to_bytes(&arguments).into();
+        drop(arguments);
+        let (function, shape) = (self.functions[index], self.shape(index));
+        let reply = caller.call(self.interface(), function, Some(shape), payload).await?;
+        let mut returned =
+            from_bytes(&reply).map_err(|error| self.wrong(index, "result", ContentType::Postcard, &error))?;
+        exchange.take_in(&mut returned).await?;
+        Ok(returned)
     }
 
     /// Makes a call.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lattice::{
-    bus::CallHandler,
+    bus::{Bus, CallHandler},
     wire::{
         CallError, CallHead, ContentType, Interface,
         value::{
@@ -123,7 +123,7 @@ impl Loose for Every {
 }
 
 fn handler() -> Arc<dyn CallHandler> {
-    serve(Every).handler()
+    serve(Every).handler(&Bus::memory("default".parse().unwrap()))
 }
 
 async fn ask(

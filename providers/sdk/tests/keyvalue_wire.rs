@@ -1,10 +1,14 @@
 //! The bytes of `lattice:keyvalue/store`, so that a change of the code that makes them is no change of the wire.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape};
+use lattice::{
+    bus::Bus,
+    wire::{CallError, CallHead, ContentType, Interface, value::FunctionShape},
+};
 use lattice_provider::{
     Caller, Capability,
     keyvalue::{KeyPage, KeyValue, KeyValueError, KeyValueRemote, interface},
@@ -74,7 +78,7 @@ async fn ask(function: &str, content_type: ContentType, payload: Bytes) -> Resul
         traceparent: None,
         session: None,
     };
-    Capability::key_value(One).handler().call(head, payload).await
+    Capability::key_value(One).handler(&Bus::memory("default".parse().unwrap())).call(head, payload).await
 }
 
 #[async_trait]

@@ -59,8 +59,12 @@ impl ErrorRoom {
 
     fn among<'n>(mut cases: impl Iterator<Item = (&'n str, Carries)>) -> Option<Self> {
         let carries = |(name, carries): (&str, Carries)| {
-            matches!((name, carries), ("other", Carries::Text) | ("internal-error", Carries::MaybeText))
-                .then_some(carries)
+            let room = match name {
+                "other" | "unexpected" => Carries::Text,
+                "internal-error" => Carries::MaybeText,
+                _ => return None,
+            };
+            (carries == room).then_some(carries)
         };
         let (case, carries) = cases.by_ref().enumerate().find_map(|(index, case)| Some((index, carries(case)?)))?;
         let mut before = vec![1];
@@ -99,6 +103,7 @@ mod tests {
         };
         assert_eq!(filled(result(Shape::String)), said(&[1]));
         assert_eq!(filled(result(variant(&[("a", text()), ("other", text())]))), said(&[1, 1]));
+        assert_eq!(filled(result(variant(&[("a", text()), ("b", None), ("unexpected", text())]))), said(&[1, 2]));
         let maybe = Some(Shape::Option(Box::new(Shape::String)));
         assert_eq!(filled(result(variant(&[("internal-error", maybe)]))), said(&[1, 0, 1]));
         assert_eq!(filled(result(variant(&[("other", None), ("a", text())]))), None);

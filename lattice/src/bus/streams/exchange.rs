@@ -17,11 +17,11 @@ use uuid::Uuid;
 use super::{LazyStreams, Offer, Piece, Source, Streams};
 use crate::wire::{
     CallError, MAX_MESSAGE, MAX_STREAMS, OFFER_LAPSE, Ticket,
-    value::binary::{TICKET, put_content},
+    value::{
+        Pieces,
+        binary::{TICKET, put_content},
+    },
 };
-
-/// What a taken stream carries. An error means that it is not whole.
-pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, CallError>> + Send>>;
 
 /// Where the streams of values are offered and taken. A cheap handle.
 #[derive(Clone)]

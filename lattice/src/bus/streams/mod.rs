@@ -14,6 +14,7 @@ mod carrier;
 mod dispatcher;
 mod exchange;
 mod gather;
+mod in_values;
 mod incoming;
 mod pump;
 #[cfg(test)]
@@ -40,7 +41,7 @@ use self::{
     pump::Pump,
 };
 pub use self::{
-    exchange::{Exchange, HandedOut, Pieces, Taker, gather},
+    exchange::{Exchange, HandedOut, Taker, gather},
     incoming::Incoming,
 };
 use crate::wire::{

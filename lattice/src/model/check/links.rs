@@ -132,6 +132,7 @@ impl Checker<'_> {
             }
             LinkTarget::Wit
         };
+        let allow = self.allow(app, wire);
         Some(LinkSpec {
             interface: pattern.value.clone(),
             name: link.name().to_owned(),
@@ -140,6 +141,7 @@ impl Checker<'_> {
             transport: link.transport(),
             deadline_ms,
             idempotent: link.idempotent.iter().map(|name| name.value.clone()).collect(),
+            allow,
             fused: None,
         })
     }
@@ -182,8 +184,7 @@ impl Checker<'_> {
         facts: Option<&ComponentFacts>,
     ) -> Option<LinkTarget> {
         let Wire { pattern, link, .. } = wire;
-        let mut named = facts.into_iter().flat_map(|f| &f.imports).filter(|i| i.matches(&pattern.value));
-        if let (Some(capability), true) = (kind.capability, named.all(|import| kind.serves(import))) {
+        if let (Some(capability), true) = (kind.capability, serves_all(kind, &pattern.value, facts)) {
             facts.into_iter().for_each(|facts| self.resources_of_components(wire, facts));
             return Some(capability.target);
         }
@@ -249,7 +250,7 @@ impl Checker<'_> {
 
     /// Imports that nothing would satisfy.
     pub(super) fn unlinked(&mut self, key: &Spanned<String>, component: &Component, facts: &ComponentFacts) {
-        for import in facts.imports.iter().filter(|i| !catalog::is_ambient(i.package())) {
+        for import in called(Some(facts)).filter(|i| !catalog::is_ambient(i.package())) {
             if component.links.0.iter().any(|(pattern, _)| import.matches(&pattern.value)) {
                 continue;
             }
@@ -275,6 +276,21 @@ impl Checker<'_> {
                 .push(Problem::at(key, format!("`{}` imports {what}, and no link satisfies it", key.value)).help(help));
         }
     }
+}
+
+/// Whether a provider serves what a pattern names of a component's imports, apart from what needs no link.
+fn serves_all(kind: &ProviderKind, pattern: &str, facts: Option<&ComponentFacts>) -> bool {
+    let named: Vec<_> = called(facts).filter(|i| i.matches(pattern)).collect();
+    let (served, others): (Vec<&Interface>, Vec<_>) = named.iter().partition(|import| kind.serves(import));
+    (named.is_empty() || !served.is_empty()) && others.iter().all(|import| catalog::is_ambient(import.package()))
+}
+
+/// The imports that need somebody behind them: one that has types and no functions is never called.
+pub(super) fn called(facts: Option<&ComponentFacts>) -> impl Iterator<Item = &Interface> {
+    let has_functions = |facts: &ComponentFacts, import| {
+        facts.import_shapes.get(import).is_none_or(|shape| !shape.functions.is_empty())
+    };
+    facts.into_iter().flat_map(move |facts| facts.imports.iter().filter(move |import| has_functions(facts, import)))
 }
 
 /// An import in words: functions that are in no interface are known by their own names.

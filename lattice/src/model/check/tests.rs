@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::manifest::parse;
 
+mod allow;
 mod links;
 mod programs;
 
@@ -123,7 +124,9 @@ fn colliding_routes_are_refused_also_across_apps() {
     );
     assert_eq!(
         problems(&twice),
-        ["15:78: the route `/` on 127.0.0.1:8080 is taken by provider web / use another path, host name or address"]
+        [
+            "15:78: the route `/` on 127.0.0.1:8080 is taken by provider web / use another path, host name, method or address"
+        ]
     );
 
     let manifest = parse(GOOD).unwrap();
@@ -132,8 +135,63 @@ fn colliding_routes_are_refused_also_across_apps() {
     let found = check(&manifest, &facts(), [&record]).unwrap_err();
     assert_eq!(
         show(&found[0]),
-        "14:77: the route `/` on 127.0.0.1:8080 is taken by app other (other/web) / use another path, host name or address"
+        "14:77: the route `/` on 127.0.0.1:8080 is taken by app other (other/web) / use another path, host name, method or address"
     );
+}
+
+#[test]
+fn an_address_has_tls_or_has_not() {
+    let mixed = GOOD.replacen(
+        "    cache:",
+        "    web2: { use: http-server, config: { address: 127.0.0.1:8080, tls: { cert: a, key: b } }, routes: { /x: cart } }\n    cache:",
+        1,
+    );
+    assert_eq!(
+        problems(&mixed),
+        [
+            "15:5: `web2` is with `tls`, and provider web is without it on 127.0.0.1:8080 / use another address, or the same for both"
+        ]
+    );
+}
+
+#[test]
+fn a_route_may_lead_to_several_components_by_weight() {
+    let shares = |to: &str| GOOD.replacen("routes: { \"/\": cart }", &format!("routes: {{ \"/\": {to} }}"), 1);
+    let app = check(&parse(&shares("{ cart: 3 }")).unwrap(), &facts(), &[]).unwrap();
+    let UnitSpec::Provider(web) = &app.units[&"web".parse().unwrap()] else { panic!("a provider") };
+    assert_eq!((web.routes[0].to.len(), web.routes[0].to[0].weight), (1, 3));
+    for (to, problem) in [
+        (
+            "{ cart: 0 }",
+            "14:77: the weights of `/` add up to 0 / write weights with a sum of 1 to 1000000, as in { cart: 90, next: 10 }",
+        ),
+        ("{ cart: 1, card: 1 }", "14:93: there is no unit `card` / did you mean `cart`?"),
+        (
+            "{ cart: 1, cache: 1 }",
+            "14:93: `cache` is a keyvalue-redis, which answers no HTTP requests / route to a component",
+        ),
+    ] {
+        assert_eq!(problems(&shares(to)), [problem], "{to}");
+    }
+}
+
+#[test]
+fn settings_of_a_component_are_texts() {
+    let with = |value: &str| {
+        GOOD.replacen(
+            "      links:\n",
+            &format!("      config: {{ greeting: hello, limit: 10, open: true, more: {value} }}\n      links:\n"),
+            1,
+        )
+    };
+    let app = check(&parse(&with("\"\"")).unwrap(), &facts(), &[]).unwrap();
+    let UnitSpec::Component(cart) = &app.units[&"cart".parse().unwrap()] else { panic!("a component") };
+    let config: Vec<_> = cart.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(config, ["greeting=hello", "limit=10", "more=", "open=true"]);
+    for value in ["null", "[1]", "{ a: b }"] {
+        let found = problems(&with(value));
+        assert!(found[0].contains("the setting `more` of a component is no text"), "{found:?}");
+    }
 }
 
 #[test]
@@ -195,6 +253,6 @@ fn a_route_must_lead_to_something_that_answers() {
     one(
         "\"/\": cart",
         "\"no-slash\": cart",
-        "14:77: `no-slash` is not a route / write a path such as `/` or `/api`, or a host and a path such as `shop.example.com/`",
+        "14:77: `no-slash` is not a route / write a path such as `/` or `/api`, a host and a path such as `shop.example.com/` or `*.example.com/`, and before them a method if it shall take that alone, as in `POST /orders`",
     );
 }

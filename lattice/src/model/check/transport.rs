@@ -88,7 +88,7 @@ impl<'m> Checker<'m> {
     fn called_otherwise(&self, unit: &str) -> Option<String> {
         let routes =
             self.manifest.spec.providers.0.iter().flat_map(|(key, p)| p.routes.0.iter().map(move |r| (key, r)));
-        let mut routes = routes.filter(|(_, (_, to))| to.value == unit);
+        let mut routes = routes.filter(|(_, (_, to))| to.names().any(|name| name.value == unit));
         if let Some((web, (pattern, _))) = routes.next() {
             return Some(format!("the route `{}` of `{}`", pattern.value, web.value));
         }

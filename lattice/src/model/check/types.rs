@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Checker, ComponentFacts,
-    links::{Wire, links_of, same_name, serves},
+    links::{Wire, called, links_of, same_name, serves},
 };
 use crate::{
     model::{
@@ -23,7 +23,7 @@ const SHOWN: usize = 8;
 impl Checker<'_> {
     /// Compares every import that goes by this link with what the target has of it.
     pub(super) fn served_by_wit(&mut self, wire: Wire<'_>, facts: &ComponentFacts, target: &ComponentFacts) {
-        for import in facts.imports.iter().filter(|i| takes(wire, i)) {
+        for import in called(Some(facts)).filter(|i| takes(wire, i)) {
             let mut exports: Vec<_> = target.exports.iter().filter(|e| same_name(import, e)).collect();
             exports.sort_by_key(|export| serves(import, export));
             match exports.last() {

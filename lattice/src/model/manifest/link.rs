@@ -24,6 +24,8 @@ pub struct Link {
     pub deadline: Option<Spanned<String>>,
     /// Functions that may be called again; `*` for all.
     pub idempotent: Vec<Spanned<String>>,
+    /// Of a link to an HTTP client: where requests may go.
+    pub allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 impl Link {
@@ -37,7 +39,7 @@ impl Link {
     }
 
     fn to(unit: Spanned<String>) -> Self {
-        Self { to: unit, name: None, transport: None, deadline: None, idempotent: Vec::new() }
+        Self { to: unit, name: None, transport: None, deadline: None, idempotent: Vec::new(), allow: None }
     }
 }
 
@@ -50,12 +52,13 @@ struct Options {
     deadline: Option<Spanned<String>>,
     #[serde(default)]
     idempotent: Names,
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 impl From<Options> for Link {
     fn from(options: Options) -> Self {
-        let Options { to, name, transport, deadline, idempotent } = options;
-        Self { to, name, transport, deadline, idempotent: idempotent.0 }
+        let Options { to, name, transport, deadline, idempotent, allow } = options;
+        Self { to, name, transport, deadline, idempotent: idempotent.0, allow }
     }
 }
 

@@ -7,9 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Input, Target};
 use crate::wire::{
-    AppName, CallHead, CallSubject, ContentType, Digest, Headers, HostId, InstanceId, Interface, LatticeName,
-    ReplyStatus, RequestHead, ResponseHead, StreamSubject, Ticket, UnitId, UnitName, decode, decode_http, encode,
-    encode_http, header,
+    AppName, CallHead, CallSubject, ClientReplyHead, ClientRequestHead, ContentType, Digest, Headers, HostId,
+    InstanceId, Interface, LatticeName, ReplyStatus, RequestHead, ResponseHead, StreamSubject, Ticket, UnitId,
+    UnitName, decode, decode_http, encode, encode_http, header,
 };
 
 pub(super) const CODEC: Target = Target {
@@ -64,6 +64,8 @@ fn http(data: &[u8]) {
     let payload = Bytes::copy_from_slice(data);
     http_of::<RequestHead>(&payload);
     http_of::<ResponseHead>(&payload);
+    http_of::<ClientRequestHead>(&payload);
+    http_of::<ClientReplyHead>(&payload);
 }
 
 fn http_of<H: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(payload: &Bytes) {

@@ -10,6 +10,7 @@
 //! [`json`] turns them into JSON and back, guided by a [`Shape`]; a [`WitType`] is one that is known when it is compiled.
 
 pub mod binary;
+mod byte_stream;
 pub mod elements;
 pub mod json;
 pub mod samples;
@@ -21,6 +22,7 @@ mod tests;
 #[cfg(test)]
 mod vectors;
 
+pub use byte_stream::{ByteStream, Pieces};
 pub use shape::{Found, FunctionShape, Measures, Shape};
 pub use typed::{WitType, from_bytes, to_bytes};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    Shape, ValueError,
+    ByteStream, Shape, ValueError,
     binary::{Reader, put_bytes, put_char, put_signed, put_varint},
 };
 
@@ -28,6 +28,9 @@ pub trait WitType: Sized {
     fn content() -> Option<Shape> {
         Some(Self::shape())
     }
+
+    /// Appends the streams in the value, in the order of its bytes.
+    fn streams<'v>(&'v mut self, _found: &mut Vec<&'v mut ByteStream>) {}
 }
 
 /// The whole of `bytes` as one value.
@@ -117,6 +120,9 @@ impl<T: WitType> WitType for Vec<T> {
         let length = from.length()?;
         take_all(from, length)
     }
+    fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+        self.iter_mut().for_each(|value| value.streams(found));
+    }
 }
 
 fn take_all<T: WitType>(from: &mut Reader<'_>, length: usize) -> Result<Vec<T>, ValueError> {
@@ -138,6 +144,9 @@ impl<T: WitType, const N: usize> WitType for [T; N] {
     fn take(from: &mut Reader<'_>) -> Result<Self, ValueError> {
         take_all(from, N)?.try_into().map_err(|_| ValueError::Short)
     }
+    fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+        self.iter_mut().for_each(|value| value.streams(found));
+    }
 }
 
 impl<K: WitType + Ord, V: WitType> WitType for BTreeMap<K, V> {
@@ -155,6 +164,9 @@ impl<K: WitType + Ord, V: WitType> WitType for BTreeMap<K, V> {
     fn take(from: &mut Reader<'_>) -> Result<Self, ValueError> {
         (0..from.length()?).map(|_| Ok((K::take(from)?, V::take(from)?))).collect()
     }
+    fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+        self.values_mut().for_each(|value| value.streams(found));
+    }
 }
 
 impl<T: WitType> WitType for Option<T> {
@@ -169,6 +181,9 @@ impl<T: WitType> WitType for Option<T> {
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, ValueError> {
         from.bool()?.then(|| T::take(from)).transpose()
+    }
+    fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+        self.iter_mut().for_each(|value| value.streams(found));
     }
 }
 
@@ -185,6 +200,12 @@ impl<T: WitType, E: WitType> WitType for Result<T, E> {
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, ValueError> {
         if from.case(2)? == 0 { T::take(from).map(Ok) } else { E::take(from).map(Err) }
+    }
+    fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+        match self {
+            Ok(value) => value.streams(found),
+            Err(error) => error.streams(found),
+        }
     }
 }
 
@@ -215,6 +236,11 @@ macro_rules! tuples {
             }
             fn take(from: &mut Reader<'_>) -> Result<Self, ValueError> {
                 Ok(($($name::take(from)?,)*))
+            }
+            #[expect(non_snake_case, reason = "as above")]
+            fn streams<'v>(&'v mut self, found: &mut Vec<&'v mut ByteStream>) {
+                let ($($name,)*) = self;
+                $($name.streams(found);)*
             }
         }
     };

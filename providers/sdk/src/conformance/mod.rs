@@ -8,12 +8,15 @@
 //! }
 //! ```
 
+mod blob;
 mod config;
 mod key_value;
 mod listing;
 mod numbers;
 #[cfg(feature = "conformance")]
 pub mod ports;
+#[cfg(feature = "conformance")]
+pub mod postgres;
 #[cfg(feature = "conformance")]
 mod process;
 mod remote;
@@ -24,12 +27,13 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-#[cfg(feature = "conformance")]
-pub use self::process::ProviderProcess;
 pub use self::{
+    blob::{BlobTest, blobstore},
     config::configuration,
-    remote::{LatticeCaller, context, through_lattice},
+    remote::{DirectCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
 };
+#[cfg(feature = "conformance")]
+pub use self::{postgres::postgres, process::ProviderProcess};
 use crate::keyvalue::{KeyValue, KeyValueError};
 
 /// What a check found wrong.

@@ -5,13 +5,17 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, Pace, Serving},
-    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface, Served, UnitId, value::FunctionShape},
+    bus::{Bus, CallHandler, Pace, Serving},
+    wire::{
+        CallError, CallHead, CallSubject, ContentType, DEFAULT_DEADLINE, IdError, Interface, Served, UnitId,
+        value::FunctionShape,
+    },
 };
 use tokio::sync::watch;
 
 use crate::{
     Caller, Capability, Health, HealthReporter, StartContext,
+    blobstore::{Blobstore, BlobstoreRemote},
     keyvalue::{KeyValue, KeyValueRemote},
 };
 
@@ -40,16 +44,35 @@ impl Caller for LatticeCaller {
         let Served { lattice, unit, instance } = self.served.clone();
         let unversioned = interface.unversioned().parse().map_err(|e: IdError| CallError::BadMessage(e.to_string()))?;
         let subject = CallSubject { lattice, unit, instance, interface: unversioned };
-        let head = CallHead {
-            interface: interface.clone(),
-            function: function.into(),
-            deadline: self.deadline,
-            caller: None,
-            content_type: ContentType::Postcard,
-            traceparent: None,
-            session: None,
-        };
-        self.bus.call(&subject, &head, payload).await
+        self.bus.call(&subject, &head(interface, function, self.deadline), payload).await
+    }
+}
+
+/// Calls what is in this process, without a lattice.
+pub struct DirectCaller(pub Arc<dyn CallHandler>);
+
+#[async_trait]
+impl Caller for DirectCaller {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        self.0.call(head(interface, function, DEFAULT_DEADLINE), payload).await
+    }
+}
+
+fn head(interface: &Interface, function: &'static str, deadline: Duration) -> CallHead {
+    CallHead {
+        interface: interface.clone(),
+        function: function.into(),
+        deadline,
+        caller: None,
+        content_type: ContentType::Postcard,
+        traceparent: None,
+        session: None,
     }
 }
 
@@ -59,7 +82,18 @@ pub async fn through_lattice(
     served: Served,
     (server, client): (&Bus, &Bus),
 ) -> Result<(Serving, Arc<dyn KeyValue>), CallError> {
-    let serving = server.serve(&served, capability.handler(), Pace::Light).await?;
+    let serving = server.serve(&served, capability.handler(server), Pace::Light).await?;
     let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(10) };
     Ok((serving, Arc::new(KeyValueRemote(Arc::new(caller)))))
+}
+
+/// The same of a store of objects.
+pub async fn blobs_through_lattice(
+    capability: &Capability,
+    served: Served,
+    (server, client): (&Bus, &Bus),
+) -> Result<(Serving, Arc<dyn Blobstore>), CallError> {
+    let serving = server.serve(&served, capability.handler(server), Pace::Light).await?;
+    let caller = LatticeCaller { bus: client.clone(), served, deadline: Duration::from_secs(120) };
+    Ok((serving, Arc::new(BlobstoreRemote(Arc::new(caller), client.exchange()))))
 }

@@ -3,6 +3,7 @@
 use std::{
     env, fs, io,
     net::TcpStream,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,8 +13,16 @@ use tempfile::TempDir;
 
 use super::ports::Port;
 
+mod postgres;
+
+pub use postgres::{POSTGRES_PASSWORD, PostgresServer};
+
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a server may take to end its own processes.
+const QUIT_LIMIT: Duration = Duration::from_secs(10);
+/// Where their ports lie.
+const PORTS: Range<u16> = 20_000..32_000;
 /// How often a start is tried when somebody else takes the port.
 const TRIES: usize = 5;
 
@@ -108,32 +117,48 @@ fn redis_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
     Ok(command)
 }
 
-type MakeCommand = fn(&Path, &Path, u16) -> io::Result<Command>;
+/// From the program, or the folder with its programs, its own folder and its port.
+type MakeCommand = Box<dyn Fn(&Path, &Path, u16) -> io::Result<Command> + Send + Sync>;
 
-#[derive(Debug)]
 struct Server {
     program: PathBuf,
     command: MakeCommand,
+    /// Whether it has processes of its own, which it ends when it is asked to quit.
+    has_children: bool,
     port: Port,
     child: Option<Child>,
     // Last: the folder goes after the process that writes to it.
     dir: TempDir,
 }
 
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("program", &self.program)
+            .field("port", &self.port.number())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    fn start(variable: &str, name: &str, command: MakeCommand) -> io::Result<Self> {
-        let program = find(variable, name)?;
-        let mut outcome = Err(io::Error::other(format!("{name} was not started")));
-        for _ in 0..TRIES {
-            let dir = tempfile::Builder::new().prefix(&format!("lattice-{name}-")).tempdir()?;
-            let mut server =
-                Self { program: program.clone(), command, port: Port::free(20_000..32_000)?, child: None, dir };
-            outcome = server.run().map(|()| server);
+    fn start(variable: &str, name: &str, command: fn(&Path, &Path, u16) -> io::Result<Command>) -> io::Result<Self> {
+        Self::try_start(&find(variable, name)?, name, Box::new(command), false)
+    }
+
+    /// On another port when somebody else has taken the first.
+    fn try_start(program: &Path, name: &str, command: MakeCommand, has_children: bool) -> io::Result<Self> {
+        let place = || tempfile::Builder::new().prefix(&format!("lattice-{name}-")).tempdir();
+        let (program, port, dir) = (program.to_owned(), Port::free(PORTS)?, place()?);
+        let mut server = Self { program, command, has_children, port, child: None, dir };
+        let mut outcome = server.run();
+        for _ in 1..TRIES {
             if outcome.is_ok() {
                 break;
             }
+            (server.port, server.dir) = (Port::free(PORTS)?, place()?);
+            outcome = server.run();
         }
-        outcome
+        outcome.map(|()| server)
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -168,11 +193,28 @@ impl Server {
 
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            if self.has_children && quit(&mut child) {
+                return;
+            }
             // Both fail only when the process has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
+}
+
+/// Asks a process to end at once with all that it has started. False when it does not.
+fn quit(child: &mut Child) -> bool {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::QUIT).is_ok());
+    let started = Instant::now();
+    while asked && started.elapsed() < QUIT_LIMIT {
+        if let Ok(Some(_)) = child.try_wait() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
 }
 
 impl Drop for Server {

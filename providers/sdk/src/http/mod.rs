@@ -1,6 +1,7 @@
 //! HTTP as a capability: something that turns a request into a response.
 
 mod body;
+mod client;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use lattice::wire::{CallError, Interface};
 
 pub use self::{
     body::{Body, BodyError, Capped, Overflow},
+    client::{HttpClient, HttpClientRemote, HttpClientServed, Terms, interface as client_interface},
     remote::{HttpRemote, HttpServed},
 };
 

@@ -227,6 +227,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         transport: Transport::Auto,
         deadline_ms: None,
         idempotent: Vec::new(),
+        allow: Vec::new(),
         fused: None,
     };
     let spec = ComponentSpec {
@@ -239,6 +240,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         limits: Limits::default(),
         reuse,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
         links: vec![link],
     };
     let router = Arc::new(Router::default());

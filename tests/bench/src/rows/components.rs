@@ -86,6 +86,7 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
         transport,
         deadline_ms: None,
         idempotent: Vec::new(),
+        allow: Vec::new(),
         fused: None,
     };
     Ok(ComponentSpec {
@@ -99,6 +100,7 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
         limits: Limits { timeout_ms: 60_000, ..Limits::default() },
         reuse: 1,
         env: BTreeMap::new(),
+        config: BTreeMap::new(),
     })
 }
 

@@ -7,7 +7,10 @@ wit_bindgen::generate!({
         package test:http;
         world guest {
             include lattice:worlds/http-keyvalue@0.1.0;
+            include lattice:worlds/http-blobstore@0.1.0;
             import wasi:http/outgoing-handler@0.2.12;
+            import wasi:config/store@0.2.0-draft;
+            import wasi:logging/logging@0.1.0-draft;
             import wasi:clocks/monotonic-clock@0.2.12;
             import wasi:sockets/instance-network@0.2.12;
             import wasi:sockets/tcp@0.2.12;

@@ -271,7 +271,7 @@ fn what_cannot_be_linked_is_told() {
         (
             "acme:pricing: pricing",
             "acme:pricing: { to: pricing, retry: 3 }",
-            "9:38: unknown key `retry` / known are `to`, `name`, `transport`, `deadline`, `idempotent`",
+            "9:38: unknown key `retry` / known are `to`, `name`, `transport`, `deadline`, `idempotent`, `allow`",
         ),
     ] {
         assert_eq!(told(&with(from, to), &facts), [expected], "{to}");
