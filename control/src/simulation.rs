@@ -190,6 +190,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
                     reason: None,
                     serves: Vec::new(),
                     json_only: false,
+                    bundles: false,
                     address: None,
                     faults: Faults::default(),
                 }).collect();

@@ -1,19 +1,17 @@
-//! Streams, large payloads and cancellation between two processes' worth of bus, on a real NATS.
+//! Streams between two processes' worth of bus, on a real NATS.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
 use std::{
     pin::Pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use lattice::{
-    bus::{Bus, CallHandler, Incoming, NatsOptions, Pace, Piece, Serving},
-    wire::{CHUNK, CallError, CallHead, CallSubject, MAX_MESSAGE, SILENCE, Served},
+    bus::{Bus, Incoming, NatsOptions, Piece},
+    wire::{CHUNK, CallError, SILENCE},
 };
 use lattice_provider::conformance::servers::NatsServer;
 use lattice_tests::proxy::{Fault, Proxy};
@@ -229,120 +227,6 @@ async fn garbage_ends_at_most_the_stream_that_it_is_sent_to() {
     assert!(error.contains("bad frame") || error.contains("not due"), "{error}");
     let whole = timeout(SOON, read(receiver.take(&offered.ticket()).await.unwrap())).await.unwrap();
     assert_eq!(whole, Ok(8 * CHUNK as u64), "what was not taken yet is not hurt");
-}
-
-/// Answers with the payload turned round; `sleep` never answers, and says when it begins and when it is dropped.
-struct Handler {
-    events: mpsc::Sender<Event>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Event {
-    Began,
-    Dropped,
-}
-
-struct Told(mpsc::Sender<Event>);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        let _ = self.0.try_send(Event::Dropped);
-    }
-}
-
-#[async_trait]
-impl CallHandler for Handler {
-    async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
-        if head.function == "sleep" {
-            let _told = Told(self.events.clone());
-            self.events.send(Event::Began).await.unwrap();
-            return std::future::pending().await;
-        }
-        let mut bytes = payload.to_vec();
-        bytes.reverse();
-        Ok(bytes.into())
-    }
-}
-
-struct Callee {
-    subject: CallSubject,
-    _serving: Serving,
-    events: mpsc::Receiver<Event>,
-}
-
-impl Callee {
-    async fn next(&mut self) -> Event {
-        timeout(SOON, self.events.recv()).await.unwrap().unwrap()
-    }
-}
-
-async fn serve(bus: &Bus, pace: Pace) -> Callee {
-    let (lattice, unit, instance) =
-        (bus.lattice().clone(), "app/unit".parse().unwrap(), "0123456789abcdef".parse().unwrap());
-    let served = Served { lattice, unit, instance };
-    let (sender, events) = mpsc::channel(64);
-    let _serving = bus.serve(&served, Arc::new(Handler { events: sender }), pace).await.unwrap();
-    let Served { lattice, unit, instance } = served;
-    Callee { subject: CallSubject { lattice, unit, instance, interface: "a:b/c".parse().unwrap() }, _serving, events }
-}
-
-fn head(function: &str, deadline: Duration) -> CallHead {
-    CallHead {
-        interface: "a:b/c".parse().unwrap(),
-        function: function.to_owned(),
-        deadline,
-        caller: None,
-        content_type: Default::default(),
-        traceparent: None,
-        session: None,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn payloads_of_calls_and_replies_may_be_larger_than_a_message() {
-    for nats in [NatsServer::start_small().unwrap(), NatsServer::start().unwrap()] {
-        let (caller, callee) = (bus(&nats.url()).await, bus(&nats.url()).await);
-        let served = serve(&callee, Pace::Heavy).await;
-        let limit = caller.max_payload();
-        for length in [0, limit - 1, limit, limit + 1, 1 << 20, 20 << 20] {
-            let payload: Bytes = (0..length).map(|at| (at % 249) as u8).collect::<Vec<_>>().into();
-            let reply = caller.call(&served.subject, &head("turn", SOON), payload.clone()).await.unwrap();
-            assert!(reply.iter().rev().eq(payload.iter()), "{length} bytes");
-        }
-        let refused = caller.call(&served.subject, &head("turn", SOON), vec![0; MAX_MESSAGE + 1].into()).await;
-        let text = refused.unwrap_err().to_string();
-        assert_eq!(
-            text,
-            format!("a call's message of {} bytes is over the limit of {MAX_MESSAGE} bytes", MAX_MESSAGE + 1)
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_its_caller_gives_up_ends_at_the_callee() {
-    let nats = NatsServer::start().unwrap();
-    let (caller, callee) = (bus(&nats.url()).await, bus(&nats.url()).await);
-    for pace in [Pace::Light, Pace::Heavy] {
-        let mut served = serve(&callee, pace).await;
-        let mut best = SOON;
-        for _ in 0..5 {
-            let (subject, bus) = (served.subject.clone(), caller.clone());
-            let call = tokio::spawn(async move { bus.call(&subject, &head("sleep", SOON), Bytes::new()).await });
-            assert_eq!(served.next().await, Event::Began);
-            let turned = caller.call(&served.subject, &head("turn", SOON), Bytes::from_static(b"ab")).await;
-            assert_eq!(turned.unwrap(), "ba");
-            assert!(served.events.try_recv().is_err(), "it waits");
-            let given_up = Instant::now();
-            call.abort();
-            assert_eq!(served.next().await, Event::Dropped);
-            best = best.min(given_up.elapsed());
-        }
-        // The best of them: a machine that has other things to do may keep one waiting.
-        assert!(best < Duration::from_millis(100), "{best:?}");
-        let late = caller.call(&served.subject, &head("sleep", Duration::from_millis(100)), Bytes::new()).await;
-        assert_eq!(late.unwrap_err(), CallError::Deadline(Duration::from_millis(100)));
-        assert_eq!((served.next().await, served.next().await), (Event::Began, Event::Dropped));
-    }
 }
 
 /// MiB a second of a stream, and of plain messages of the same size.

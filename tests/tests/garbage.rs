@@ -128,12 +128,25 @@ fn storm(nats: &mut RawNats, subject: &str) {
         "wasi:http/incoming-handler@0.2.0#handle",
         "acme:nothing/here#at-all",
     ] {
-        for payload in payloads() {
+        // By the subject of its own interface, and by the one that it does not belong to.
+        let (instance, _) = subject.rsplit_once('.').unwrap();
+        let own = format!("{instance}.{}", function.split(['@', '#']).next().unwrap());
+        for (subject, payload) in
+            [own.as_str(), subject].iter().flat_map(|s| payloads().into_iter().map(move |p| (s, p)))
+        {
             nats.publish(subject, Some(right_headers(function).as_bytes()), &payload, true);
             let reply = nats.reply();
             let refused = ["bad-message", "not-served"].map(|code| format!("lattice-status: {code}"));
             assert!(refused.iter().any(|code| reply.headers.contains(code)), "{function} {}: {reply:?}", payload.len());
             assert!(reply.payload.len() <= 4096, "an error is short");
+        }
+    }
+    // Several calls in one message that are none: refused as a whole.
+    for headers in ["lattice-protocol: 1\r\nlattice-bundle: 2\r\n", "lattice-bundle: x\r\n"] {
+        for payload in payloads().into_iter().filter(|payload| !payload.is_empty()) {
+            nats.publish(subject, Some(headers.as_bytes()), &payload, true);
+            let reply = nats.reply();
+            assert!(reply.headers.contains("lattice-status: bad-message"), "{} bytes: {reply:?}", payload.len());
         }
     }
 }

@@ -122,6 +122,7 @@ pub fn report(host: &HostId, unit: &UnitId, record: &UnitRecord, state: Instance
         reason: None,
         serves: Vec::new(),
         json_only: false,
+        bundles: false,
         address: None,
         faults: Faults::default(),
     }

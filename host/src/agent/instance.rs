@@ -41,10 +41,23 @@ pub(crate) struct Running {
     /// Its service on the lattice, when this process answers for it.
     pub(super) serving: Option<Serving>,
     pub(super) serves: Vec<Interface>,
-    /// Whether it takes calls in JSON alone.
-    pub(super) json_only: bool,
+    pub(super) speaks: Speaks,
     /// Ends the task that forwards its health.
     pub(super) watching: CancellationToken,
+}
+
+/// How an instance takes calls over NATS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Speaks {
+    /// In JSON alone.
+    pub(super) json_only: bool,
+    /// Several in one message.
+    pub(super) bundles: bool,
+}
+
+impl Speaks {
+    /// As this host itself does.
+    pub(super) const LIKE_US: Self = Self { json_only: false, bundles: true };
 }
 
 pub(super) enum Kind {
@@ -236,7 +249,8 @@ impl Slot {
             state,
             reason,
             serves: running.map(|r| r.serves.clone()).unwrap_or_default(),
-            json_only: running.is_some_and(|r| r.json_only),
+            json_only: running.is_some_and(|r| r.speaks.json_only),
+            bundles: running.is_some_and(|r| r.speaks.bundles),
             address,
             faults,
         }

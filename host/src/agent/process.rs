@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{News, diff::Key, lines::Lines, start::Surroundings};
+use super::{News, diff::Key, instance::Speaks, lines::Lines, start::Surroundings};
 
 /// Why a provider process is not running.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +96,7 @@ pub(crate) struct Process {
 pub(super) struct Started {
     pub(super) process: Process,
     pub(super) health: watch::Receiver<Health>,
-    /// Whether it takes calls in JSON alone.
-    pub(super) json_only: bool,
+    pub(super) speaks: Speaks,
 }
 
 impl Process {
@@ -135,8 +134,10 @@ impl Process {
             reports.next().await
         };
         let first = tokio::time::timeout(START, first).await.map_err(|_| ProcessError::Slow { name: name.clone() })?;
-        let (health, json_only) = match first {
-            Some(Report::Health { health, content_types }) => (health, json_only(&name, content_types)?),
+        let (health, speaks) = match first {
+            Some(Report::Health { health, content_types, bundles }) => {
+                (health, Speaks { json_only: json_only(&name, content_types)?, bundles })
+            }
             Some(Report::Failed(Failed { reason, busy })) => return Err(ProcessError::Failed { reason, busy }),
             None => {
                 let how = tokio::time::timeout(START, ended(&mut child, log)).await;
@@ -149,7 +150,7 @@ impl Process {
         let (alive, ended) = mpsc::channel(1);
         let supervised = Supervised { child, reports, health, log, key: key.clone(), news };
         tokio::spawn(supervised.run(kill.clone(), alive));
-        Ok(Started { process: Self { orders, kill, ended }, health: healths, json_only })
+        Ok(Started { process: Self { orders, kill, ended }, health: healths, speaks })
     }
 
     /// Lets it finish its calls, and ends it after `limit` in any case.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     News, builtin,
     diff::Key,
-    instance::{Kind, Running},
+    instance::{Kind, Running, Speaks},
     process::{Executable, Process, ProcessError, Started},
     program::{self, ProgramError},
 };
@@ -140,7 +140,7 @@ async fn component(
         )
     };
     let what = Kind::Component { component, http, functions };
-    Ok(Running { what, serving, serves, json_only: false, watching: CancellationToken::new() })
+    Ok(Running { what, serving, serves, speaks: Speaks::LIKE_US, watching: CancellationToken::new() })
 }
 
 /// What a component answers over the lattice.
@@ -172,7 +172,7 @@ async fn server(
     let route = |spec: &RouteSpec| (spec.pattern.clone(), links::route(&here.bus, &here.router, &key.unit, spec));
     let listening = here.servers.add(instance.clone(), &config, spec.routes.iter().map(route).collect()).await?;
     let watching = CancellationToken::new();
-    Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), json_only: false, watching })
+    Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), speaks: Speaks::LIKE_US, watching })
 }
 
 async fn in_host(
@@ -187,7 +187,7 @@ async fn in_host(
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
     let serves = capability.interfaces();
-    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, json_only: false, watching })
+    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, speaks: Speaks::LIKE_US, watching })
 }
 
 async fn in_process(
@@ -204,11 +204,11 @@ async fn in_process(
             (Executable::known(here, spec)?, kind.interfaces())
         }
     };
-    let Started { process, health, json_only } =
+    let Started { process, health, speaks } =
         Process::start(here, key, instance, spec, executable, news.clone()).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
-    Ok(Running { what: Kind::Process(process), serving: None, serves, json_only, watching })
+    Ok(Running { what: Kind::Process(process), serving: None, serves, speaks, watching })
 }
 
 /// Tells the agent an instance's health, when it is not ready from the beginning, and each change of it.

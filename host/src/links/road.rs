@@ -127,7 +127,10 @@ impl Road {
         if json.is_some() {
             head.content_type = ContentType::Json;
         }
-        let reply = self.bus.call(&subject, &head, payload).await?;
+        let reply = match in_flight.in_company() {
+            true => self.bus.call_together(&subject, &head, payload).await?,
+            false => self.bus.call(&subject, &head, payload).await?,
+        };
         match json {
             Some(shape) => {
                 // It has run: this is no message that was refused.

@@ -46,6 +46,8 @@ struct Seen {
     silent: AtomicBool,
     /// It reads and writes JSON alone.
     json_only: AtomicBool,
+    /// It takes several calls in one message.
+    bundles: AtomicBool,
 }
 
 /// Who can answer for one unit.
@@ -89,6 +91,7 @@ impl Router {
             for report in &host.instances {
                 let seen = before.seen.get(&report.instance).cloned().unwrap_or_default();
                 seen.json_only.store(report.json_only, Ordering::Relaxed);
+                seen.bundles.store(report.bundles, Ordering::Relaxed);
                 table.seen.insert(report.instance.clone(), seen.clone());
                 if !report.state.takes_calls() {
                     continue;
@@ -168,6 +171,11 @@ impl InFlight {
         self.0.json_only.load(Ordering::Relaxed)
     }
 
+    /// Whether the call is to share messages with others that are under way to the same instance.
+    pub(super) fn in_company(&self) -> bool {
+        self.0.bundles.load(Ordering::Relaxed) && self.0.in_flight.load(Ordering::Relaxed) > 1
+    }
+
     /// Nobody answered there.
     pub(super) fn was_silent(&self) {
         self.0.silent.store(true, Ordering::Relaxed);
@@ -240,6 +248,7 @@ mod tests {
                 reason: None,
                 serves: Vec::new(),
                 json_only: false,
+                bundles: false,
                 address: None,
                 faults: Faults::default(),
             }

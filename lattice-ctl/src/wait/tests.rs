@@ -62,6 +62,7 @@ impl Fake {
             reason: reason.map(str::to_owned),
             serves: Vec::new(),
             json_only: false,
+            bundles: false,
             address: record.spec.listens_on().map(str::to_owned),
             faults: Faults::default(),
         };

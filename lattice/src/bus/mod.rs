@@ -29,7 +29,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use self::streams::LazyStreams;
 pub use self::{
     artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
     connect::{ConnectError, NatsOptions},
@@ -39,6 +38,7 @@ pub use self::{
     table::{Entry, Table, View},
     trace::traced,
 };
+use self::{rpc::LazyBundles, streams::LazyStreams};
 pub use crate::wire::value::Pieces;
 use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket};
 
@@ -60,8 +60,15 @@ pub struct Bus {
 /// What carries the messages.
 #[derive(Clone)]
 enum Road {
-    Nats(async_nats::Client),
+    Nats(async_nats::Client, LazyBundles),
     Memory(Arc<memory::Switchboard>),
+}
+
+impl Road {
+    fn nats(client: async_nats::Client, lattice: &LatticeName) -> Self {
+        let bundles = LazyBundles::new(client.clone(), lattice.clone());
+        Self::Nats(client, bundles)
+    }
 }
 
 impl Bus {
@@ -71,7 +78,8 @@ impl Bus {
         let (store, artifacts) = nats_store::open(&client, &lattice).await?;
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
         let exchange = Exchange::new(streams.clone(), connected.clone());
-        Ok(Self { lattice, road: Road::Nats(client), store, artifacts, streams, exchange, connected })
+        let road = Road::nats(client, &lattice);
+        Ok(Self { lattice, road, store, artifacts, streams, exchange, connected })
     }
 
     /// Connects to NATS for calls alone: what a provider process needs and may be permitted.
@@ -84,7 +92,7 @@ impl Bus {
         let away = Bus::memory(lattice.clone());
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
         let exchange = Exchange::new(streams.clone(), connected.clone());
-        Ok(Self { road: Road::Nats(client), streams, exchange, connected, ..away })
+        Ok(Self { road: Road::nats(client, &lattice), streams, exchange, connected, ..away })
     }
 
     /// A lattice inside this process.
@@ -117,7 +125,7 @@ impl Bus {
     /// The connection, for a backend that stores its data in NATS itself.
     pub fn nats(&self) -> Option<&async_nats::Client> {
         match &self.road {
-            Road::Nats(client) => Some(client),
+            Road::Nats(client, _) => Some(client),
             Road::Memory(_) => None,
         }
     }
@@ -126,7 +134,7 @@ impl Bus {
     /// a stream, up to [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE).
     pub fn max_payload(&self) -> usize {
         match &self.road {
-            Road::Nats(client) => client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
+            Road::Nats(client, _) => client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
             Road::Memory(_) => crate::wire::MAX_MESSAGE,
         }
     }
@@ -155,7 +163,23 @@ impl Bus {
     /// ends. Dropping it before it is done ends the call at the callee too.
     pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         match &self.road {
-            Road::Nats(client) => rpc::call(client, &self.streams, subject, head, payload).await,
+            Road::Nats(client, _) => rpc::call(client, &self.streams, None, subject, head, payload).await,
+            Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
+        }
+    }
+
+    /// The same, for one of several calls under way to an instance that takes bundles: where they come together they
+    /// share messages, which costs each of them less. A lone call is quicker by itself.
+    pub async fn call_together(
+        &self,
+        subject: &CallSubject,
+        head: &CallHead,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        match &self.road {
+            Road::Nats(client, bundles) => {
+                rpc::call(client, &self.streams, Some(bundles), subject, head, payload).await
+            }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
         }
     }
@@ -169,7 +193,7 @@ impl Bus {
         pace: Pace,
     ) -> Result<Serving, CallError> {
         match &self.road {
-            Road::Nats(client) => rpc::serve(client.clone(), self.streams.clone(), served, handler, pace).await,
+            Road::Nats(client, _) => rpc::serve(client.clone(), self.streams.clone(), served, handler, pace).await,
             Road::Memory(switchboard) => Ok(switchboard.serve(served, handler)),
         }
     }
@@ -177,7 +201,7 @@ impl Bus {
     /// Sends what is buffered, and what is left of streams that others read. While NATS is away that cannot be done, and after a moment is given up: whoever flushes
     /// is about to end, and must.
     pub async fn flush(&self) {
-        let Road::Nats(client) = &self.road else { return };
+        let Road::Nats(client, _) = &self.road else { return };
         if tokio::time::timeout(FLUSH, self.streams.settled()).await.is_err() {
             tracing::debug!("streams are cut: their readers are slow, or away");
         }

@@ -39,7 +39,11 @@ impl Elsewhere {
 
     /// Where the payload of a message is, when it is not in it.
     pub(super) fn read(headers: &impl Headers) -> Result<Option<Self>, FrameError> {
-        let Some(text) = headers.get(header::PAYLOAD) else { return Ok(None) };
+        headers.get(header::PAYLOAD).map(Self::parse).transpose()
+    }
+
+    /// Reads the header that says so.
+    pub(super) fn parse(text: &str) -> Result<Self, FrameError> {
         let bad = || FrameError::Bad {
             name: header::PAYLOAD,
             value: text.chars().take(128).collect(),
@@ -47,7 +51,7 @@ impl Elsewhere {
         };
         let (ticket, length) = text.split_once(' ').ok_or_else(bad)?;
         match (ticket.parse(), length.parse()) {
-            (Ok(ticket), Ok(length)) => Ok(Some(Self { ticket, length })),
+            (Ok(ticket), Ok(length)) => Ok(Self { ticket, length }),
             _ => Err(bad()),
         }
     }

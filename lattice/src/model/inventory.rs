@@ -57,6 +57,9 @@ pub struct InstanceReport {
     /// Whether it reads and writes JSON alone.
     #[serde(default)]
     pub json_only: bool,
+    /// Whether it takes several calls in one message.
+    #[serde(default)]
+    pub bundles: bool,
     /// Where it listens, for a unit that listens.
     pub address: Option<String>,
     #[serde(default)]

@@ -213,6 +213,7 @@ mod tests {
             reason: Some("because".into()),
             serves: Vec::new(),
             json_only: false,
+            bundles: false,
             address: None,
             faults: Faults::default(),
         };

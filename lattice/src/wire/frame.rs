@@ -40,6 +40,8 @@ pub mod header {
     pub const PROBE: &str = "lattice-probe";
     /// On a call or a reply whose payload travels as a stream: `<ticket> <length in bytes>`.
     pub const PAYLOAD: &str = "lattice-payload";
+    /// On a message that holds several calls, or several answers: how many, see [`wire::bundle`](crate::wire::bundle).
+    pub const BUNDLE: &str = "lattice-bundle";
     /// On each frame of a stream: what it is, see [`wire::stream`](crate::wire::stream).
     pub const STREAM: &str = "lattice-stream";
 }
@@ -78,6 +80,15 @@ fn bad(name: &'static str, value: &str, expected: &'static str) -> FrameError {
     FrameError::Bad { name, value: value.chars().take(128).collect(), expected }
 }
 
+/// Whether a message is of the protocol that this process speaks.
+pub fn check_version(headers: &impl Headers) -> Result<(), FrameError> {
+    match headers.get(header::PROTOCOL) {
+        Some(PROTOCOL) => Ok(()),
+        Some(other) => Err(FrameError::Version { found: other.chars().take(16).collect() }),
+        None => Err(FrameError::Missing(header::PROTOCOL)),
+    }
+}
+
 impl CallHead {
     /// Hands each header to `put`.
     pub fn write(&self, mut put: impl FnMut(&'static str, String)) {
@@ -102,10 +113,7 @@ impl CallHead {
     /// Reads the headers of a call.
     pub fn read(headers: &impl Headers) -> Result<Self, FrameError> {
         let need = |name| headers.get(name).ok_or(FrameError::Missing(name));
-        let version = need(header::PROTOCOL)?;
-        if version != PROTOCOL {
-            return Err(FrameError::Version { found: version.chars().take(16).collect() });
-        }
+        check_version(headers)?;
         let text = need(header::FUNCTION)?;
         let wrong = || bad(header::FUNCTION, text, "namespace:package/interface[@version]#function");
         let (interface, function) = text.split_once('#').ok_or_else(wrong)?;

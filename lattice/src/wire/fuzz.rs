@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     messages::CODEC,
     messages::HTTP,
     messages::HEADERS,
+    messages::BUNDLE,
     messages::NAMES,
     streams::FRAME,
     streams::RECEIVER,

@@ -32,6 +32,12 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 pub const SESSION_LEASE: Duration = Duration::from_secs(30);
 /// What holders of resources call: `renew()`, `drop(list<u32>)` and `end()`, each about the session in the headers.
 pub const SESSION_INTERFACE: &str = "lattice:session/holder";
+/// Calls in one message, or answers in another, at the most.
+pub const MAX_BUNDLE: usize = 256;
+/// Calls and answers that go together are not put together beyond this, in bytes. More would only wait longer for its last one.
+pub const BUNDLE_BYTES: usize = 64 * 1024;
+/// The largest payload of a call that shares a message with others, in bytes. What is larger gains nothing by it.
+pub const MAX_BUNDLED: usize = 8 * 1024;
 /// Largest payload of a call or a reply, in bytes. What does not fit a NATS message travels as a stream.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 /// All payloads of one process that travel as streams at a time, in bytes. One that does not fit is refused.

@@ -1,6 +1,7 @@
 //! The words that processes exchange. Nothing here does I/O or reads a clock, and no decoder allocates from a length
 //! that came over the wire.
 
+pub mod bundle;
 mod codec;
 mod error;
 mod frame;
@@ -15,11 +16,13 @@ pub mod version;
 
 pub use codec::{CodecError, ContentType, decode, encode};
 pub use error::{CallError, ErrorCode};
-pub use frame::{CallHead, FrameError, Headers, PROTOCOL, ReplyStatus, header};
+pub use frame::{CallHead, FrameError, Headers, PROTOCOL, ReplyStatus, check_version, header};
 pub use http::{
     ClientReplyHead, ClientRequestHead, FaultCode, HttpFault, HttpFrameError, RequestHead, ResponseHead, Timeouts,
     UnknownCode, decode_http, encode_http,
 };
 pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, UnitId, UnitName};
 pub use limits::*;
-pub use subject::{CallSubject, ProcessStreams, Served, StreamSubject, SubjectError, Ticket};
+pub use subject::{
+    CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, replies_of,
+};

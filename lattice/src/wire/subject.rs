@@ -6,6 +6,8 @@
 //!
 //! Frames of streams go to a process: `lattice.<lattice>.stream.<process>.<stream>`. Both are UUIDs without dashes. A
 //! process subscribes once to all of its own, `lattice.<lattice>.stream.<process>.*`. A ticket is the last two tokens.
+//!
+//! Answers to calls that share a message go to a process, too: `lattice.<lattice>.reply.<process>.<message>`.
 
 use std::{fmt, str::FromStr};
 
@@ -28,6 +30,13 @@ impl fmt::Display for CallSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lattice, unit, instance, interface } = self;
         write!(f, "lattice.{lattice}.call.{}.{}.{instance}.{}", unit.app, unit.unit, interface.unversioned())
+    }
+}
+
+impl CallSubject {
+    /// Whether a call's subject, as text, is one for `interface`. It is not read in whole: each call asks this.
+    pub fn is_for(subject: &str, interface: &Interface) -> bool {
+        subject.strip_suffix(interface.unversioned()).is_some_and(|rest| rest.ends_with('.'))
     }
 }
 
@@ -172,6 +181,44 @@ impl fmt::Display for ProcessStreams {
     }
 }
 
+/// The answers to calls of one process that shared messages: what it subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessReplies {
+    prefix: String,
+}
+
+impl ProcessReplies {
+    pub fn new(lattice: &LatticeName, process: Uuid) -> Self {
+        Self { prefix: format!("lattice.{lattice}.reply.{}.", process.simple()) }
+    }
+
+    /// Where the calls of one message are answered.
+    pub fn subject(&self, message: u64) -> String {
+        format!("{}{message}", self.prefix)
+    }
+
+    /// The message whose calls are answered at a subject of this process.
+    pub fn message(&self, subject: &str) -> Option<u64> {
+        subject.strip_prefix(&self.prefix)?.parse().ok()
+    }
+}
+
+impl fmt::Display for ProcessReplies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}*", self.prefix)
+    }
+}
+
+/// What the subjects have in common at which one process takes answers to calls that share messages; any other subject
+/// has nothing in common with another one.
+pub fn replies_of(subject: &str) -> &str {
+    let mut tokens = subject.split('.');
+    if let (Some("lattice"), Some(_), Some("reply")) = (tokens.next(), tokens.next(), tokens.next()) {
+        return subject.rsplit_once('.').map_or(subject, |(process, _)| process);
+    }
+    subject
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +263,30 @@ mod tests {
             assert!(bad.parse::<Ticket>().is_err(), "{bad}");
             assert!(format!("lattice.default.stream.{bad}").parse::<StreamSubject>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn answers_go_to_their_process() {
+        let process = Uuid::from_u128(0x018bcfe568007000800000000000abcd);
+        let ours = ProcessReplies::new(&"default".parse().unwrap(), process);
+        let subject = ours.subject(17);
+        assert_eq!(subject, format!("lattice.default.reply.{}.17", process.simple()));
+        assert_eq!(ours.message(&subject), Some(17));
+        assert_eq!(ours.to_string(), format!("lattice.default.reply.{}.*", process.simple()));
+        for other in ["", "lattice.default.reply.x.17", &format!("{subject}.1"), &format!("{subject}x")] {
+            assert_eq!(ours.message(other), None, "{other}");
+        }
+        assert_eq!(replies_of(&subject), replies_of(&ours.subject(18)));
+        for alone in ["_INBOX.a.b", "_INBOX.a.c", "lattice.default.stream.a.b", "reply", ""] {
+            assert_eq!(replies_of(alone), alone);
+        }
+    }
+
+    #[test]
+    fn a_subject_is_for_its_interface_alone() {
+        let subject = "lattice.default.call.shop.cart.0123456789abcdef.wasi:keyvalue/store";
+        let is_for = |interface: &str| CallSubject::is_for(subject, &interface.parse().unwrap());
+        assert!(is_for("wasi:keyvalue/store@0.2.0-draft") && is_for("wasi:keyvalue/store"));
+        assert!(!is_for("wasi:keyvalue/atomics") && !is_for("store") && !is_for("i:keyvalue/store"));
     }
 }

@@ -43,6 +43,8 @@ pub enum Report {
         health: Health,
         /// The content types of the calls that it takes; all when absent. What the first report says stands.
         content_types: Option<Vec<String>>,
+        /// Whether it takes several calls in one message. What the first report says stands.
+        bundles: bool,
     },
     /// It could not start, and exits.
     Failed(Failed),
@@ -64,6 +66,8 @@ struct Line {
     health: Option<Health>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_types: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bundles: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Failed>,
 }
@@ -73,7 +77,9 @@ impl TryFrom<Line> for Report {
     fn try_from(line: Line) -> Result<Self, Self::Error> {
         match line {
             Line { failed: Some(failed), .. } => Ok(Self::Failed(failed)),
-            Line { health: Some(health), content_types, .. } => Ok(Self::Health { health, content_types }),
+            Line { health: Some(health), content_types, bundles, .. } => {
+                Ok(Self::Health { health, content_types, bundles })
+            }
             _ => Err("neither `health` nor `failed`"),
         }
     }
@@ -82,15 +88,18 @@ impl TryFrom<Line> for Report {
 impl From<Report> for Line {
     fn from(report: Report) -> Self {
         match report {
-            Report::Health { health, content_types } => Self { health: Some(health), content_types, failed: None },
+            Report::Health { health, content_types, bundles } => {
+                Self { health: Some(health), content_types, bundles, failed: None }
+            }
             Report::Failed(failed) => Self { failed: Some(failed), ..Self::default() },
         }
     }
 }
 
+/// What a provider made with this crate reports.
 impl From<Health> for Report {
     fn from(health: Health) -> Self {
-        Self::Health { health, content_types: None }
+        Self::Health { health, content_types: None, bundles: true }
     }
 }
 
@@ -210,12 +219,13 @@ mod tests {
         let ready = |content_types: Option<&[&str]>| Report::Health {
             health: Health::Ready,
             content_types: content_types.map(|types| types.iter().map(|ty| (*ty).to_owned()).collect()),
+            bundles: false,
         };
         let failed = |reason: &str, busy| Report::Failed(Failed { reason: reason.to_owned(), busy });
         for (line, report) in [
             (r#"{"health":"ready"}"#, ready(None)),
             (r#"{"health":"ready","content_types":["application/json"]}"#, ready(Some(&["application/json"]))),
-            (r#"{"health":{"degraded":"why"}}"#, Health::Degraded("why".to_owned()).into()),
+            (r#"{"health":{"degraded":"why"},"bundles":true}"#, Health::Degraded("why".to_owned()).into()),
             (r#"{"failed":{"reason":"why","busy":true}}"#, failed("why", true)),
         ] {
             assert_eq!(serde_json::from_str::<Report>(line).unwrap(), report, "{line}");

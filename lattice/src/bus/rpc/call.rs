@@ -6,10 +6,10 @@ use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Request, R
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{after_all, limit};
+use super::{after_all, bundles::LazyBundles, limit};
 use crate::{
     bus::{payload::Elsewhere, streams::LazyStreams, trace},
-    wire::{CallError, CallHead, CallSubject, ReplyStatus, header},
+    wire::{CallError, CallHead, CallSubject, MAX_BUNDLED, ReplyStatus, bundle::BundledAnswer, header},
 };
 
 /// Longer than the deadline that the callee enforces, so that its own answer has a chance to arrive.
@@ -18,47 +18,65 @@ const GRACE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the callee of a call that takes long is still there.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Makes a call; with `bundles`, in a message that it shares with others where it can.
 pub(in crate::bus) async fn call(
     client: &Client,
     streams: &LazyStreams,
+    bundles: Option<&LazyBundles>,
     subject: &CallSubject,
     head: &CallHead,
     payload: Bytes,
 ) -> Result<Bytes, CallError> {
     let until = Instant::now() + head.deadline + GRACE;
+    let traced = match (&head.traceparent, trace::current()) {
+        (None, Some(traceparent)) => Some(CallHead { traceparent: Some(traceparent), ..head.clone() }),
+        _ => None,
+    };
+    let head = traced.as_ref().unwrap_or(head);
+    let id = Uuid::now_v7();
+    let mut given_up = GivenUp { client, subject: Some(subject), id };
+    let work = async {
+        let reply = match bundles.filter(|_| payload.len() <= MAX_BUNDLED) {
+            Some(bundles) => bundles.call(subject, id, head, &payload).await,
+            None => alone(client, streams, subject, id, head, payload).await,
+        };
+        given_up.subject = None;
+        read(reply?, streams).await
+    };
+    watched(client, subject, until, work).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
+}
+
+/// A call in a message of its own.
+async fn alone(
+    client: &Client,
+    streams: &LazyStreams,
+    subject: &CallSubject,
+    id: Uuid,
+    head: &CallHead,
+    payload: Bytes,
+) -> Result<Reply, CallError> {
     let mut headers = HeaderMap::new();
     let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     head.write(&mut set);
-    if let (None, Some(traceparent)) = (&head.traceparent, trace::current()) {
-        set(header::TRACEPARENT, traceparent);
-    }
-    let id = Uuid::now_v7();
     set(header::CALL, id.simple().to_string());
     // Withdrawn when the call ends, however it does.
     let mut offer = None;
     let payload = if payload.len() > limit(client) {
-        let offering = Elsewhere::offer(streams, "a call's message", payload);
-        let offered = tokio::time::timeout_at(until.into(), offering).await;
-        let (offered, place) = offered.map_err(|_| CallError::Deadline(head.deadline))??;
+        let (offered, place) = Elsewhere::offer(streams, "a call's message", payload).await?;
         set(header::PAYLOAD, place);
         offer = Some(offered);
         Bytes::new()
     } else {
         payload
     };
-    let mut given_up = GivenUp { client, subject: Some(subject), id };
     let request = Request::new().headers(headers).payload(payload).timeout(None);
-    let work = async {
-        let reply = client.send_request(text(subject), request).await;
-        given_up.subject = None;
-        drop(offer);
-        let reply = reply.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => CallError::NoInstance(subject.unit.to_string()),
-            _ => CallError::Transport(error.to_string()),
-        })?;
-        read(reply, streams).await
-    };
-    watched(client, subject, until, work).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
+    let reply = client.send_request(text(subject), request).await;
+    drop(offer);
+    let reply = reply.map_err(|error| match error.kind() {
+        RequestErrorKind::NoResponders => CallError::NoInstance(subject.unit.to_string()),
+        _ => CallError::Transport(error.to_string()),
+    })?;
+    Reply::alone(reply)
 }
 
 /// Waits for a call to end, as long as there is somebody who answers it; `None` when it has not ended in time. A call
@@ -98,15 +116,31 @@ fn text(subject: &CallSubject) -> Subject {
 }
 
 /// What a reply says.
-async fn read(reply: Message, streams: &LazyStreams) -> Result<Bytes, CallError> {
-    let missing = || CallError::BadMessage("a reply without headers".into());
-    let headers = reply.headers.as_ref().ok_or_else(missing)?;
-    if let ReplyStatus::Error(code) = ReplyStatus::read(headers)? {
-        return Err(CallError::from_wire(code, &String::from_utf8_lossy(&reply.payload)));
+async fn read(reply: Reply, streams: &LazyStreams) -> Result<Bytes, CallError> {
+    match (reply.status, reply.place) {
+        (ReplyStatus::Error(code), _) => Err(CallError::from_wire(code, &String::from_utf8_lossy(&reply.payload))),
+        (ReplyStatus::Ok, None) => Ok(reply.payload),
+        (ReplyStatus::Ok, Some(place)) => place.take(streams, "an answer's message").await.map_err(after_all),
     }
-    match Elsewhere::read(headers)? {
-        None => Ok(reply.payload),
-        Some(place) => place.take(streams, "an answer's message").await.map_err(after_all),
+}
+
+/// A reply, however it came.
+pub(super) struct Reply {
+    status: ReplyStatus,
+    place: Option<Elsewhere>,
+    payload: Bytes,
+}
+
+impl Reply {
+    fn alone(message: Message) -> Result<Self, CallError> {
+        let missing = || CallError::BadMessage("a reply without headers".into());
+        let headers = message.headers.as_ref().ok_or_else(missing)?;
+        Ok(Self { status: ReplyStatus::read(headers)?, place: Elsewhere::read(headers)?, payload: message.payload })
+    }
+
+    pub(super) fn bundled(answer: BundledAnswer) -> Result<Self, CallError> {
+        let place = answer.place.as_deref().map(Elsewhere::parse).transpose()?;
+        Ok(Self { status: answer.status?, place, payload: answer.payload })
     }
 }
 

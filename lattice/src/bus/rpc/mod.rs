@@ -5,8 +5,12 @@
 //!
 //! A payload that does not fit a message travels as a stream: the payload is empty then, and the header
 //! `lattice-payload` has the stream's ticket and its length.
+//!
+//! A call of several that are under way at a time shares its message with others, see `bundles`.
 
+mod bundles;
 mod call;
+mod callee;
 mod serve;
 
 use std::{future::Future, task::Poll, time::Duration};
@@ -16,7 +20,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(super) use self::{call::call, serve::serve};
+use self::call::Reply;
+pub(super) use self::{bundles::LazyBundles, call::call, serve::serve};
 use crate::wire::{CallError, CallHead, Headers};
 
 /// What answers the calls of an instance.

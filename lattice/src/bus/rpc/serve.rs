@@ -1,30 +1,40 @@
-//! The callee's side.
+//! The callee's side: what comes for one instance.
 
 use std::{
     collections::HashMap,
     future::Future,
-    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
 
-use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber, connection::State};
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{CallHandler, Pace, Serving, after_all, limit, round_trip, within};
+use super::{
+    CallHandler, Pace, Serving, bundles,
+    callee::{Call, Callee, ReplyTo},
+    round_trip,
+};
 use crate::{
-    bus::{payload::Elsewhere, streams::LazyStreams, trace},
-    wire::{CallError, CallHead, Headers, ReplyStatus, Served, UnitId, header},
+    bus::{payload::Elsewhere, streams::LazyStreams},
+    wire::{
+        CallError, CallHead, CallSubject, Headers, Served, UnitId,
+        bundle::{BundledCall, decode_calls},
+        check_version, header,
+    },
 };
 
 /// How often it is looked whether the last call has ended.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Tasks of the service itself among those of its calls: the one that receives, and the one that sends answers.
+const OWN_TASKS: usize = 2;
 
 /// Ended calls that are remembered at least, before they are swept out.
 const SWEEP: usize = 256;
@@ -42,7 +52,9 @@ pub(in crate::bus) async fn serve(
     round_trip(&client).await.map_err(transport)?;
     let serving = Serving::new();
     let calls = serving.calls.clone();
-    let callee = Arc::new(Callee { client, streams, handler });
+    let (answers, queue) = bundles::queue();
+    serving.calls.spawn(bundles::send_answers(client.clone(), queue));
+    let callee = Arc::new(Callee { client, streams, handler, answers });
     let server =
         Server { callee, pace, calls, running: HashMap::new(), rejected: 0, unit: served.unit.clone(), leaving: false };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone(), serving.gone.clone()));
@@ -53,13 +65,6 @@ pub(in crate::bus) async fn serve(
 /// The id in a header, when there is one. Callers that cannot cancel need none.
 fn id(headers: &HeaderMap, name: &'static str) -> Option<Uuid> {
     Uuid::try_parse(Headers::get(headers, name)?).ok()
-}
-
-/// What every call needs, however many there are.
-struct Callee {
-    client: Client,
-    streams: LazyStreams,
-    handler: Arc<dyn CallHandler>,
 }
 
 struct Server {
@@ -78,7 +83,7 @@ struct Server {
 /// A call that has a task.
 struct Running {
     task: AbortHandle,
-    reply: Subject,
+    reply: ReplyTo,
 }
 
 impl Server {
@@ -125,48 +130,69 @@ impl Server {
                     None => return,
                 },
                 _ = &mut sent, if !self.leaving => self.leaving = true,
-                // This task is one of them.
-                _ = look.tick(), if self.leaving => if self.calls.len() <= 1 { return },
+                _ = look.tick(), if self.leaving => if self.calls.len() <= OWN_TASKS { return },
             }
         }
     }
 
     fn take(&mut self, message: Message) {
-        let Some(reply) = message.reply.clone() else {
+        let Some(to) = message.reply else {
             match message.headers.as_ref().and_then(|headers| id(headers, header::CANCEL)) {
                 Some(id) => self.cancel(id),
                 None => self.reject("a message that wants no reply"),
             }
             return;
         };
-        let head = message.headers.as_ref().ok_or_else(|| CallError::BadMessage("a call without headers".into()));
-        let head = head
-            .and_then(|headers| Ok((CallHead::read(headers)?, Elsewhere::read(headers)?, id(headers, header::CALL))));
-        let (head, elsewhere, id) = match head {
-            Ok(head) => head,
-            // Asked only here: a call is not to pay for it.
-            Err(_)
-                if message.headers.as_ref().is_some_and(|headers| Headers::get(headers, header::PROBE).is_some()) =>
-            {
-                self.answer(reply, Ok(Bytes::new()));
-                return;
-            }
-            Err(error) => {
-                self.reject(&error.to_string());
-                self.answer(reply, Err(error));
-                return;
-            }
+        let Some(headers) = &message.headers else {
+            return self.refuse(ReplyTo::Message(to), CallError::BadMessage("a call without headers".into()));
         };
-        if self.leaving {
-            self.answer(reply, Err(CallError::NoInstance(self.unit.to_string())));
+        if Headers::get(headers, header::BUNDLE).is_some() {
+            let calls = check_version(headers).map_err(CallError::from);
+            match calls.and_then(|()| Ok(decode_calls(&message.payload)?)) {
+                Ok(calls) => calls.into_iter().for_each(|call| self.take_bundled(call, &message.subject, &to)),
+                // Nobody knows which calls these are: the caller takes it for the answer to all.
+                Err(error) => self.refuse(ReplyTo::Message(to), error),
+            }
             return;
         }
-        let back = reply.clone();
-        let call = self.callee.clone().call(head, elsewhere, message.payload, reply);
+        let head = CallHead::read(headers).and_then(|head| Ok((head, Elsewhere::read(headers)?)));
+        match head {
+            Ok((head, elsewhere)) => {
+                let id = id(headers, header::CALL);
+                let call = Call { head, elsewhere, payload: message.payload, reply: ReplyTo::Message(to) };
+                self.begin(call, id, &message.subject);
+            }
+            // Asked only here: a call is not to pay for it.
+            Err(_) if Headers::get(headers, header::PROBE).is_some() => {
+                self.answer(ReplyTo::Message(to), Ok(Bytes::new()));
+            }
+            Err(error) => self.refuse(ReplyTo::Message(to), error.into()),
+        }
+    }
+
+    fn take_bundled(&mut self, call: BundledCall, subject: &str, to: &Subject) {
+        let BundledCall { id, head, payload } = call;
+        let reply = ReplyTo::Bundle { to: to.clone(), id };
+        match head {
+            Ok(head) => self.begin(Call { head, elsewhere: None, payload, reply }, Some(id), subject),
+            Err(error) => self.refuse(reply, error.into()),
+        }
+    }
+
+    fn begin(&mut self, call: Call, id: Option<Uuid>, subject: &str) {
+        // Permissions are given by subject, so what is called must be what the subject says.
+        if !CallSubject::is_for(subject, &call.head.interface) {
+            let error = format!("a call of {} came by the subject of another interface", call.head.interface);
+            return self.refuse(call.reply, CallError::BadMessage(error));
+        }
+        if self.leaving {
+            return self.answer(call.reply, Err(CallError::NoInstance(self.unit.to_string())));
+        }
+        let back = call.reply.clone();
+        let call = self.callee.clone().call(call);
         let here = match self.pace {
             Pace::Light => true,
-            // The task that receives is itself one of them.
-            Pace::Heavy => self.calls.len() <= 1,
+            Pace::Heavy => self.calls.len() <= OWN_TASKS,
         };
         let task = if here {
             let mut call = Box::pin(call);
@@ -184,9 +210,15 @@ impl Server {
     }
 
     /// Answers with what is known already.
-    fn answer(&self, reply: Subject, outcome: Result<Bytes, CallError>) {
+    fn answer(&self, reply: ReplyTo, outcome: Result<Bytes, CallError>) {
         let callee = self.callee.clone();
         self.calls.spawn(async move { callee.answer(reply, outcome).await });
+    }
+
+    /// Answers what is no call of ours.
+    fn refuse(&mut self, reply: ReplyTo, error: CallError) {
+        self.reject(&error.to_string());
+        self.answer(reply, Err(error));
     }
 
     fn remember(&mut self, id: Uuid, running: Running) {
@@ -213,58 +245,6 @@ impl Server {
         // Every power of two: a flood of garbage does not become a flood of log lines.
         if self.rejected.is_power_of_two() {
             tracing::warn!(count = self.rejected, reason, "rejected a message");
-        }
-    }
-}
-
-impl Callee {
-    /// Makes one call and answers it.
-    async fn call(self: Arc<Self>, head: CallHead, elsewhere: Option<Elsewhere>, payload: Bytes, reply: Subject) {
-        let deadline = head.deadline;
-        let traceparent = head.traceparent.clone();
-        let work = AssertUnwindSafe(async {
-            let payload = match elsewhere {
-                Some(place) => place.take(&self.streams, "a call's message").await?,
-                None => payload,
-            };
-            self.handler.call(head, payload).await
-        });
-        let work = work.catch_unwind();
-        let outcome = match traceparent {
-            Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
-            None => within(deadline, work).await,
-        };
-        let outcome = match outcome {
-            Some(Ok(outcome)) => outcome,
-            // A fault of ours is not one that the caller must wait for, and not the end of all other calls.
-            Some(Err(_)) => Err(CallError::Trap("the callee panicked; the log of its host says where".into())),
-            None => Err(CallError::Deadline(deadline)),
-        };
-        self.answer(reply, outcome).await;
-    }
-
-    async fn answer(&self, reply: Subject, outcome: Result<Bytes, CallError>) {
-        let mut headers = HeaderMap::new();
-        let mut set = |name, value: String| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-        let outcome = match outcome {
-            Ok(payload) if payload.len() > limit(&self.client) => {
-                let offered = Elsewhere::offer(&self.streams, "an answer's message", payload).await;
-                offered.map_err(after_all).map(|(offer, place)| {
-                    set(header::PAYLOAD, place);
-                    // It lapses by itself when the caller does not come for it.
-                    offer.leave();
-                    Bytes::new()
-                })
-            }
-            outcome => outcome,
-        };
-        let (status, payload) = match outcome {
-            Ok(payload) => (ReplyStatus::Ok, payload),
-            Err(error) => (ReplyStatus::Error(error.code()), Bytes::from(error.wire_text())),
-        };
-        set(header::STATUS, status.header_value());
-        if let Err(error) = self.client.publish_with_headers(reply, headers, payload).await {
-            tracing::debug!(%error, "cannot answer a call");
         }
     }
 }

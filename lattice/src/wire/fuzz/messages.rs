@@ -9,7 +9,9 @@ use super::{Input, Target};
 use crate::wire::{
     AppName, CallHead, CallSubject, ClientReplyHead, ClientRequestHead, ContentType, Digest, Headers, HostId,
     InstanceId, Interface, LatticeName, ReplyStatus, RequestHead, ResponseHead, StreamSubject, Ticket, UnitId,
-    UnitName, decode, decode_http, encode, encode_http, header,
+    UnitName,
+    bundle::{decode_answers, decode_calls, encode_answer, encode_call},
+    decode, decode_http, encode, encode_http, header,
 };
 
 pub(super) const CODEC: Target = Target {
@@ -32,6 +34,14 @@ pub(super) const HEADERS: Target = Target {
     samples: &[
         b"\x001\n\x01lattice:keyvalue/store@0.1.0#get\n\x021500\n\x03shop/cart\n\x05application/json\n",
         b"\x001\n\x01a:b/c#d\n\x021\n\x07018bcfe568007000800000000000abcd\n\x04ok\n",
+    ],
+};
+pub(super) const BUNDLE: Target = Target {
+    name: "bundle",
+    run: bundle,
+    samples: &[
+        b"0123456789abcdef\x07a:b/c#d\x031500\x00\x01\x09shop/cart\x00\x00\x02hi0123456789abcdeg\x00\x00\x00\x00\x00\x00\x00",
+        b"0123456789abcdef\x02ok\x00\x02hi0123456789abcdeg\x04trap\x01\x03a b\x00",
     ],
 };
 pub(super) const NAMES: Target = Target {
@@ -108,6 +118,27 @@ fn headers(data: &[u8]) {
     let mut again = Pairs(Vec::new());
     head.write(|name, value| again.0.push((name, value)));
     assert_eq!(CallHead::read(&again), Ok(head));
+}
+
+/// What is read of a bundle is written again as it was.
+fn bundle(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(calls) = decode_calls(&bytes) {
+        for call in &calls {
+            let Ok(head) = &call.head else { continue };
+            let again = encode_call(call.id, head, &call.payload).map(Bytes::from);
+            let Ok(again) = again else { panic!("{again:?}: {call:?}") };
+            assert_eq!(decode_calls(&again).as_deref(), Ok(std::slice::from_ref(call)));
+        }
+    }
+    if let Ok(answers) = decode_answers(&bytes) {
+        for answer in &answers {
+            let Ok(status) = answer.status else { continue };
+            let again = encode_answer(answer.id, status, answer.place.as_deref(), &answer.payload).map(Bytes::from);
+            let Ok(again) = again else { panic!("{again:?}: {answer:?}") };
+            assert_eq!(decode_answers(&again).as_deref(), Ok(std::slice::from_ref(answer)));
+        }
+    }
 }
 
 /// Names and subjects are what they say they are.

@@ -358,6 +358,7 @@ fn inventory(unit: UnitId, instance: InstanceId) -> Result<HostRecord> {
         reason: None,
         serves: Vec::new(),
         json_only: false,
+        bundles: true,
         address: None,
         faults: Faults::default(),
     };
