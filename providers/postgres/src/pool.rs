@@ -2,7 +2,10 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,9 +42,19 @@ struct Shared {
     idle: Mutex<Vec<Connection>>,
     size: usize,
     wait: Duration,
-    /// Why the database is away.
-    away: watch::Sender<Option<Arc<str>>>,
+    /// How often it was tried to reach the database.
+    attempts: AtomicU64,
+    known: watch::Sender<Known>,
     health: HealthReporter,
+}
+
+/// What is known of the database.
+#[derive(Default)]
+struct Known {
+    /// From which attempt. One that began earlier says nothing of now, though it may end later.
+    attempt: u64,
+    /// Why it is away.
+    away: Option<Arc<str>>,
 }
 
 impl Pool {
@@ -56,7 +69,8 @@ impl Pool {
             idle: Mutex::new(vec![first]),
             size: settings.pool_size,
             wait: settings.wait,
-            away: watch::Sender::new(None),
+            attempts: AtomicU64::new(0),
+            known: watch::Sender::default(),
             health,
         });
         let probe = AbortOnDropHandle::new(tokio::spawn(shared.clone().probe()));
@@ -91,24 +105,24 @@ impl Pool {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let mut away = self.shared.away.subscribe();
+        let mut known = self.shared.known.subscribe();
         // Cancel-safe: a statement that is dropped is cancelled, and its connection is closed.
         tokio::select! {
             biased;
             outcome = work => outcome,
-            reason = gone(&mut away) => Err(Failure::Lost(reason).into()),
+            reason = gone(&mut known) => Err(Failure::Lost(reason).into()),
         }
     }
 }
 
-async fn gone(away: &mut watch::Receiver<Option<Arc<str>>>) -> String {
+async fn gone(known: &mut watch::Receiver<Known>) -> String {
     // Whoever begins while it is away may be the first to see that it is back.
-    away.borrow_and_update();
+    known.borrow_and_update();
     loop {
-        if away.changed().await.is_err() {
+        if known.changed().await.is_err() {
             return pending().await;
         }
-        if let Some(reason) = away.borrow_and_update().as_deref() {
+        if let Some(reason) = known.borrow_and_update().away.as_deref() {
             return reason.to_owned();
         }
     }
@@ -130,32 +144,51 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let away = self.away.borrow().clone();
+        let away = self.known.borrow().away.clone();
         // Only the probe tries while it is away: calls then fail at once.
         if let Some(reason) = away {
             return Err(Failure::Unavailable(reason.to_string()));
         }
+        let attempt = self.begin();
         self.server.connect().await.map_err(|error| {
-            self.failed(&error);
+            self.failed(attempt, &error);
             Failure::Unavailable(error.to_string())
         })
     }
 
-    fn failed(&self, error: &Unreachable) {
+    /// The number of an attempt that begins now.
+    fn begin(&self) -> u64 {
+        self.attempts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes what an attempt has shown for what is so now, unless a later one has shown something already. `learn` says
+    /// whether those who wait for news have some.
+    fn learned(&self, attempt: u64, learn: impl FnOnce(&mut Known) -> bool) {
+        self.known.send_if_modified(|known| {
+            let newest = attempt >= known.attempt;
+            known.attempt = known.attempt.max(attempt);
+            newest && learn(known)
+        });
+    }
+
+    fn failed(&self, attempt: u64, error: &Unreachable) {
         let reason = error.to_string();
-        // A database that refuses, perhaps as it has too many connections, goes on with those that there are.
-        if !error.refused {
-            self.away.send_replace(Some(reason.as_str().into()));
-            let idle = std::mem::take(&mut *self.idle());
-            idle.into_iter().for_each(Connection::close);
-        }
-        self.health.report(Health::Degraded(reason));
+        self.learned(attempt, |known| {
+            // A database that refuses, perhaps as it has too many connections, goes on with those that there are.
+            if !error.refused {
+                known.away = Some(reason.as_str().into());
+                let idle = std::mem::take(&mut *self.idle());
+                idle.into_iter().for_each(Connection::close);
+            }
+            self.health.report(Health::Degraded(reason.clone()));
+            !error.refused
+        });
     }
 
     async fn probe(self: Arc<Self>) {
         let mut missed = 0u32;
         loop {
-            let away = self.away.borrow().is_some();
+            let away = self.known.borrow().away.is_some();
             tokio::time::sleep(if away { AWAY_INTERVAL } else { PROBE_INTERVAL }).await;
             let Ok(permit) = self.permits.clone().try_acquire_owned() else {
                 missed += 1;
@@ -164,15 +197,14 @@ impl Shared {
                 }
                 continue;
             };
+            let attempt = self.begin();
             match self.ask().await {
-                Ok(connection) => {
+                Ok(connection) => self.learned(attempt, |known| {
                     self.idle().push(connection);
-                    if away {
-                        self.away.send_replace(None);
-                    }
                     self.health.report(Health::Ready);
-                }
-                Err(error) => self.failed(&error),
+                    known.away.take().is_some()
+                }),
+                Err(error) => self.failed(attempt, &error),
             }
             drop(permit);
         }
@@ -180,10 +212,11 @@ impl Shared {
 
     /// Asks on a connection more than the pool has: all of its own are in use, and perhaps none will ever be answered.
     async fn ask_beside(&self) {
+        let attempt = self.begin();
         match self.server.connect().await {
             Ok(connection) => connection.close(),
             Err(error) if error.refused => {}
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(attempt, &error),
         }
     }
 

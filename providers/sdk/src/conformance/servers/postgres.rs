@@ -54,13 +54,25 @@ impl PostgresServer {
 
     /// Ends it when it runs, and starts it on the same port with what was committed.
     pub fn restart(&mut self) -> io::Result<()> {
+        self.0.stop();
+        // One that was killed has left there that it is ready.
+        if let Err(error) = fs::remove_file(self.state())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
         self.0.restart()?;
         self.ready()
     }
 
+    /// Where it says how far it is.
+    fn state(&self) -> PathBuf {
+        self.0.dir.path().join("data/postmaster.pid")
+    }
+
     /// Waits until it takes statements: it listens earlier.
     fn ready(&mut self) -> io::Result<()> {
-        let state = self.0.dir.path().join("data/postmaster.pid");
+        let state = self.state();
         let started = Instant::now();
         loop {
             if fs::read_to_string(&state).is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("ready")) {
