@@ -60,14 +60,20 @@ pub struct Bus {
 /// What carries the messages.
 #[derive(Clone)]
 enum Road {
-    Nats(async_nats::Client, LazyBundles),
+    Nats(Arc<Nats>),
     Memory(Arc<memory::Switchboard>),
+}
+
+/// A connection, and what shares its messages.
+struct Nats {
+    client: async_nats::Client,
+    bundles: LazyBundles,
 }
 
 impl Road {
     fn nats(client: async_nats::Client, lattice: &LatticeName) -> Self {
         let bundles = LazyBundles::new(client.clone(), lattice.clone());
-        Self::Nats(client, bundles)
+        Self::Nats(Arc::new(Nats { client, bundles }))
     }
 }
 
@@ -125,7 +131,7 @@ impl Bus {
     /// The connection, for a backend that stores its data in NATS itself.
     pub fn nats(&self) -> Option<&async_nats::Client> {
         match &self.road {
-            Road::Nats(client, _) => Some(client),
+            Road::Nats(nats) => Some(&nats.client),
             Road::Memory(_) => None,
         }
     }
@@ -134,7 +140,7 @@ impl Bus {
     /// a stream, up to [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE).
     pub fn max_payload(&self) -> usize {
         match &self.road {
-            Road::Nats(client, _) => client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
+            Road::Nats(nats) => nats.client.max_payload().saturating_sub(crate::wire::PAYLOAD_HEADROOM),
             Road::Memory(_) => crate::wire::MAX_MESSAGE,
         }
     }
@@ -163,7 +169,7 @@ impl Bus {
     /// ends. Dropping it before it is done ends the call at the callee too.
     pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         match &self.road {
-            Road::Nats(client, _) => rpc::call(client, &self.streams, None, subject, head, payload).await,
+            Road::Nats(nats) => rpc::call(&nats.client, &self.streams, None, subject, head, payload).await,
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
         }
     }
@@ -177,8 +183,8 @@ impl Bus {
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
         match &self.road {
-            Road::Nats(client, bundles) => {
-                rpc::call(client, &self.streams, Some(bundles), subject, head, payload).await
+            Road::Nats(nats) => {
+                rpc::call(&nats.client, &self.streams, Some(&nats.bundles), subject, head, payload).await
             }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
         }
@@ -193,19 +199,27 @@ impl Bus {
         pace: Pace,
     ) -> Result<Serving, CallError> {
         match &self.road {
-            Road::Nats(client, _) => rpc::serve(client.clone(), self.streams.clone(), served, handler, pace).await,
+            Road::Nats(nats) => rpc::serve(nats.client.clone(), self.streams.clone(), served, handler, pace).await,
             Road::Memory(switchboard) => Ok(switchboard.serve(served, handler)),
+        }
+    }
+
+    /// Waits until the server has seen all that was sent so far, such as a subscription made on [`nats`](Self::nats).
+    pub async fn round_trip(&self) -> Result<(), CallError> {
+        match &self.road {
+            Road::Nats(nats) => rpc::round_trip(&nats.client).await.map_err(CallError::Transport),
+            Road::Memory(_) => Ok(()),
         }
     }
 
     /// Sends what is buffered, and what is left of streams that others read. While NATS is away that cannot be done, and after a moment is given up: whoever flushes
     /// is about to end, and must.
     pub async fn flush(&self) {
-        let Road::Nats(client, _) = &self.road else { return };
+        let Road::Nats(nats) = &self.road else { return };
         if tokio::time::timeout(FLUSH, self.streams.settled()).await.is_err() {
             tracing::debug!("streams are cut: their readers are slow, or away");
         }
-        match tokio::time::timeout(FLUSH, client.flush()).await {
+        match tokio::time::timeout(FLUSH, nats.client.flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "flush failed"),
             Err(_) => tracing::debug!("NATS is away; what is not sent is lost"),

@@ -1,6 +1,6 @@
 //! The caller's side: one task has all calls of this process that share messages.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use async_nats::{Client, Message, StatusCode, Subscriber};
 use bytes::Bytes;
@@ -28,17 +28,16 @@ struct Asked {
     answer: oneshot::Sender<Result<Reply, CallError>>,
 }
 
-/// Makes the task when it is first needed. A cheap handle.
-#[derive(Clone)]
+/// Makes the task when it is first needed.
 pub(in crate::bus) struct LazyBundles {
     client: Client,
     lattice: LatticeName,
-    queue: Arc<OnceCell<mpsc::Sender<Asked>>>,
+    queue: OnceCell<mpsc::Sender<Asked>>,
 }
 
 impl LazyBundles {
     pub(in crate::bus) fn new(client: Client, lattice: LatticeName) -> Self {
-        Self { client, lattice, queue: Arc::default() }
+        Self { client, lattice, queue: OnceCell::new() }
     }
 
     /// One call, beside others. Whoever waits sets a limit.
