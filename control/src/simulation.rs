@@ -37,6 +37,7 @@ fn spec(scale: Scale) -> UnitSpec {
         scale,
         placement: Placement::default(),
         routes: Vec::new(),
+        subscriptions: Vec::new(),
         program: None,
     })
 }

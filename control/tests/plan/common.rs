@@ -51,6 +51,7 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         scale,
         placement: Placement { require },
         routes: Vec::new(),
+        subscriptions: Vec::new(),
         program: None,
     })
 }

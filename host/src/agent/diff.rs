@@ -112,6 +112,7 @@ mod tests {
             scale: Scale::Replicas(1),
             placement: Placement::default(),
             routes: Vec::new(),
+            subscriptions: Vec::new(),
             program: None,
         };
         UnitRecord { revision, spec: UnitSpec::Provider(spec) }

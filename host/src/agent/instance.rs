@@ -13,7 +13,7 @@ use lattice::{
     },
     wire::{InstanceId, Interface},
 };
-use lattice_provider::{Capability, Health, http::HttpHandler};
+use lattice_provider::{Capability, Health, http::HttpHandler, messaging::Work};
 use lattice_provider_http_server::Listening;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,8 @@ pub(super) enum Kind {
         http: Option<Arc<dyn HttpHandler>>,
         functions: Option<Arc<LoadedFunctions>>,
     },
-    Backend(Capability),
+    /// With the work for its subscriptions.
+    Backend(Capability, Work),
     Server(Listening),
     Process(Process),
 }
@@ -87,6 +88,9 @@ impl Running {
         if let Kind::Component { functions: Some(functions), .. } = &self.what {
             functions.drain(until).await;
         }
+        if let Kind::Backend(_, work) = &self.what {
+            work.drain(limit).await;
+        }
         let limit = until.saturating_duration_since(Instant::now());
         if let Some(serving) = self.serving {
             serving.drain(limit).await;
@@ -96,7 +100,7 @@ impl Running {
             Kind::Process(process) => process.stop(limit).await,
             // Calls from this host do not come through `serving`; they are counted by the component.
             Kind::Component { component, .. } => quiet(&component, limit).await,
-            Kind::Backend(capability) => drop(capability),
+            Kind::Backend(..) => {}
         }
     }
 }
@@ -215,8 +219,8 @@ impl Slot {
             Kind::Component { http, functions, .. } => {
                 (http.clone(), functions.clone().map(|functions| functions as Arc<dyn CallHandler>), None)
             }
-            Kind::Backend(Capability::Wit(interfaces)) => (None, Some(Arc::new(interfaces.clone()) as _), None),
-            Kind::Backend(capability) => (None, None, Some(capability.clone())),
+            Kind::Backend(Capability::Wit(interfaces), _) => (None, Some(Arc::new(interfaces.clone()) as _), None),
+            Kind::Backend(capability, _) => (None, None, Some(capability.clone())),
             Kind::Server(_) | Kind::Process(_) => return None,
         };
         Some(LocalInstance { unit: key.unit.clone(), revision: key.revision, http, capability, calls })

@@ -182,12 +182,18 @@ async fn in_host(
     spec: &ProviderSpec,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
-    let (capability, health) = builtin::start(here, key, spec).await?;
+    let (capability, health, work) = builtin::start(here, key, spec).await?;
     let serving = serve(here, key, instance, capability.handler(&here.bus), Pace::Light).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, news, watching.clone()));
     let serves = capability.interfaces();
-    Ok(Running { what: Kind::Backend(capability), serving: Some(serving), serves, speaks: Speaks::LIKE_US, watching })
+    Ok(Running {
+        what: Kind::Backend(capability, work),
+        serving: Some(serving),
+        serves,
+        speaks: Speaks::LIKE_US,
+        watching,
+    })
 }
 
 async fn in_process(

@@ -38,6 +38,11 @@ impl FunctionLink {
         Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone() }
     }
 
+    /// By whichever road is shorter, for calls that run once.
+    pub(super) fn to_unit(road: Road, deadline: Duration) -> Self {
+        Self { road, transport: Transport::Auto, deadline, idempotent: Vec::new() }
+    }
+
     /// The unit that it leads to.
     pub fn to(&self) -> &UnitId {
         &self.road.to

@@ -182,6 +182,7 @@ async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
         scale: Scale::Replicas(1),
         placement: Placement::default(),
         routes: Vec::<RouteSpec>::new(),
+        subscriptions: Vec::new(),
         program: None,
     });
     let unit: UnitId = "shop/cache".parse().unwrap();

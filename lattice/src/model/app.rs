@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::outbound::AllowedOrigin;
+use super::{messages::SubscriptionSpec, outbound::AllowedOrigin};
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
 /// The value of `apps.<app>`.
@@ -70,6 +70,8 @@ pub struct ProviderSpec {
     #[serde(default)]
     pub placement: Placement,
     pub routes: Vec<RouteSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<SubscriptionSpec>,
     /// The program that it is, when it is none of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramSpec>,

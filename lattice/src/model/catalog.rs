@@ -18,6 +18,8 @@ pub struct ProviderKind {
     pub can_isolate: bool,
     /// Whether it takes `routes:`.
     pub has_routes: bool,
+    /// Whether it takes `subscriptions:`.
+    pub has_subscriptions: bool,
 }
 
 /// A key of a provider's `config:`.
@@ -89,6 +91,13 @@ pub const BLOBSTORE: Capability = Capability {
     target: LinkTarget::Capability,
 };
 
+/// Sending messages, as components of wasmCloud know it.
+pub const MESSAGING: Capability = Capability {
+    imports: &["wasmcloud:messaging/consumer"],
+    served: &["wasmcloud:messaging/consumer@0.2.0"],
+    target: LinkTarget::Wit,
+};
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -112,6 +121,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: false,
         has_routes: true,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "http-client",
@@ -131,6 +141,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "keyvalue-memory",
@@ -138,6 +149,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         config: &[],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "keyvalue-redb",
@@ -149,6 +161,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         )],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "keyvalue-nats",
@@ -159,6 +172,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "keyvalue-redis",
@@ -169,6 +183,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
     },
     ProviderKind {
         name: "postgres",
@@ -190,6 +205,28 @@ pub const PROVIDERS: &[ProviderKind] = &[
         ],
         can_isolate: true,
         has_routes: false,
+        has_subscriptions: false,
+    },
+    ProviderKind {
+        name: "messaging-nats",
+        capability: Some(&MESSAGING),
+        config: &[
+            key(
+                "url",
+                false,
+                "such as nats://127.0.0.1:4222, or several with commas (default: the lattice's own NATS)",
+            ),
+            key("creds", false, "file on the host with NATS credentials; with url"),
+            key("nkey", false, "file on the host with the seed of an nkey user; with url"),
+            key("user", false, "name of the NATS user; with url"),
+            key("password", false, "what belongs to user"),
+            key("caFile", false, "PEM file on the host with the authority of the servers; with url"),
+            key("confirm", false, "whether a message counts as sent when a stream has stored it (default false)"),
+            key("replicas", false, "copies of the streams that it makes (default 1)"),
+        ],
+        can_isolate: true,
+        has_routes: false,
+        has_subscriptions: true,
     },
     blob("blob-memory", &[]),
     blob(
@@ -229,7 +266,14 @@ pub const PROVIDERS: &[ProviderKind] = &[
 ];
 
 const fn blob(name: &'static str, config: &'static [ConfigKey]) -> ProviderKind {
-    ProviderKind { name, capability: Some(&BLOBSTORE), config, can_isolate: true, has_routes: false }
+    ProviderKind {
+        name,
+        capability: Some(&BLOBSTORE),
+        config,
+        can_isolate: true,
+        has_routes: false,
+        has_subscriptions: false,
+    }
 }
 
 /// The provider that `name` means.

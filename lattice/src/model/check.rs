@@ -5,6 +5,7 @@ mod fused;
 mod links;
 mod provider;
 mod routes;
+mod subscriptions;
 mod transport;
 mod types;
 
@@ -56,7 +57,7 @@ pub fn check<'a>(
     let mut checker = Checker { manifest, facts: &facts, problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
     let mut units = checker.units(name.as_ref());
-    routes::hand_timeouts(&mut units);
+    hand_timeouts(&mut units);
     checker.fuse(&mut units);
     checker.routes(&units, name.as_ref(), others);
     checker.transports();
@@ -67,6 +68,25 @@ pub fn check<'a>(
         _ => {
             checker.problems.sort_by_key(|p| p.place.map(|place| place.offset));
             Err(checker.problems)
+        }
+    }
+}
+
+/// A route or a subscription waits as long as its component may take.
+fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
+    let timeout = |spec: &UnitSpec| match spec {
+        UnitSpec::Component(component) => Some(component.limits.timeout_ms),
+        UnitSpec::Provider(_) => None,
+    };
+    let timeouts: BTreeMap<_, _> =
+        units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
+    for spec in units.values_mut() {
+        let UnitSpec::Provider(provider) = spec else { continue };
+        let routes = provider.routes.iter_mut().flat_map(|route| &mut route.to);
+        let routes = routes.map(|target| (&target.unit, &mut target.timeout_ms));
+        let subscriptions = provider.subscriptions.iter_mut().map(|s| (&s.to, &mut s.timeout_ms));
+        for (unit, timeout) in routes.chain(subscriptions) {
+            *timeout = timeouts.get(&unit.unit).copied().unwrap_or(*timeout);
         }
     }
 }

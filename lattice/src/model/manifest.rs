@@ -2,6 +2,7 @@
 
 mod link;
 mod route;
+mod subscription;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
@@ -14,6 +15,7 @@ use serde_saphyr::{Error, Spanned};
 pub use self::{
     link::{Link, Links},
     route::RouteTargets,
+    subscription::Subscription,
 };
 use super::{
     app::{Limits, Placement},
@@ -138,6 +140,9 @@ pub struct Provider {
     /// For an HTTP server: `[METHOD ][host]/path` to the component that answers.
     #[serde(default)]
     pub routes: Entries<RouteTargets>,
+    /// For messages: a subject, which may have wildcards, to the component that is given them.
+    #[serde(default)]
+    pub subscriptions: Entries<Subscription>,
 }
 
 /// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.

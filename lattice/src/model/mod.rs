@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod check;
 pub mod inventory;
 pub mod manifest;
+pub mod messages;
 pub mod outbound;
 pub mod problem;
 pub mod routes;

@@ -190,6 +190,7 @@ mod tests {
             scale: Scale::Replicas(1),
             placement: Placement::default(),
             routes: Vec::new(),
+            subscriptions: Vec::new(),
             program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);

@@ -68,6 +68,7 @@ mod capability;
 pub mod conformance;
 pub mod http;
 pub mod keyvalue;
+pub mod messaging;
 mod process;
 mod provider;
 #[doc(hidden)]

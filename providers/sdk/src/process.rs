@@ -158,7 +158,13 @@ async fn run<P: Provider>() -> Result<(), Failure> {
     let name = format!("{} {}", P::KIND, launch.unit);
     let bus = Bus::connect_for_calls(&launch.nats, launch.lattice.clone(), &name).await?;
     let (health, mut healths) = HealthReporter::new();
-    let context = StartContext { unit: launch.unit.clone(), data_dir: launch.data_dir, bus: bus.clone(), health };
+    let context = StartContext {
+        unit: launch.unit.clone(),
+        data_dir: launch.data_dir,
+        bus: bus.clone(),
+        health,
+        subscriptions: Default::default(),
+    };
     let capability = P::start(context, config).await?;
     let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };
     let serving = bus.serve(&served, capability.handler(&bus), Pace::Light).await?;

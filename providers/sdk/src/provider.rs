@@ -7,7 +7,7 @@ use lattice::{bus::Bus, wire::UnitId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use crate::Capability;
+use crate::{Capability, messaging::Subscriptions};
 
 /// A backend of a capability.
 #[async_trait]
@@ -28,6 +28,8 @@ pub struct StartContext {
     pub data_dir: PathBuf,
     pub bus: Bus,
     pub health: HealthReporter,
+    /// What components shall be told of. Only providers inside a host have some.
+    pub subscriptions: Subscriptions,
 }
 
 /// Why a backend did not start.

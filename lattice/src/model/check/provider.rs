@@ -101,6 +101,7 @@ impl<'m> Checker<'m> {
                 Problem::at(first, format!("{} has no routes", kind.name)).help("only http-server has `routes:`"),
             );
         }
+        let subscriptions = self.subscriptions(app, kind, provider, isolate);
         Some(ProviderSpec {
             kind: kind.name.to_owned(),
             config,
@@ -108,6 +109,7 @@ impl<'m> Checker<'m> {
             scale,
             placement: provider.placement.clone(),
             routes,
+            subscriptions,
             program: None,
         })
     }
@@ -173,6 +175,10 @@ impl<'m> Checker<'m> {
             let problem = Problem::at(first, "a program has no routes");
             self.problems.push(problem.help("only http-server has `routes:`"));
         }
+        if let Some((first, _)) = provider.subscriptions.0.first() {
+            let problem = Problem::at(first, "a program has no subscriptions");
+            self.problems.push(problem.help("only messaging-nats has `subscriptions:`"));
+        }
         for (name, _) in &provider.env.0 {
             if name.value.is_empty() || name.value.contains(['=', '\0']) {
                 let problem = Problem::at(name, format!("`{}` cannot be a variable's name", name.value));
@@ -189,6 +195,7 @@ impl<'m> Checker<'m> {
             scale,
             placement: provider.placement.clone(),
             routes: Vec::new(),
+            subscriptions: Vec::new(),
             program: Some(ProgramSpec {
                 image: image.value.clone(),
                 digest: facts.digest.clone(),

@@ -112,22 +112,6 @@ impl Checker<'_> {
     }
 }
 
-/// A route waits as long as its component may take.
-pub(super) fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
-    let timeout = |spec: &UnitSpec| match spec {
-        UnitSpec::Component(component) => Some(component.limits.timeout_ms),
-        UnitSpec::Provider(_) => None,
-    };
-    let timeouts: BTreeMap<_, _> =
-        units.iter().filter_map(|(name, spec)| Some((name.clone(), timeout(spec)?))).collect();
-    for spec in units.values_mut() {
-        let UnitSpec::Provider(provider) = spec else { continue };
-        for target in provider.routes.iter_mut().flat_map(|route| &mut route.to) {
-            target.timeout_ms = timeouts.get(&target.unit.unit).copied().unwrap_or(target.timeout_ms);
-        }
-    }
-}
-
 fn listens(spec: &UnitSpec) -> Vec<(String, Pattern)> {
     match (spec, spec.listens_on()) {
         (UnitSpec::Provider(provider), Some(address)) => {

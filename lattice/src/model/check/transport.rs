@@ -92,6 +92,11 @@ impl<'m> Checker<'m> {
         if let Some((web, (pattern, _))) = routes.next() {
             return Some(format!("the route `{}` of `{}`", pattern.value, web.value));
         }
+        let subscriptions = self.manifest.spec.providers.0.iter();
+        let mut subscriptions = subscriptions.flat_map(|(key, p)| p.subscriptions.0.iter().map(move |s| (key, s)));
+        if let Some((broker, (subject, _))) = subscriptions.find(|(_, (_, to))| to.to.value == unit) {
+            return Some(format!("the subscription `{}` of `{}`", subject.value, broker.value));
+        }
         let mut links = self.all_links().into_iter();
         let other = links.find(|(_, _, link)| link.to.value == unit && link.transport() != Transport::Fused);
         other.map(|(key, ..)| format!("a link of `{key}` that is not fused"))

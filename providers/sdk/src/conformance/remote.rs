@@ -22,7 +22,16 @@ use crate::{
 /// What a backend of `unit` is started with, and the health that it reports.
 pub fn context(unit: &UnitId, data_dir: &Path, bus: &Bus) -> (StartContext, watch::Receiver<Health>) {
     let (health, healths) = HealthReporter::new();
-    (StartContext { unit: unit.clone(), data_dir: data_dir.to_owned(), bus: bus.clone(), health }, healths)
+    (
+        StartContext {
+            unit: unit.clone(),
+            data_dir: data_dir.to_owned(),
+            bus: bus.clone(),
+            health,
+            subscriptions: Default::default(),
+        },
+        healths,
+    )
 }
 
 /// Calls one instance.

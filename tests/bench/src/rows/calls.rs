@@ -209,6 +209,7 @@ async fn backend(redis: &Redis, dir: &Path) -> Result<Capability> {
         data_dir: dir.to_owned(),
         bus: Bus::memory("bench".parse()?),
         health: HealthReporter::new().0,
+        subscriptions: Default::default(),
     };
     Ok(RedisBackend::start(context, Config { url: redis.url.clone(), prefix: Some("bench:".into()) }).await?)
 }
