@@ -342,7 +342,9 @@ pub(super) fn remote_rate(bench: &Bench) -> Result<Vec<Row>> {
         row("call_component_remote_rps", fresh)
             .target(Target::RatioAtLeast(0.7))
             .note(note("each in a fresh instance")),
-        row("call_component_remote_rps.reuse", reused).note(note(&format!("{REUSE} calls an instance"))),
+        row("call_component_remote_rps.reuse", reused)
+            .target(Target::RatioAtLeast(0.7))
+            .note(note(&format!("{REUSE} calls an instance"))),
     ])
 }
 
