@@ -257,20 +257,26 @@ async fn of_calls_that_share_a_message_each_ends_by_itself() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_callee_that_is_gone_ends_all_calls_that_it_had() {
-    let nats = NatsServer::start().unwrap();
-    let caller = bus(&nats.url()).await;
-    // A callee that takes what comes, and ends without an answer.
-    let callee = async_nats::connect(nats.url()).await.unwrap();
-    let mut calls = callee.subscribe("lattice.default.call.app.unit.0123456789abcdef.>").await.unwrap();
-    let _ = callee.request(callee.new_inbox(), Bytes::new()).await;
+/// A callee that takes what comes, and answers nothing by itself.
+async fn mute(nats: &NatsServer) -> (async_nats::Client, async_nats::Subscriber, CallSubject) {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let calls = client.subscribe("lattice.default.call.app.unit.0123456789abcdef.>").await.unwrap();
+    // When this is answered, the server knows of it.
+    let _ = client.request(client.new_inbox(), Bytes::new()).await;
     let to = CallSubject {
         lattice: "default".parse().unwrap(),
         unit: "app/unit".parse().unwrap(),
         instance: "0123456789abcdef".parse().unwrap(),
         interface: "a:b/c".parse().unwrap(),
     };
+    (client, calls, to)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callee_that_is_gone_ends_all_calls_that_it_had() {
+    let nats = NatsServer::start().unwrap();
+    let caller = bus(&nats.url()).await;
+    let (_callee, mut calls, to) = mute(&nats).await;
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let (caller, to) = (caller.clone(), to.clone());
@@ -290,15 +296,8 @@ async fn a_callee_that_is_gone_ends_all_calls_that_it_had() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_none_ends_the_calls_of_its_message() {
     let nats = NatsServer::start().unwrap();
-    let (caller, callee) = (bus(&nats.url()).await, async_nats::connect(nats.url()).await.unwrap());
-    let mut calls = callee.subscribe("lattice.default.call.app.unit.0123456789abcdef.>").await.unwrap();
-    let _ = callee.request(callee.new_inbox(), Bytes::new()).await;
-    let to = CallSubject {
-        lattice: "default".parse().unwrap(),
-        unit: "app/unit".parse().unwrap(),
-        instance: "0123456789abcdef".parse().unwrap(),
-        interface: "a:b/c".parse().unwrap(),
-    };
+    let caller = bus(&nats.url()).await;
+    let (callee, mut calls, to) = mute(&nats).await;
     let none = || CallError::Transport("an answer that is none".into());
     for (header, payload, expected) in [
         (None, &b"\xff\xff"[..], none()),

@@ -21,6 +21,10 @@ use super::router::{InFlight, Router};
 /// has not heard of yet, short enough to be an answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Added to a component's own time limit by those who call it for the lattice, so that its own answer to an overdue call
+/// has a chance to arrive.
+pub(super) const GRACE: Duration = Duration::from_millis(500);
+
 /// One call, wherever it goes.
 pub(crate) struct Outgoing<'c> {
     pub(crate) interface: &'c Interface,

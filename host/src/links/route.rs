@@ -17,12 +17,16 @@ use lattice::{
 };
 use lattice_provider::http::{Body, HttpHandler, HttpRemote};
 
-use super::{link::Timed, road::Road, router::Router};
+use super::{
+    link::Timed,
+    road::{GRACE, Road},
+    router::Router,
+};
 
 /// The handler of a route.
 pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec) -> Arc<dyn HttpHandler> {
     let link = |target: &RouteTarget| {
-        let deadline = Duration::from_millis(target.timeout_ms) + HTTP_GRACE;
+        let deadline = Duration::from_millis(target.timeout_ms) + GRACE;
         let (bus, router, caller) = (bus.clone(), router.clone(), caller.clone());
         HttpLink::new(Road { bus, router, caller, to: target.unit.clone() }, deadline, None)
     };
@@ -37,9 +41,6 @@ pub(super) struct HttpLink {
     road: Arc<Road>,
     remote: HttpRemote,
 }
-
-/// Added to a component's own time limit, so that its own answer to an overdue call has a chance to arrive.
-const HTTP_GRACE: Duration = Duration::from_millis(500);
 
 impl HttpLink {
     /// For requests that may take `deadline` each, and all of them until `until`.

@@ -16,12 +16,9 @@ use lattice_provider::Caller;
 
 use super::{
     function::FunctionLink,
-    road::{Outgoing, Road},
+    road::{GRACE, Outgoing, Road},
     router::Router,
 };
-
-/// Added to a component's own time limit, so that its own answer to an overdue call has a chance to arrive.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// From a subscription of `caller` to the component that takes its messages.
 pub(crate) fn subscriber(bus: &Bus, router: &Arc<Router>, caller: &UnitId, spec: &SubscriptionSpec) -> Arc<dyn Caller> {
