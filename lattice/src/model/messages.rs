@@ -90,8 +90,7 @@ fn check(text: &str, wildcards: bool) -> Result<(), SubjectError> {
             _ => {}
         }
     }
-    // `*.x` and `>` take in what is reserved, and see nothing of it that a component may not: NATS hands the subjects of
-    // a lattice to whoever may subscribe, so they are refused here as well.
+    // `*.x` and `>` would take in what is reserved as well.
     let open = text.starts_with('*') || text.starts_with('>');
     if open || text == "lattice" || RESERVED.iter().any(|reserved| text.starts_with(reserved)) {
         return Err(SubjectError::Reserved(shown()));

@@ -12,7 +12,7 @@ use std::{
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::task::AbortHandle;
+use tokio::{sync::mpsc, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ pub(in crate::bus) async fn serve(
     round_trip(&client).await.map_err(transport)?;
     let serving = Serving::new();
     let calls = serving.calls.clone();
-    let (answers, queue) = bundles::queue();
+    let (answers, queue) = mpsc::channel(bundles::QUEUE);
     serving.calls.spawn(bundles::send_answers(client.clone(), queue));
     let callee = Arc::new(Callee { client, streams, handler, answers });
     let server =

@@ -97,8 +97,8 @@ impl Checker<'_> {
                 ("backoff", backoff.as_ref().map(|at| Problem::at(at, NEEDS_STREAM))),
                 ("deadLetter", dead_letter.as_ref().map(|at| Problem::at(at, NEEDS_STREAM))),
             ] {
-                let help = || format!("add `stream:` and its name, or remove `{name}:`");
-                self.problems.extend(at.map(|problem| problem.help(help())));
+                let help = format!("add `stream:` and its name, or remove `{name}:`");
+                self.problems.extend(at.map(|problem| problem.help(help)));
             }
             return None;
         };

@@ -30,8 +30,3 @@ pub(in crate::bus::rpc) async fn send_answers(client: Client, mut queue: mpsc::R
         }
     }
 }
-
-/// Where an instance brings its answers.
-pub(in crate::bus::rpc) fn queue() -> (mpsc::Sender<Answer>, mpsc::Receiver<Answer>) {
-    mpsc::channel(super::QUEUE)
-}

@@ -14,13 +14,13 @@ mod caller;
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
-pub(super) use self::answers::{Answer, queue, send_answers};
+pub(super) use self::answers::{Answer, send_answers};
 pub(in crate::bus) use self::caller::LazyBundles;
 use super::limit;
 use crate::wire::{BUNDLE_BYTES, MAX_BUNDLE, PROTOCOL, header};
 
 /// Calls or answers that wait for their turn. Who brings one more waits.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 
 /// Lets everybody who is ready bring what they have, and takes it to the rest.
 async fn gather<T>(queue: &mut mpsc::Receiver<T>, together: &mut Vec<T>) {
