@@ -29,10 +29,12 @@ pub(crate) async fn run(global: &Global, args: &StatusArgs, output: &mut Output)
     }
     let mut follower = Follower::new(&bus);
     let mut last = String::new();
+    // One for all rounds: a signal that comes between two of them would be lost.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let world = tokio::select! {
             world = follower.next() => world,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         };
         let shown = match show(&world, app, bus.lattice(), output) {
             // It may come, or come back: that is what is watched.
