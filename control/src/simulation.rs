@@ -38,6 +38,7 @@ fn spec(scale: Scale) -> UnitSpec {
         placement: Placement::default(),
         routes: Vec::new(),
         subscriptions: Vec::new(),
+        schedules: Vec::new(),
         program: None,
     })
 }
@@ -158,6 +159,7 @@ async fn live(bus: Bus, at: usize, heard: watch::Receiver<bool>) {
         generation: 0,
         leaving: false,
         programs: false,
+        secrets_key: None,
         instances: Vec::new(),
     };
     store.hosts().put(id.as_str(), &record).await.unwrap();

@@ -45,6 +45,13 @@ pub struct Options {
     /// network and its access to NATS
     #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
     pub allow_programs: bool,
+    /// File with the seed of an xkey by which sealed secrets are opened; with several, they are sealed to the first.
+    /// `lattice-ctl secrets keygen` makes one
+    #[arg(long = "secrets-key", env = "LATTICE_SECRETS_KEY", value_name = "FILE", value_delimiter = ',')]
+    pub secrets_keys: Vec<PathBuf>,
+    /// Folder with secrets of this host, each in a file APP/NAME
+    #[arg(long, env = "LATTICE_SECRETS_DIR", value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// Take no part in planning for the lattice
     #[arg(long)]
     pub no_control: bool,

@@ -14,7 +14,7 @@
 //! epoch        a clock, as a thread                              -> ends overdue guests
 //! ```
 //!
-//! [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent
+//! The private `secrets` knows what units may read that nobody else shall; [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent
 //! decides what runs; [`standalone`] runs one component without a lattice. A call never waits for the agent: it reads tables that are replaced as a whole.
 //!
 //! Shutting down: the agent tells the lattice that the host leaves, and goes on until others have taken over what they
@@ -27,6 +27,7 @@ mod files;
 pub mod identity;
 pub mod links;
 pub mod runtime;
+mod secrets;
 pub mod standalone;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ use crate::{
     identity::IdentityError,
     links::Router,
     runtime::{ArtifactCache, EngineError, Runtime},
+    secrets::{KeyError, Secrets},
 };
 
 /// Why a host does not start.
@@ -59,6 +61,8 @@ pub enum HostError {
     Data { path: PathBuf, source: std::io::Error },
     #[error("another lattice-host runs in the data folder {}; give each host its own with --data", path.display())]
     Twice { path: PathBuf },
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
@@ -88,12 +92,14 @@ impl Host {
     pub async fn start(options: Options) -> Result<Self, HostError> {
         let id = identity::load(&options.data)?;
         let lock = lock(&options.data)?;
+        let keys = secrets::read_keys(&options.secrets_keys)?;
         let runtime = Runtime::new()?;
         let data = |source| HostError::Data { path: options.data.clone(), source };
         let cache = ArtifactCache::open(&options.data, &runtime).map_err(data)?;
         std::fs::create_dir_all(options.data.join("providers")).map_err(data)?;
         let bus = join(&options, &id).await?;
         let router = Arc::new(Router::default());
+        let secrets = Arc::new(Secrets::follow(&bus, keys, options.secrets_dir.clone()));
         let surroundings = Arc::new(Surroundings {
             host: id.clone(),
             bus: bus.clone(),
@@ -104,6 +110,7 @@ impl Host {
             runtime,
             cache,
             router: router.clone(),
+            secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
         let record = HostRecord {
@@ -115,6 +122,7 @@ impl Host {
             generation: 0,
             leaving: false,
             programs: options.allow_programs,
+            secrets_key: secrets.public_key(),
             instances: Vec::new(),
         };
         let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());

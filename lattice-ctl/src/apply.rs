@@ -1,12 +1,12 @@
 //! `apply`: from a manifest's file to the desired state in the lattice, and to an app that runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     bus::{Bus, StoreError},
     model::{
         app::AppRecord,
-        check::{CheckedApp, check},
+        check::{CheckedApp, check, missing_secrets},
         manifest::Manifest,
         status::AppStatus,
     },
@@ -20,6 +20,7 @@ use crate::{
     image::Images,
     output::{Output, Paint},
     progress::Progress,
+    secrets,
     source::Source,
     wait::{ready_line, until_ready},
     world::World,
@@ -46,7 +47,7 @@ pub(crate) async fn check_alone(source: &Source, manifest: &Manifest) -> Result<
     if images.incomplete && images.problems.is_empty() {
         return Ok(());
     }
-    checked(source, manifest, &images, &World::default()).map(drop)
+    checked(source, manifest, &images, &World::default(), None).map(drop)
 }
 
 /// Applies a manifest and, unless told otherwise, waits until the app is ready.
@@ -167,7 +168,8 @@ async fn write(
     let mut conflict = None;
     for _ in 0..ATTEMPTS {
         let world = World::read(bus).await?;
-        let mut app = checked(source, manifest, images, &world)?;
+        let secrets = secrets::of_app(bus, &manifest.metadata.name.value).await?;
+        let mut app = checked(source, manifest, images, &world, Some(&secrets))?;
         let notes = std::mem::take(&mut app.notes);
         // Before the record: no host may be told of an artifact that it cannot get.
         upload(bus, images, output).await?;
@@ -184,11 +186,19 @@ async fn write(
     Err(conflict.map_or_else(|| Failure::Other("nothing was written".to_owned()), Failure::Store))
 }
 
-/// The app that the manifest describes, or everything that is wrong.
-fn checked(source: &Source, manifest: &Manifest, images: &Images, world: &World) -> Result<CheckedApp> {
+/// The app that the manifest describes, or everything that is wrong. `secrets` are those that the lattice has of it.
+fn checked(
+    source: &Source,
+    manifest: &Manifest,
+    images: &Images,
+    world: &World,
+    secrets: Option<&BTreeSet<String>>,
+) -> Result<CheckedApp> {
     let others = world.apps.values().map(|entry| &entry.value);
     let checked = check(manifest, &images.facts, others);
-    match (checked, images.problems.clone()) {
+    let missing = secrets.map(|known| missing_secrets(manifest, known));
+    let problems = images.problems.iter().cloned().chain(missing.into_iter().flatten()).collect::<Vec<_>>();
+    match (checked, problems) {
         (Ok(app), problems) if problems.is_empty() => Ok(app),
         (Ok(_), problems) => Err(source.rejected(problems)),
         (Err(found), mut problems) => {

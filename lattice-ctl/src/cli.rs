@@ -7,13 +7,14 @@ use clap_complete::Shell;
 use lattice::{
     bus::{Bus, NatsOptions},
     model::manifest::parse_duration,
-    wire::{InstanceId, LatticeName, MAX_DEADLINE, UnitId},
+    wire::{AppName, InstanceId, LatticeName, MAX_DEADLINE, UnitId},
 };
 
 use crate::{
     call::FunctionName,
     failure::{Failure, Result},
     output::Output,
+    secrets::SecretId,
 };
 
 const EXIT_CODES: &str = "\
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Get(GetArgs),
     Call(CallArgs),
+    /// Keep secrets in the lattice, sealed so that nobody but its hosts can read them
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     Up(UpArgs),
     /// Print a completion script for a shell
     Completions {
@@ -208,6 +212,53 @@ pub(crate) struct CallArgs {
     /// Call this instance, and no other; `lattice-ctl status APP -o json` has their ids
     #[arg(long, value_name = "ID")]
     pub(crate) instance: Option<InstanceId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    Put(PutSecretArgs),
+    /// List secrets, and how many hosts can read each; their values cannot be had here
+    #[command(after_help = EXIT_CODES)]
+    List {
+        /// Only those of this app
+        app: Option<AppName>,
+    },
+    /// Delete a secret
+    ///
+    /// What runs with it goes on with it; what starts later fails until it is there again.
+    #[command(after_help = EXIT_CODES)]
+    Delete {
+        #[arg(value_name = "APP/NAME")]
+        secret: SecretId,
+    },
+    /// Make a key by which hosts open secrets: `lattice-host --secrets-key FILE`
+    #[command(after_help = EXIT_CODES)]
+    Keygen {
+        /// Where its seed is written; a file that is there is not touched
+        file: PathBuf,
+    },
+}
+
+/// Seal a secret and store it
+///
+/// The value is read from stdin, where a line's end at its end does not count, or is all of a file's bytes. Units that
+/// are given the secret have the new value at once: components when they ask again, providers by being started anew.
+///
+/// Examples:
+///
+///   lattice-ctl secrets put shop/db-url < url.txt
+///   lattice-ctl secrets put shop/web-key --from-file key.pem
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct PutSecretArgs {
+    #[arg(value_name = "APP/NAME")]
+    pub(crate) secret: SecretId,
+    /// Read the value from a file, as it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_file: Option<PathBuf>,
+    /// The public xkey to seal it to [default: that which all live hosts with a key have told]
+    #[arg(long, value_name = "XKEY")]
+    pub(crate) key: Option<String>,
 }
 
 /// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C

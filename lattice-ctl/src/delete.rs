@@ -42,11 +42,22 @@ async fn delete(bus: &Bus, name: &str, waiting: Waiting, output: &mut Output) ->
     if gone {
         until_gone(bus, &app, waiting.timeout, output).await?;
         output.say(&format!("app {name}: nothing of it runs any more"))?;
+        forget_ticks(bus, &app).await?;
     }
     match output.format {
         Format::Table => Ok(()),
         _ => output.value(&Report { app: name, gone }),
     }
+}
+
+/// An app of the same name begins its schedules anew.
+async fn forget_ticks(bus: &Bus, app: &AppName) -> Result<()> {
+    let ticks = bus.store().ticks();
+    let all = ticks.list().await?;
+    for key in all.keys().filter(|key| key.split('.').next() == Some(app.as_str())) {
+        ticks.delete(key).await?;
+    }
+    Ok(())
 }
 
 async fn until_gone(bus: &Bus, app: &AppName, timeout: Duration, output: &mut Output) -> Result<()> {
@@ -75,6 +86,8 @@ async fn until_gone(bus: &Bus, app: &AppName, timeout: Duration, output: &mut Ou
 
 #[cfg(test)]
 mod tests {
+    use lattice::model::schedule::Tick;
+
     use super::*;
     use crate::wait::tests::{Fake, TINY};
 
@@ -103,10 +116,15 @@ mod tests {
         assert!(fake.bus.store().apps().get("shop").await.unwrap().is_none());
         assert_eq!(captured.remarks(), "app shop: waiting for cache on NAAAAAAA (ready)\n");
 
+        let ticks = fake.bus.store().ticks();
+        for app in ["shop", "other"] {
+            ticks.put(&format!("{app}.clock.beat"), &Tick { version: 1, at: 1, open: false }).await.unwrap();
+        }
         // A host that is gone does not count.
         fake.bus.store().beats().delete(&crate::wait::tests::host("A").to_string()).await.unwrap();
         fake.app(TINY).await;
         delete(&fake.bus, "shop", WAITING, &mut output).await.unwrap();
+        assert_eq!(ticks.list().await.unwrap().into_keys().collect::<Vec<_>>(), ["other.clock.beat"]);
         assert_eq!(captured.out(), "app shop: deleted\napp shop: deleted\napp shop: nothing of it runs any more\n");
     }
 }

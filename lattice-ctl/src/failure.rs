@@ -8,7 +8,7 @@ use lattice::{
     wire::{AppName, LatticeName},
 };
 
-use crate::{call::CallFailure, problems::Rejected};
+use crate::{call::CallFailure, problems::Rejected, secrets::SecretId};
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
@@ -34,6 +34,10 @@ pub(crate) enum Failure {
     NotReady { app: AppName, message: String },
     #[error("there is no app `{name}` in lattice {lattice}")]
     NoApp { name: String, lattice: LatticeName, known: Vec<String> },
+    #[error("lattice {lattice} has no secret `{id}`")]
+    NoSecret { id: SecretId, lattice: LatticeName, known: Vec<String> },
+    #[error("{message}")]
+    Refused { message: String, help: String },
     #[error(transparent)]
     Call(#[from] CallFailure),
     #[error("{0}")]
@@ -60,12 +64,12 @@ impl Failure {
             Self::Connect(_) | Self::Store(StoreError::Unavailable(_)) => 4,
             Self::Artifact(ArtifactError::Unavailable(_)) => 4,
             Self::NoHost(_) | Self::NotReady { .. } => 5,
-            Self::NoApp { .. } | Self::Artifact(ArtifactError::Missing(_)) => 6,
+            Self::NoApp { .. } | Self::NoSecret { .. } | Self::Artifact(ArtifactError::Missing(_)) => 6,
             Self::Overtaken(_) | Self::Store(StoreError::Conflict { .. }) => 7,
             Self::Call(failure) => failure.exit_code(),
             Self::OutputClosed => 0,
             Self::Artifact(ArtifactError::Damaged { .. }) | Self::Store(StoreError::Unreadable { .. }) => 1,
-            Self::Start { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
+            Self::Start { .. } | Self::Refused { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
         }
     }
 
@@ -91,6 +95,8 @@ impl Failure {
                 Some(format!("there are no apps at all; is `{name}` in another lattice (--lattice NAME)?"))
             }
             Self::NoApp { name, known, .. } => Some(suggest(name, known.iter().map(String::as_str))),
+            Self::NoSecret { id, known, .. } => Some(suggest(&id.to_string(), known.iter().map(String::as_str))),
+            Self::Refused { help, .. } => Some(help.clone()),
             Self::Store(StoreError::Conflict { .. }) => Some("try again".to_owned()),
             Self::Call(failure) => failure.help(),
             Self::Start { help, .. } => help.clone(),

@@ -36,12 +36,13 @@ fn list(world: &World, what: What, now_ms: u64, output: &mut Output) -> Result<(
 }
 
 /// One line of a list.
-trait Row: Serialize {
+pub(crate) trait Row: Serialize {
     const HEADER: &'static [&'static str];
     fn cells(&self) -> Vec<String>;
 }
 
-fn print<R: Row>(rows: &[R], output: &mut Output) -> Result<()> {
+/// Prints a list as the user asked.
+pub(crate) fn print<R: Row>(rows: &[R], output: &mut Output) -> Result<()> {
     if output.format != Format::Table {
         return output.value(&rows);
     }
@@ -461,6 +462,7 @@ mod tests {
             reuse: 1,
             env: BTreeMap::new(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             links: vec![link("default", &[]), link("main", &["price", "list"])],
         });
         record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });

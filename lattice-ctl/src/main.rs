@@ -15,6 +15,7 @@ mod output;
 mod problems;
 mod program;
 mod progress;
+mod secrets;
 mod shape;
 mod source;
 mod status;
@@ -58,6 +59,7 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Status(args) => status::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
+        Command::Secrets(command) => secrets::run(&cli.global, &command, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
         Command::Completions { shell } => cli::completions(shell, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),

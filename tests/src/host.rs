@@ -28,6 +28,9 @@ pub struct Host {
     nats: String,
     /// Whether it runs programs that manifests bring along.
     pub programs: bool,
+    /// More of its command line, and of its environment.
+    pub arguments: Vec<String>,
+    pub variables: Vec<(String, String)>,
     log: PathBuf,
     stdout: PathBuf,
     child: Option<Child>,
@@ -44,6 +47,8 @@ impl Host {
             data: file(""),
             nats: nats.to_owned(),
             programs: false,
+            arguments: Vec::new(),
+            variables: Vec::new(),
             log: file(".log"),
             stdout: file(".out"),
             child: None,
@@ -56,6 +61,7 @@ impl Host {
         let mut command = Command::new(program("lattice-host"));
         command.env_clear().env("NATS_URL", &self.nats).arg("--data").arg(&self.data);
         command.args(["--label", &format!("zone={}", self.zone)]);
+        command.args(&self.arguments).envs(self.variables.iter().cloned());
         if self.programs {
             // Scripts find their interpreters by it.
             command.arg("--allow-programs").env("PATH", env::var_os("PATH").unwrap_or_default());

@@ -69,6 +69,11 @@ impl Lattice {
         Self::start_all(hosts, nats, |_, nats| nats.url(), allow)
     }
 
+    /// As [`Lattice::start`], with hosts that `prepare` has told more.
+    pub fn start_with(hosts: usize, prepare: impl Fn(&mut Host)) -> Self {
+        Self::start_all(hosts, NatsServer::start, |_, nats| nats.url(), prepare)
+    }
+
     fn start_all(
         hosts: usize,
         nats: impl FnOnce() -> io::Result<NatsServer>,

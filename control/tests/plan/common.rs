@@ -30,6 +30,7 @@ pub fn record(at: usize, zone: Option<&str>) -> HostRecord {
         leaving: false,
         // Every other one, so that generated worlds have both.
         programs: at % 2 == 1,
+        secrets_key: None,
         instances: Vec::new(),
     }
 }
@@ -52,6 +53,7 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         placement: Placement { require },
         routes: Vec::new(),
         subscriptions: Vec::new(),
+        schedules: Vec::new(),
         program: None,
     })
 }
@@ -81,6 +83,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         reuse: 1,
         env: BTreeMap::new(),
         config: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         links: parts.iter().map(link).collect(),
     })
 }

@@ -14,20 +14,31 @@ pub(crate) struct Key {
     pub(crate) revision: u64,
     /// What the unit is: revisions of an app that was deleted and made anew repeat.
     pub(crate) spec: Digest,
+    /// The newest change of the secrets that it is started with, as [`Secrets::revision`](crate::secrets::Secrets::revision) has it.
+    pub(crate) secrets: u64,
+}
+
+/// What shall run of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) record: UnitRecord,
+    /// As in [`Key`].
+    pub(crate) secrets: u64,
 }
 
 impl Key {
-    pub(crate) fn new(unit: &UnitId, record: &UnitRecord) -> Self {
-        Self { unit: unit.clone(), revision: record.revision, spec: record.spec.digest() }
+    pub(crate) fn new(unit: &UnitId, wanted: &Wanted) -> Self {
+        let Wanted { record, secrets } = wanted;
+        Self { unit: unit.clone(), revision: record.revision, spec: record.spec.digest(), secrets: *secrets }
     }
 
     /// The id of this instance on `host`, at this attempt to run it. What follows an instance that has ended is another
     /// one: whoever waits for an answer of the old one is to see that it is gone.
     pub(crate) fn instance(&self, host: &HostId, attempt: u32) -> InstanceId {
-        match attempt {
-            0 | 1 => InstanceId::derive(host, &self.unit, self.revision, &self.spec),
-            _ => {
-                let spec = Digest::of(format!("{} {attempt}", self.spec).as_bytes());
+        match (attempt, self.secrets) {
+            (0 | 1, 0) => InstanceId::derive(host, &self.unit, self.revision, &self.spec),
+            (_, secrets) => {
+                let spec = Digest::of(format!("{} {attempt} {secrets}", self.spec).as_bytes());
                 InstanceId::derive(host, &self.unit, self.revision, &spec)
             }
         }
@@ -62,10 +73,10 @@ pub(crate) enum Step {
 
 /// The steps from `running` towards `wanted`. Of a unit that changes, the old instance is ended only when the new one
 /// takes calls, or when the new one cannot start because the old one holds what it needs.
-pub(crate) fn diff(wanted: &BTreeMap<UnitId, UnitRecord>, running: &BTreeMap<Key, Phase>, now: Instant) -> Vec<Step> {
+pub(crate) fn diff(wanted: &BTreeMap<UnitId, Wanted>, running: &BTreeMap<Key, Phase>, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (unit, record) in wanted {
-        let key = Key::new(unit, record);
+    for (unit, wanted) in wanted {
+        let key = Key::new(unit, wanted);
         match running.get(&key) {
             None => steps.push(Step::Start(key)),
             Some(Phase::Failed { retry_at, .. }) if *retry_at <= now => steps.push(Step::Start(key)),
@@ -74,7 +85,7 @@ pub(crate) fn diff(wanted: &BTreeMap<UnitId, UnitRecord>, running: &BTreeMap<Key
     }
     for (key, phase) in running {
         let successor = match wanted.get(&key.unit) {
-            Some(record) => match Key::new(&key.unit, record) {
+            Some(wanted) => match Key::new(&key.unit, wanted) {
                 current if current == *key => continue,
                 current => Some(running.get(&current)),
             },
@@ -113,17 +124,37 @@ mod tests {
             placement: Placement::default(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            schedules: Vec::new(),
             program: None,
         };
         UnitRecord { revision, spec: UnitSpec::Provider(spec) }
     }
 
     fn key(unit: &str, revision: u64) -> Key {
-        Key { unit: format!("app/{unit}").parse().unwrap(), revision, spec: record(revision).spec.digest() }
+        let spec = record(revision).spec.digest();
+        Key { unit: format!("app/{unit}").parse().unwrap(), revision, spec, secrets: 0 }
     }
 
-    fn wanted(units: &[(&str, u64)]) -> BTreeMap<UnitId, UnitRecord> {
-        units.iter().map(|(unit, revision)| (key(unit, 0).unit, record(*revision))).collect()
+    fn want(revision: u64) -> Wanted {
+        Wanted { record: record(revision), secrets: 0 }
+    }
+
+    fn wanted(units: &[(&str, u64)]) -> BTreeMap<UnitId, Wanted> {
+        units.iter().map(|(unit, revision)| (key(unit, 0).unit, want(*revision))).collect()
+    }
+
+    #[test]
+    fn a_new_secret_makes_a_new_instance() {
+        let now = Instant::now();
+        let unit = key("a", 1).unit;
+        let wanted = BTreeMap::from([(unit, Wanted { record: record(1), secrets: 7 })]);
+        let (old, new) = (key("a", 1), Key { secrets: 7, ..key("a", 1) });
+        let mut running = BTreeMap::from([(old.clone(), Phase::Running)]);
+        assert_eq!(diff(&wanted, &running, now), [Step::Start(new.clone())]);
+        running.insert(new.clone(), Phase::Running);
+        assert_eq!(diff(&wanted, &running, now), [Step::Drain(old.clone())]);
+        let host = format!("N{}", "A".repeat(55)).parse().unwrap();
+        assert_ne!(old.instance(&host, 1), new.instance(&host, 1));
     }
 
     #[test]
@@ -173,7 +204,7 @@ mod tests {
         ) {
             let now = Instant::now() + Duration::from_secs(1);
             let name = |n: u8| format!("u{n}");
-            let wanted: BTreeMap<_, _> = units.iter().map(|(n, r)| (key(&name(*n), 0).unit, record(*r))).collect();
+            let wanted: BTreeMap<_, _> = units.iter().map(|(n, r)| (key(&name(*n), 0).unit, want(*r))).collect();
             let mut running: BTreeMap<_, _> = there.into_iter().map(|((n, r), p)| (key(&name(n), r), p)).collect();
             for _ in 0..10 {
                 // Between rounds, starts succeed and drains end.
@@ -190,7 +221,7 @@ mod tests {
                 }
             }
             let end: BTreeSet<_> = running.iter().map(|(key, phase)| (key.unit.clone(), key.revision, *phase == Phase::Running)).collect();
-            let expected: BTreeSet<_> = wanted.iter().map(|(unit, record)| (unit.clone(), record.revision, true)).collect();
+            let expected: BTreeSet<_> = wanted.iter().map(|(unit, wanted)| (unit.clone(), wanted.record.revision, true)).collect();
             prop_assert_eq!(end, expected);
         }
     }

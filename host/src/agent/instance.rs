@@ -13,7 +13,7 @@ use lattice::{
     },
     wire::{InstanceId, Interface},
 };
-use lattice_provider::{Capability, Health, http::HttpHandler, messaging::Work};
+use lattice_provider::{Capability, Health, Work, http::HttpHandler};
 use lattice_provider_http_server::Listening;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ pub(super) enum Kind {
         http: Option<Arc<dyn HttpHandler>>,
         functions: Option<Arc<LoadedFunctions>>,
     },
-    /// With the work for its subscriptions.
+    /// With what it does by itself.
     Backend(Capability, Work),
     Server(Listening),
     Process(Process),

@@ -19,18 +19,18 @@ use std::{
 use lattice::{
     bus::{Bus, View},
     model::{
-        app::UnitRecord,
+        app::{UnitRecord, UnitSpec},
         assignment::Assignment,
         inventory::{HostRecord, InstanceReport},
     },
-    wire::HostId,
+    wire::{HostId, UnitId},
 };
 use lattice_provider::Health;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    diff::{Key, Phase, Step, diff},
+    diff::{Key, Phase, Step, Wanted, diff},
     instance::{Running, Slot},
 };
 use crate::links::Router;
@@ -92,6 +92,7 @@ impl Agent {
         let mut assignments = self.surroundings.bus.store().assignments().follow();
         let mut tick = tokio::time::interval(TICK);
         let mut hosts = self.hosts.clone();
+        let mut secrets = self.surroundings.secrets.changes();
         let mut leaves_at = None;
         loop {
             // Cancel-safe: `recv`, `changed` and `tick` lose nothing when another arm is taken.
@@ -99,6 +100,7 @@ impl Agent {
                 Some(news) = news.recv() => self.take(news),
                 Ok(()) = assignments.changed() => self.adopt(&assignments),
                 Ok(()) = hosts.changed() => {}
+                Ok(()) = secrets.changed() => {}
                 _ = tick.tick() => {}
                 () = shutdown.cancelled(), if leaves_at.is_none() => {
                     leaves_at = Some(Instant::now() + HAND_OVER);
@@ -147,8 +149,17 @@ impl Agent {
         specs.any(|spec| others.iter().any(|host| lattice_control::may_take(spec, host)))
     }
 
-    fn wanted(&self) -> BTreeMap<lattice::wire::UnitId, UnitRecord> {
-        self.assignment.as_ref().map(|a| a.units.clone()).unwrap_or_default()
+    fn wanted(&self) -> BTreeMap<UnitId, Wanted> {
+        let units = self.assignment.iter().flat_map(|assignment| &assignment.units);
+        let wanted = |(unit, record): (&UnitId, &UnitRecord)| {
+            // A component asks for its secrets whenever it wants; a provider is told when it starts.
+            let secrets = match &record.spec {
+                UnitSpec::Component(_) => 0,
+                spec => self.surroundings.secrets.revision(&unit.app, &spec.secrets()),
+            };
+            (unit.clone(), Wanted { record: record.clone(), secrets })
+        };
+        units.map(wanted).collect()
     }
 
     /// Does what is to be done next.

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{News, diff::Key, instance::Speaks, lines::Lines, start::Surroundings};
+use crate::secrets::{Settings, Veil};
 
 /// Why a provider process is not running.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +105,7 @@ impl Process {
         here: &Surroundings,
         key: &Key,
         instance: &InstanceId,
-        spec: &ProviderSpec,
+        settings: &Settings,
         mut executable: Executable,
         news: mpsc::Sender<News>,
     ) -> Result<Started, ProcessError> {
@@ -116,15 +117,15 @@ impl Process {
         else {
             return Err(failed("its standard streams are not connected".to_owned()));
         };
-        let log = tokio::spawn(forward_log(key.clone(), log));
-        let mut reports = Reports { key: key.clone(), lines: Lines::new(reports) };
+        let log = tokio::spawn(forward_log(key.clone(), log, settings.veil.clone()));
+        let mut reports = Reports { key: key.clone(), lines: Lines::new(reports), veil: settings.veil.clone() };
         let launch = Order::Start(Box::new(Launch {
             lattice: here.bus.lattice().clone(),
             unit: key.unit.clone(),
             instance: instance.clone(),
             nats: here.nats.clone(),
             data_dir: executable.data_dir,
-            config: spec.config.clone(),
+            config: settings.config.clone(),
         }));
         let first = async {
             // One that ends before it has read this says why in its log.
@@ -201,6 +202,7 @@ impl Supervised {
                 report = self.reports.next() => match report {
                     Some(Report::Health { health, .. }) => drop(self.health.send_replace(health)),
                     Some(Report::Failed(Failed { reason, .. })) => {
+                        let reason = self.reports.veil.over(reason);
                         tracing::warn!(unit = %self.key.unit, reason, "a provider process gives up");
                     }
                     None => break,
@@ -246,6 +248,7 @@ async fn ended(child: &mut Child, log: JoinHandle<String>) -> String {
 struct Reports {
     key: Key,
     lines: Lines<ChildStdout>,
+    veil: Veil,
 }
 
 impl Reports {
@@ -256,7 +259,7 @@ impl Reports {
             match serde_json::from_str(&line) {
                 Ok(report) => return Some(report),
                 // Most likely meant for people.
-                Err(_) => tracing::info!(target: "provider", unit = %self.key.unit, "{line}"),
+                Err(_) => tracing::info!(target: "provider", unit = %self.key.unit, "{}", self.veil.over(line)),
             }
         }
     }
@@ -270,9 +273,10 @@ async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
 }
 
 /// Brings what a process says to the host's log; returns its last line.
-async fn forward_log(key: Key, log: impl AsyncRead + Unpin) -> String {
+async fn forward_log(key: Key, log: impl AsyncRead + Unpin, veil: Veil) -> String {
     let (mut lines, mut last) = (Lines::new(log), String::new());
     while let Some(line) = lines.next().await {
+        let line = veil.over(line);
         tracing::info!(target: "provider", unit = %key.unit, "{line}");
         if !line.trim().is_empty() {
             last = line.chars().take(MAX_WORDS).collect();

@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     links::{self, ComponentLinks, Router},
-    runtime::{ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError},
+    runtime::{
+        ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError, grants::Grants,
+    },
+    secrets::{Granted, SecretError, Secrets, Settings, Veil},
 };
 
 /// What every instance of this host is started with.
@@ -45,6 +48,7 @@ pub(crate) struct Surroundings {
     pub(crate) runtime: Runtime,
     pub(crate) cache: ArtifactCache,
     pub(crate) router: Arc<Router>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) servers: HttpServers,
 }
 
@@ -57,6 +61,8 @@ pub(crate) enum StartFailure {
     Prepare(#[from] PrepareError),
     #[error("{kind}: {source}")]
     Provider { kind: String, source: StartError },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error(transparent)]
     Process(#[from] ProcessError),
     #[error(transparent)]
@@ -71,6 +77,9 @@ pub(crate) enum StartFailure {
     Unknown(String),
     #[error("cannot answer calls from the lattice: {0}")]
     Serve(CallError),
+    /// What was said had a secret in it, which is hidden here.
+    #[error("{reason}")]
+    Veiled { reason: String, busy: bool },
 }
 
 impl StartFailure {
@@ -78,9 +87,16 @@ impl StartFailure {
     pub(super) fn busy(&self) -> bool {
         match self {
             Self::Provider { source, .. } => matches!(source, StartError::Busy(_)),
-            Self::Process(ProcessError::Failed { busy, .. }) => *busy,
+            Self::Process(ProcessError::Failed { busy, .. }) | Self::Veiled { busy, .. } => *busy,
             _ => false,
         }
+    }
+
+    /// The same without the secrets of its unit.
+    fn under(self, veil: &Veil) -> Self {
+        let said = self.to_string();
+        let reason = veil.over(said.clone());
+        if reason == said { self } else { Self::Veiled { reason, busy: self.busy() } }
     }
 }
 
@@ -94,11 +110,26 @@ pub(super) async fn start(
 ) -> Result<Running, StartFailure> {
     match &record.spec {
         UnitSpec::Component(spec) => component(here, key, instance, spec).await,
-        UnitSpec::Provider(spec) if spec.kind == catalog::HTTP_SERVER => server(here, key, instance, spec).await,
-        UnitSpec::Provider(spec) => match spec.isolate {
-            Isolation::Host => in_host(here, key, instance, spec, news).await,
-            Isolation::Process => in_process(here, key, instance, spec, news).await,
-        },
+        UnitSpec::Provider(spec) => {
+            let settings = here.secrets.settings(&key.unit.app, &spec.config)?;
+            let started = provider(here, key, instance, spec, &settings, news).await;
+            started.map_err(|failure| failure.under(&settings.veil))
+        }
+    }
+}
+
+async fn provider(
+    here: &Surroundings,
+    key: &Key,
+    instance: &InstanceId,
+    spec: &ProviderSpec,
+    settings: &Settings,
+    news: mpsc::Sender<News>,
+) -> Result<Running, StartFailure> {
+    match spec.isolate {
+        _ if spec.kind == catalog::HTTP_SERVER => server(here, key, instance, spec, settings).await,
+        Isolation::Host => in_host(here, key, instance, spec, settings, news).await,
+        Isolation::Process => in_process(here, key, instance, spec, settings, news).await,
     }
 }
 
@@ -122,7 +153,9 @@ async fn component(
     let compiled = here.cache.load_spec(spec, here.bus.artifacts()).await?;
     let spec = spec.composed();
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
-    let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links)?;
+    let secrets = Granted::new(&here.secrets, &key.unit.app, &spec);
+    let grants = Grants { secrets, ..Grants::default() };
+    let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links, grants)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
     let functions = LoadedFunctions::new(component.clone(), &compiled, here.bus.exchange());
     let mut serves: Vec<Interface> = functions.interfaces().cloned().collect();
@@ -167,8 +200,9 @@ async fn server(
     key: &Key,
     instance: &InstanceId,
     spec: &ProviderSpec,
+    settings: &Settings,
 ) -> Result<Running, StartFailure> {
-    let config = Config::parse(&spec.config)?;
+    let config = Config::parse(&settings.config)?;
     let route = |spec: &RouteSpec| (spec.pattern.clone(), links::route(&here.bus, &here.router, &key.unit, spec));
     let listening = here.servers.add(instance.clone(), &config, spec.routes.iter().map(route).collect()).await?;
     let watching = CancellationToken::new();
@@ -180,12 +214,13 @@ async fn in_host(
     key: &Key,
     instance: &InstanceId,
     spec: &ProviderSpec,
+    settings: &Settings,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
-    let (capability, health, work) = builtin::start(here, key, spec).await?;
+    let (capability, health, work) = builtin::start(here, key, spec, settings).await?;
     let serving = serve(here, key, instance, capability.handler(&here.bus), Pace::Light).await?;
     let watching = CancellationToken::new();
-    tokio::spawn(forward(key.clone(), health, news, watching.clone()));
+    tokio::spawn(forward(key.clone(), health, settings.veil.clone(), news, watching.clone()));
     let serves = capability.interfaces();
     Ok(Running {
         what: Kind::Backend(capability, work),
@@ -201,6 +236,7 @@ async fn in_process(
     key: &Key,
     instance: &InstanceId,
     spec: &ProviderSpec,
+    settings: &Settings,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let (executable, serves) = match &spec.program {
@@ -211,17 +247,26 @@ async fn in_process(
         }
     };
     let Started { process, health, speaks } =
-        Process::start(here, key, instance, spec, executable, news.clone()).await?;
+        Process::start(here, key, instance, settings, executable, news.clone()).await?;
     let watching = CancellationToken::new();
-    tokio::spawn(forward(key.clone(), health, news, watching.clone()));
+    tokio::spawn(forward(key.clone(), health, settings.veil.clone(), news, watching.clone()));
     Ok(Running { what: Kind::Process(process), serving: None, serves, speaks, watching })
 }
 
 /// Tells the agent an instance's health, when it is not ready from the beginning, and each change of it.
-async fn forward(key: Key, mut health: watch::Receiver<Health>, news: mpsc::Sender<News>, stop: CancellationToken) {
+async fn forward(
+    key: Key,
+    mut health: watch::Receiver<Health>,
+    veil: Veil,
+    news: mpsc::Sender<News>,
+    stop: CancellationToken,
+) {
     let mut told = Health::Ready;
     loop {
-        let newest = health.borrow_and_update().clone();
+        let newest = match health.borrow_and_update().clone() {
+            Health::Degraded(reason) => Health::Degraded(veil.over(reason)),
+            Health::Ready => Health::Ready,
+        };
         if newest != told && news.send(News::Health(key.clone(), newest.clone())).await.is_err() {
             return;
         }

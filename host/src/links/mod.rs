@@ -6,6 +6,7 @@ mod link;
 mod road;
 mod route;
 mod router;
+mod scheduled;
 mod subscriber;
 
 use std::{
@@ -27,6 +28,7 @@ pub use link::Link;
 pub(crate) use road::Outgoing;
 pub use route::route;
 pub use router::{LocalInstance, Router};
+pub(crate) use scheduled::scheduled;
 pub(crate) use subscriber::subscriber;
 
 /// The links of one import, by name.

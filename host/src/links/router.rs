@@ -263,6 +263,7 @@ mod tests {
             generation: 0,
             leaving: false,
             programs: false,
+            secrets_key: None,
         }
     }
 

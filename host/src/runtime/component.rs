@@ -32,6 +32,7 @@ use super::{
     lens::UnknownResource,
     link_names, logging,
     plain::IdleInstances,
+    secrets,
 };
 use crate::links::ComponentLinks;
 
@@ -95,19 +96,8 @@ impl Runtime {
         &second.unwrap_or(&self.plain).linker
     }
 
-    /// Binds a compiled component to its links and limits.
+    /// Binds a compiled component to its links, its limits and what it is granted beyond them.
     pub fn prepare(
-        &self,
-        component: &Component,
-        unit: UnitId,
-        spec: &ComponentSpec,
-        links: ComponentLinks,
-    ) -> Result<Arc<LoadedComponent>, PrepareError> {
-        self.prepare_with(component, unit, spec, links, Grants::default())
-    }
-
-    /// As [`Self::prepare`], for a component that is granted more than its links.
-    pub fn prepare_with(
         &self,
         component: &Component,
         unit: UnitId,
@@ -131,7 +121,7 @@ impl Runtime {
         let http = http.or_else(|| ProxyIndices::new(&pre).ok().map(HttpExport::Proxy));
         let settings = spec.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let blueprint = Blueprint {
-            about: Arc::new(About { unit: unit.clone(), settings }),
+            about: Arc::new(About { unit: unit.clone(), settings, secrets: grants.secrets.clone() }),
             unit: Arc::new(unit),
             http,
             pre,
@@ -169,6 +159,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
     keyvalue::add_to_linker(&mut linker)?;
     config::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
+    secrets::add_to_linker(&mut linker)?;
     blobstore::add_to_linker(&mut linker)?;
     link_names::add_to_linker(&mut linker)?;
     Ok(linker)

@@ -1,5 +1,5 @@
-//! What a component may reach beyond its links. In a lattice that is nothing; `run` and `serve` grant what the command
-//! line names.
+//! What a component may reach beyond its links. In a lattice that is nothing but its secrets; `run` and `serve` grant what
+//! the command line names.
 
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -8,6 +8,7 @@ use lattice_provider_http_client::{Client, Config, SystemResolver, TlsError};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
+use crate::secrets::Granted;
 
 /// By default nothing is granted.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Grants {
     pub output: bool,
     /// Standard input of this process.
     pub input: bool,
+    /// What its manifest lets it read.
+    pub secrets: Granted,
 }
 
 /// A folder of this machine that a component sees.

@@ -16,7 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{imports::HeldSessions, lens::Flows, link_names::LinkNames, outgoing::Outgoing};
-use crate::links::ComponentLinks;
+use crate::{links::ComponentLinks, secrets::Granted};
 
 /// The store of one instance. What its streams did not carry when it is dropped, they break off.
 pub(crate) struct GuestStore(Store<Guest>);
@@ -60,6 +60,7 @@ pub(crate) struct About {
     pub(crate) unit: UnitId,
     /// What the manifest sets for it, in the order of the keys.
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) secrets: Granted,
 }
 
 /// The data of a store.

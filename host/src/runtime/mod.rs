@@ -3,7 +3,7 @@
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
 //! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
 //! one call at a time, or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
-//! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`].
+//! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`]; [`config`] and [`secrets`] tell it what its manifest says.
 
 mod blobstore;
 pub mod cache;
@@ -27,6 +27,7 @@ mod logging;
 pub(crate) mod needs;
 mod outgoing;
 mod plain;
+mod secrets;
 mod session;
 mod streams;
 

@@ -94,7 +94,7 @@ async fn start(options: &RunOptions, bytes: Vec<u8>) -> Result<impl Future<Outpu
     let grants = options.grants.grants(arguments(options), true);
     let mut wasi = grants.builder(&Arc::new(unit()), &options.grants.env())?;
     let memory = options.memory.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    let about = Arc::new(About { unit: unit(), settings: Vec::new() });
+    let about = Arc::new(About { unit: unit(), settings: Vec::new(), secrets: grants.secrets.clone() });
     let links = Arc::new(ComponentLinks::default());
     let mut store = Guest::store(&engine, wasi.build(), grants.client()?, memory, links, about);
     Guest::begin(&mut store, options.timeout.unwrap_or(UNLIMITED));

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use lattice::model::manifest::{parse_duration, parse_size};
 
-use crate::runtime::grants::{GrantedDir, Grants};
+use crate::{
+    runtime::grants::{GrantedDir, Grants},
+    secrets::Granted,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct RunOptions {
@@ -113,6 +116,7 @@ impl GrantOptions {
             http: net(self.http),
             output: true,
             input,
+            secrets: Granted::default(),
         }
     }
 }

@@ -53,7 +53,7 @@ async fn load(options: &ServeOptions) -> Result<Arc<LoadedComponent>, Standalone
     let grants = options.grants.grants(Vec::new(), false);
     // What is wrong with a grant is said now, not at the first request.
     grants.builder(&Arc::new(unit()), &[])?;
-    let loaded = runtime.prepare_with(&component, unit(), &spec(options), ComponentLinks::default(), grants);
+    let loaded = runtime.prepare(&component, unit(), &spec(options), ComponentLinks::default(), grants);
     let loaded = loaded.map_err(|source| StandaloneError::Prepare { path: path.to_owned(), source })?;
     if !loaded.serves_http() {
         return Err(StandaloneError::NoHttp { path: path.to_owned() });
@@ -77,6 +77,7 @@ fn spec(options: &ServeOptions) -> ComponentSpec {
         reuse: options.reuse,
         env: options.grants.env().into_iter().collect(),
         config: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         links: Vec::new(),
     }
 }

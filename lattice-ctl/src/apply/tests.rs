@@ -183,6 +183,7 @@ async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
         placement: Placement::default(),
         routes: Vec::<RouteSpec>::new(),
         subscriptions: Vec::new(),
+        schedules: Vec::new(),
         program: None,
     });
     let unit: UnitId = "shop/cache".parse().unwrap();

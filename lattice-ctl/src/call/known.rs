@@ -125,6 +125,7 @@ mod tests {
                 reuse: 1,
                 env: BTreeMap::new(),
                 config: BTreeMap::new(),
+                secrets: BTreeMap::new(),
                 links: Vec::new(),
             })
         };

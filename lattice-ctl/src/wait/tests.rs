@@ -75,6 +75,7 @@ impl Fake {
             generation: 1,
             leaving: false,
             programs: false,
+            secrets_key: None,
             instances: record.unit_ids().map(report).collect(),
         };
         self.bus.store().hosts().put(id.as_str(), &host).await.unwrap();

@@ -93,6 +93,16 @@ impl Store {
         self.table("plans")
     }
 
+    /// Sealed secrets by `<app>.<name>`.
+    pub fn secrets(&self) -> Table<crate::model::secret::SealedSecret> {
+        self.table("secrets")
+    }
+
+    /// How far schedules have come, by `<app>.<unit>.<schedule>`.
+    pub fn ticks(&self) -> Table<crate::model::schedule::Tick> {
+        self.table("ticks")
+    }
+
     /// Leases by name; the controller's is `controller`.
     pub fn leases(&self) -> Table<crate::model::assignment::Lease> {
         self.table("leases")

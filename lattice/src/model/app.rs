@@ -1,10 +1,15 @@
 //! The desired state of one app: a checked manifest, with names resolved and defaults filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{messages::SubscriptionSpec, outbound::AllowedOrigin};
+use super::{
+    messages::SubscriptionSpec,
+    outbound::AllowedOrigin,
+    schedule::ScheduleSpec,
+    secret::{self, SecretSource},
+};
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
 /// The value of `apps.<app>`.
@@ -56,6 +61,9 @@ pub struct ComponentSpec {
     /// What it reads by `wasi:config`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
+    /// What it reads by `wasmcloud:secrets`, by the name that it asks for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretSource>,
     pub links: Vec<LinkSpec>,
 }
 
@@ -64,6 +72,7 @@ pub struct ComponentSpec {
 pub struct ProviderSpec {
     /// Its name in the catalog.
     pub kind: String,
+    /// Where it has `{ "secret": ... }`, the host puts the secret when it starts the provider.
     pub config: serde_json::Map<String, serde_json::Value>,
     pub isolate: Isolation,
     pub scale: Scale,
@@ -72,6 +81,8 @@ pub struct ProviderSpec {
     pub routes: Vec<RouteSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<SubscriptionSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduleSpec>,
     /// The program that it is, when it is none of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramSpec>,
@@ -300,6 +311,14 @@ impl UnitSpec {
         match self {
             Self::Component(c) => &c.placement,
             Self::Provider(p) => &p.placement,
+        }
+    }
+
+    /// The secrets that it needs.
+    pub fn secrets(&self) -> BTreeSet<SecretSource> {
+        match self {
+            Self::Component(c) => c.secrets.values().cloned().collect(),
+            Self::Provider(p) => secret::references(&p.config),
         }
     }
 

@@ -6,6 +6,8 @@ use crate::wire::Interface;
 
 /// The name of the HTTP server.
 pub const HTTP_SERVER: &str = "http-server";
+/// The name of what calls components by the clock.
+pub const CRON: &str = "cron";
 
 /// A provider that can be named in `use:`.
 #[derive(Debug)]
@@ -228,6 +230,14 @@ pub const PROVIDERS: &[ProviderKind] = &[
         has_routes: false,
         has_subscriptions: true,
     },
+    ProviderKind {
+        name: CRON,
+        capability: None,
+        config: &[],
+        can_isolate: false,
+        has_routes: false,
+        has_subscriptions: false,
+    },
     blob("blob-memory", &[]),
     blob(
         "blob-s3",
@@ -320,6 +330,7 @@ const AMBIENT: &[&str] = &[
     "wasi:config",
     "wasi:logging",
     "wasmcloud:bus",
+    "wasmcloud:secrets",
 ];
 
 /// Whether `package` needs no link. Files, sockets and outgoing HTTP are there to be imported, and refuse every use.

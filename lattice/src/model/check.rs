@@ -5,6 +5,8 @@ mod fused;
 mod links;
 mod provider;
 mod routes;
+mod schedules;
+mod secrets;
 mod subscriptions;
 mod transport;
 mod types;
@@ -12,6 +14,8 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::Spanned;
+
+pub use secrets::missing_secrets;
 
 use super::{
     app::{AppRecord, ComponentSpec, Scale, UnitSpec},
@@ -72,7 +76,7 @@ pub fn check<'a>(
     }
 }
 
-/// A route or a subscription waits as long as its component may take.
+/// A route, a subscription or a schedule waits as long as its component may take.
 fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
     let timeout = |spec: &UnitSpec| match spec {
         UnitSpec::Component(component) => Some(component.limits.timeout_ms),
@@ -85,7 +89,8 @@ fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
         let routes = provider.routes.iter_mut().flat_map(|route| &mut route.to);
         let routes = routes.map(|target| (&target.unit, &mut target.timeout_ms));
         let subscriptions = provider.subscriptions.iter_mut().map(|s| (&s.to, &mut s.timeout_ms));
-        for (unit, timeout) in routes.chain(subscriptions) {
+        let schedules = provider.schedules.iter_mut().map(|s| (&s.to, &mut s.timeout_ms));
+        for (unit, timeout) in routes.chain(subscriptions).chain(schedules) {
             *timeout = timeouts.get(&unit.unit).copied().unwrap_or(*timeout);
         }
     }
@@ -184,6 +189,7 @@ impl<'m> Checker<'m> {
         }
         let facts = self.facts.get(&key.value);
         let config = self.settings(component);
+        let secrets = self.granted_secrets(component);
         let links = self.links(app, key, component, facts);
         let facts = facts?;
         self.unlinked(key, component, facts);
@@ -200,6 +206,7 @@ impl<'m> Checker<'m> {
             reuse,
             env: component.env.clone(),
             config,
+            secrets,
             links,
         })
     }

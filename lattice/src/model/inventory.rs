@@ -25,6 +25,9 @@ pub struct HostRecord {
     /// Whether it runs programs that users bring along.
     #[serde(default)]
     pub programs: bool,
+    /// The public xkey to which secrets are sealed that it can open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_key: Option<String>,
     pub instances: Vec<InstanceReport>,
 }
 

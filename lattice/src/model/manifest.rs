@@ -2,6 +2,7 @@
 
 mod link;
 mod route;
+mod schedule;
 mod subscription;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
@@ -15,6 +16,7 @@ use serde_saphyr::{Error, Spanned};
 pub use self::{
     link::{Link, Links},
     route::RouteTargets,
+    schedule::Schedule,
     subscription::Subscription,
 };
 use super::{
@@ -100,6 +102,10 @@ pub struct Component {
     /// What the component reads by `wasi:config`.
     #[serde(default)]
     pub config: Entries<Spanned<serde_json::Value>>,
+    /// What the component may read by `wasmcloud:secrets`: the name that it asks for, and the secret, see
+    /// [`source`](super::secret::source).
+    #[serde(default)]
+    pub secrets: Entries<Spanned<serde_json::Value>>,
     /// `ns:pkg` or `ns:pkg/interface`, and who serves it.
     #[serde(default)]
     pub links: Entries<Links>,
@@ -143,6 +149,9 @@ pub struct Provider {
     /// For messages: a subject, which may have wildcards, to the component that is given them.
     #[serde(default)]
     pub subscriptions: Entries<Subscription>,
+    /// For calls by the clock.
+    #[serde(default)]
+    pub schedules: Entries<Schedule>,
 }
 
 /// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.

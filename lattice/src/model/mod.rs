@@ -14,5 +14,7 @@ pub mod messages;
 pub mod outbound;
 pub mod problem;
 pub mod routes;
+pub mod schedule;
+pub mod secret;
 pub mod shape;
 pub mod status;

@@ -191,6 +191,7 @@ mod tests {
             placement: Placement::default(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            schedules: Vec::new(),
             program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);
@@ -227,6 +228,7 @@ mod tests {
             generation: 1,
             leaving: false,
             programs: false,
+            secrets_key: None,
             instances: vec![report],
         }
     }

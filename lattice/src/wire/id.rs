@@ -104,6 +104,10 @@ text_id!(
     UnitName, "unit name", check_name
 );
 text_id!(
+    /// A secret inside an app.
+    SecretName, "secret name", check_name
+);
+text_id!(
     /// A host: the public nkey (`N...`) that it made on its first start.
     HostId, "host id", check_host
 );

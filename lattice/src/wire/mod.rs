@@ -21,7 +21,7 @@ pub use http::{
     ClientReplyHead, ClientRequestHead, FaultCode, HttpFault, HttpFrameError, RequestHead, ResponseHead, Timeouts,
     UnknownCode, decode_http, encode_http,
 };
-pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, UnitId, UnitName};
+pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, SecretName, UnitId, UnitName};
 pub use limits::*;
 pub use subject::{
     CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, replies_of,

@@ -140,6 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::tls::PemSource;
 
     fn parse(value: serde_json::Value) -> Result<Config, ConfigError> {
         Config::parse(value.as_object().unwrap())
@@ -155,7 +156,11 @@ mod tests {
         let config = parse(all.clone()).unwrap();
         assert_eq!((config.max_body, config.max_headers, config.header_timeout.as_secs()), (1 << 20, 16 << 10, 5));
         assert_eq!((config.max_connections, config.http2, config.forwarded, config.access_log), (7, false, true, true));
-        assert_eq!(config.tls.unwrap().key, std::path::Path::new("b.pem"));
+        assert_eq!(config.tls.unwrap().key, PemSource::File("b.pem".into()));
+        let pem = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
+        let config = parse(json!({ "address": "127.0.0.1:80", "tls": { "cert": "a.pem", "key": pem } })).unwrap();
+        assert_eq!(config.tls.clone().unwrap().key, PemSource::Text(pem.to_owned()));
+        assert!(!format!("{config:?}").contains("hunter2"));
         let mut known: Vec<_> = catalog::find(catalog::HTTP_SERVER).unwrap().config.iter().map(|k| k.name).collect();
         known.sort_unstable();
         let mut ours: Vec<_> = all.as_object().unwrap().keys().map(String::as_str).collect();

@@ -32,7 +32,7 @@ pub use config::{Config, ConfigError};
 pub use cors::Cors;
 use listener::{Entry, Listener};
 use tls::Certificate;
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{PemSource, TlsError, TlsFiles};
 
 /// All listeners of a process.
 #[derive(Clone, Default)]

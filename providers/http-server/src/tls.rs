@@ -1,11 +1,6 @@
-//! Certificates: read from files, and read again when those change.
+//! Certificates: read from files, and read again when those change; or given as they are, by a secret.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde::Deserialize;
@@ -24,9 +19,52 @@ use tokio_util::task::AbortOnDropHandle;
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
     /// The certificate and those between it and the authority, in PEM.
-    pub cert: PathBuf,
+    pub cert: PemSource,
     /// Its private key, in PEM.
-    pub key: PathBuf,
+    pub key: PemSource,
+}
+
+/// Something in PEM.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum PemSource {
+    File(PathBuf),
+    /// The text itself: a secret that the host has put there.
+    Text(String),
+}
+
+impl From<String> for PemSource {
+    fn from(text: String) -> Self {
+        if text.trim_start().starts_with("-----BEGIN ") { Self::Text(text) } else { Self::File(text.into()) }
+    }
+}
+
+impl fmt::Display for PemSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Text(_) => f.write_str("the given text"),
+        }
+    }
+}
+
+impl fmt::Debug for PemSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PemSource {
+    fn read(&self) -> Result<Vec<u8>, TlsError> {
+        match self {
+            Self::File(path) => std::fs::read(path).map_err(|source| TlsError::File { path: path.clone(), source }),
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+        }
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
 }
 
 /// Why there is no certificate to show.
@@ -34,12 +72,14 @@ pub struct TlsFiles {
 pub enum TlsError {
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("{} has no certificate in PEM", .0.display())]
-    NoCertificate(PathBuf),
-    #[error("{} has no private key in PEM", .0.display())]
-    NoKey(PathBuf),
-    #[error("{} and {} do not make a certificate with its key: {reason}", cert.display(), key.display())]
-    Pair { cert: PathBuf, key: PathBuf, reason: rustls::Error },
+    #[error("{0} has no certificate in PEM")]
+    NoCertificate(PemSource),
+    #[error("{0} has no private key in PEM")]
+    NoKey(PemSource),
+    #[error("{cert} and {key} do not make a certificate with its key: {reason}")]
+    Pair { cert: PemSource, key: PemSource, reason: Box<rustls::Error> },
+    #[error("reading {cert} came to no end: {source}")]
+    Task { cert: PemSource, source: tokio::task::JoinError },
     #[error("cannot set up TLS: {0}")]
     Setup(rustls::Error),
 }
@@ -56,8 +96,7 @@ struct Pem {
 
 impl TlsFiles {
     fn read(&self) -> Result<Pem, TlsError> {
-        let read = |path: &Path| std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source });
-        Ok(Pem { cert: read(&self.cert)?, key: read(&self.key)? })
+        Ok(Pem { cert: self.cert.read()?, key: self.key.read()? })
     }
 
     fn parse(&self, pem: &Pem) -> Result<CertifiedKey, TlsError> {
@@ -71,7 +110,7 @@ impl TlsFiles {
         CertifiedKey::from_der(chain, key, &provider()).map_err(|reason| TlsError::Pair {
             cert: self.cert.clone(),
             key: self.key.clone(),
-            reason,
+            reason: Box::new(reason),
         })
     }
 }
@@ -84,7 +123,7 @@ fn provider() -> CryptoProvider {
 pub(crate) struct Certificate {
     current: Arc<ArcSwap<CertifiedKey>>,
     /// Stops when this is dropped.
-    _watch: AbortOnDropHandle<()>,
+    _watch: Option<AbortOnDropHandle<()>>,
 }
 
 impl fmt::Debug for Certificate {
@@ -103,7 +142,8 @@ impl Certificate {
         })
         .await?;
         let current = Arc::new(ArcSwap::from_pointee(key));
-        let watch = AbortOnDropHandle::new(tokio::spawn(watch(files, pem, current.clone())));
+        let changes = files.cert.is_file() || files.key.is_file();
+        let watch = changes.then(|| AbortOnDropHandle::new(tokio::spawn(watch(files, pem, current.clone()))));
         Ok(Self { current, _watch: watch })
     }
 
@@ -120,9 +160,9 @@ async fn in_background<T: Send + 'static>(
     files: TlsFiles,
     work: impl FnOnce(&TlsFiles) -> Result<T, TlsError> + Send + 'static,
 ) -> Result<T, TlsError> {
-    let path = files.cert.clone();
+    let cert = files.cert.clone();
     let done = tokio::task::spawn_blocking(move || work(&files)).await;
-    done.unwrap_or_else(|error| Err(TlsError::File { path, source: error.into() }))
+    done.unwrap_or_else(|source| Err(TlsError::Task { cert, source }))
 }
 
 async fn watch(files: TlsFiles, mut seen: Pem, current: Arc<ArcSwap<CertifiedKey>>) {
@@ -140,7 +180,7 @@ async fn watch(files: TlsFiles, mut seen: Pem, current: Arc<ArcSwap<CertifiedKey
             Ok((pem, key)) => {
                 current.store(Arc::new(key));
                 (seen, told) = (pem, String::new());
-                tracing::info!(cert = %files.cert.display(), "showing the new certificate");
+                tracing::info!(cert = %files.cert, "showing the new certificate");
             }
             Err(error) if error.to_string() != told => {
                 tracing::warn!(%error, "keeping the certificate as it was");

@@ -308,8 +308,9 @@ async fn tls_speaks_what_the_client_offers_and_shows_each_name_its_certificate()
     let (shops, banks) = (certify(shop.path(), "shop.example"), certify(bank.path(), "bank.example"));
     let config = json!({ "address": "127.0.0.1:0", "tls": files(shop.path()) });
     let first = listen(&servers, ONE, config, &[("shop.example/", "shop")]).await.unwrap();
-    // Two units share a listener by the address that they ask for.
-    let config = json!({ "address": "127.0.0.1:0", "tls": files(bank.path()) });
+    // Two units share a listener by the address that they ask for. A secret is the text of a file.
+    let text = |file: &str| std::fs::read_to_string(bank.path().join(file)).unwrap();
+    let config = json!({ "address": "127.0.0.1:0", "tls": { "cert": text("cert.pem"), "key": text("key.pem") } });
     let second = listen(&servers, TWO, config, &[("bank.example/", "bank")]).await.unwrap();
     assert_eq!(first.address, second.address);
 

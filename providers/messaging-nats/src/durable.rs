@@ -16,8 +16,8 @@ use async_nats::{
 use futures_util::StreamExt;
 use lattice::model::messages::{DurableSpec, Subject};
 use lattice_provider::{
-    StartError,
-    messaging::{MessageHandler, Subscription, Work},
+    StartError, Work,
+    messaging::{MessageHandler, Subscription},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

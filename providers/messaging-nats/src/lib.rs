@@ -24,7 +24,7 @@ use lattice::{
 };
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
-    messaging::{BrokerMessage, Consumer, Subscriptions},
+    messaging::{BrokerMessage, Consumer},
 };
 use tokio::sync::watch;
 use tokio_util::{sync::DropGuard, task::AbortOnDropHandle};
@@ -53,15 +53,14 @@ impl Provider for Messaging {
     type Config = Config;
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
-        let StartContext { unit, bus, health, subscriptions, .. } = context;
+        let StartContext { unit, bus, health, subscriptions, work, .. } = context;
         let bus = config.bus(bus, &unit).await?;
         let client = bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(TIMEOUT);
-        let Subscriptions { all, work } = subscriptions;
         // When one of them cannot begin, or nobody waits for the end, none goes on.
         let guard = work.stop.clone().drop_guard();
-        for subscription in all {
+        for subscription in subscriptions {
             let name = name(&bus, &unit, subscription.spec.subject.as_str());
             if subscription.spec.durable.is_some() {
                 durable::begin(&jetstream, name, subscription, config.replicas, work.clone()).await?;

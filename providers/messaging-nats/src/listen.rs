@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
 use lattice_provider::{
-    StartError,
-    messaging::{MessageHandler, Subscription, Work},
+    StartError, Work,
+    messaging::{MessageHandler, Subscription},
 };
 use tokio::sync::Semaphore;
 

@@ -71,6 +71,7 @@ pub mod keyvalue;
 pub mod messaging;
 mod process;
 mod provider;
+pub mod schedule;
 #[doc(hidden)]
 pub mod wit;
 
@@ -79,4 +80,4 @@ pub use capability::{Caller, Capability, Interfaces};
 pub use lattice::wire::value::ByteStream;
 pub use lattice_provider_macros::generate;
 pub use process::{Failed, Launch, Order, Report, main};
-pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
+pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, Work, parse_config};

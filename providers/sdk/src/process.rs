@@ -163,7 +163,9 @@ async fn run<P: Provider>() -> Result<(), Failure> {
         data_dir: launch.data_dir,
         bus: bus.clone(),
         health,
-        subscriptions: Default::default(),
+        subscriptions: Vec::new(),
+        schedules: Vec::new(),
+        work: Default::default(),
     };
     let capability = P::start(context, config).await?;
     let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };

@@ -1,13 +1,14 @@
 //! What a backend is made of.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use lattice::{bus::Bus, wire::UnitId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Capability, messaging::Subscriptions};
+use crate::{Capability, messaging::Subscription, schedule::Schedule};
 
 /// A backend of a capability.
 #[async_trait]
@@ -29,7 +30,30 @@ pub struct StartContext {
     pub bus: Bus,
     pub health: HealthReporter,
     /// What components shall be told of. Only providers inside a host have some.
-    pub subscriptions: Subscriptions,
+    pub subscriptions: Vec<Subscription>,
+    /// When components shall be called. Only providers inside a host have some.
+    pub schedules: Vec<Schedule>,
+    /// What the provider does by itself for both.
+    pub work: Work,
+}
+
+/// What a provider does without being called: it begins nothing more after `stop`, and is over when `tasks` are.
+#[derive(Debug, Clone, Default)]
+pub struct Work {
+    pub stop: CancellationToken,
+    /// Everything that calls components runs in these.
+    pub tasks: TaskTracker,
+}
+
+impl Work {
+    /// Begins nothing more, and waits until what was begun is done, at most `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), ?limit, "calls are still under way; stopping all the same");
+        }
+    }
 }
 
 /// Why a backend did not start.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Checker;
+use super::{Checker, secrets::lost};
 use crate::{
     model::{
         app::{ComponentSpec, FusedSpec, LinkSpec, Transport, UnitSpec, links_of_import},
@@ -21,12 +21,22 @@ impl Checker<'_> {
             if component.links.iter().all(|link| link.fused.is_none()) {
                 continue;
             }
+            if let Some((secret, part)) = lost(component, &before) {
+                self.lost(name, &secret, &part);
+            }
             if let Some((import, one, other)) = chosen(component) {
                 self.chosen(name, &import, &one, &other);
             } else if let Some((import, one, other)) = contested(&component.composed()) {
                 self.contested(name, &import, &one, &other);
             }
         }
+    }
+
+    fn lost(&mut self, name: &UnitName, secret: &str, part: &UnitName) {
+        let message = format!("`{part}` is fused into `{name}`, which has not its secret `{secret}`");
+        let problem = self.at_component(name, message);
+        self.problems
+            .push(problem.help(format!("give `{name}` the same secret, or write `transport: local` for the link")));
     }
 
     fn contested(&mut self, name: &UnitName, import: &str, one: &str, other: &str) {

@@ -102,6 +102,7 @@ impl<'m> Checker<'m> {
             );
         }
         let subscriptions = self.subscriptions(app, kind, provider, isolate);
+        let schedules = self.schedules(app, kind, provider);
         Some(ProviderSpec {
             kind: kind.name.to_owned(),
             config,
@@ -110,6 +111,7 @@ impl<'m> Checker<'m> {
             placement: provider.placement.clone(),
             routes,
             subscriptions,
+            schedules,
             program: None,
         })
     }
@@ -139,6 +141,7 @@ impl<'m> Checker<'m> {
                         .help(suggest(&key.value, known)),
                 );
             }
+            self.secret_references(value, &value.value);
             config.insert(key.value.clone(), value.value.clone());
         }
         for missing in kind.config.iter().filter(|k| k.required && !config.contains_key(k.name)) {
@@ -179,6 +182,13 @@ impl<'m> Checker<'m> {
             let problem = Problem::at(first, "a program has no subscriptions");
             self.problems.push(problem.help("only messaging-nats has `subscriptions:`"));
         }
+        if let Some((first, _)) = provider.schedules.0.first() {
+            let problem = Problem::at(first, "a program has no schedules");
+            self.problems.push(problem.help("only cron has `schedules:`"));
+        }
+        for (_, value) in &provider.config.0 {
+            self.secret_references(value, &value.value);
+        }
         for (name, _) in &provider.env.0 {
             if name.value.is_empty() || name.value.contains(['=', '\0']) {
                 let problem = Problem::at(name, format!("`{}` cannot be a variable's name", name.value));
@@ -196,6 +206,7 @@ impl<'m> Checker<'m> {
             placement: provider.placement.clone(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            schedules: Vec::new(),
             program: Some(ProgramSpec {
                 image: image.value.clone(),
                 digest: facts.digest.clone(),

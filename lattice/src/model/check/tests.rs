@@ -4,6 +4,8 @@ use crate::model::manifest::parse;
 mod allow;
 mod links;
 mod programs;
+mod schedules;
+mod secrets;
 
 const GOOD: &str = r#"apiVersion: lattice/v1
 kind: App

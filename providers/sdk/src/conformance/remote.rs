@@ -28,7 +28,9 @@ pub fn context(unit: &UnitId, data_dir: &Path, bus: &Bus) -> (StartContext, watc
             data_dir: data_dir.to_owned(),
             bus: bus.clone(),
             health,
-            subscriptions: Default::default(),
+            subscriptions: Vec::new(),
+            schedules: Vec::new(),
+            work: Default::default(),
         },
         healths,
     )

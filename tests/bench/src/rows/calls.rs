@@ -16,7 +16,7 @@ use lattice::{
 };
 use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
-    runtime::{LoadedHttp, Runtime},
+    runtime::{LoadedHttp, Runtime, grants::Grants},
 };
 use lattice_provider::{
     Caller, Capability, HealthReporter, Launch, Order, Provider, StartContext,
@@ -209,7 +209,9 @@ async fn backend(redis: &Redis, dir: &Path) -> Result<Capability> {
         data_dir: dir.to_owned(),
         bus: Bus::memory("bench".parse()?),
         health: HealthReporter::new().0,
-        subscriptions: Default::default(),
+        subscriptions: Vec::new(),
+        schedules: Vec::new(),
+        work: Default::default(),
     };
     Ok(RedisBackend::start(context, Config { url: redis.url.clone(), prefix: Some("bench:".into()) }).await?)
 }
@@ -242,6 +244,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
         reuse,
         env: BTreeMap::new(),
         config: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         links: vec![link],
     };
     let router = Arc::new(Router::default());
@@ -250,7 +253,7 @@ fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u
     router.update([], &[local]);
     let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
     let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;
-    Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links)?))
+    Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links, Grants::default())?))
 }
 
 async fn get(component: &LoadedHttp) -> Result<()> {

@@ -14,7 +14,7 @@ use lattice::{
 };
 use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
-    runtime::{LoadedFunctions, Runtime},
+    runtime::{LoadedFunctions, Runtime, grants::Grants},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime as Tasks;
@@ -101,6 +101,7 @@ pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) 
         reuse: 1,
         env: BTreeMap::new(),
         config: BTreeMap::new(),
+        secrets: BTreeMap::new(),
     })
 }
 
@@ -109,7 +110,7 @@ fn library(bench: &Bench, runtime: &Runtime, bus: &Bus, reuse: u32) -> Result<Lo
     let bytes = std::fs::read(bench.guest("library")?)?;
     let component = Component::new(runtime.engine(), &bytes)?;
     let spec = ComponentSpec { reuse, ..spec(&bytes, Vec::new(), Transport::Auto)? };
-    let loaded = runtime.prepare(&component, LIBRARY.parse()?, &spec, ComponentLinks::default())?;
+    let loaded = runtime.prepare(&component, LIBRARY.parse()?, &spec, ComponentLinks::default(), Grants::default())?;
     Ok(LoadedFunctions::new(loaded, &component, bus.exchange()))
 }
 
@@ -125,7 +126,7 @@ fn caller(bench: &Bench, runtime: &Runtime, bus: &Bus, router: &Arc<Router>, tra
     let spec = spec(&bytes, imports()?, transport)?;
     let unit: UnitId = CALLER.parse()?;
     let links = ComponentLinks::new(bus, router, &unit, &spec);
-    let loaded = runtime.prepare(&component, unit, &spec, links)?;
+    let loaded = runtime.prepare(&component, unit, &spec, links, Grants::default())?;
     Ok(Caller { functions: LoadedFunctions::new(loaded, &component, bus.exchange()) })
 }
 
@@ -373,6 +374,7 @@ fn inventory(unit: UnitId, instance: InstanceId) -> Result<HostRecord> {
         generation: 0,
         leaving: false,
         programs: false,
+        secrets_key: None,
         instances: vec![report],
     })
 }

@@ -11,7 +11,7 @@ use lattice::{
 };
 use lattice_host::{
     links::{ComponentLinks, Router},
-    runtime::{ArtifactCache, LoadedFunctions, Runtime},
+    runtime::{ArtifactCache, LoadedFunctions, Runtime, grants::Grants},
 };
 use tokio::runtime::Runtime as Tasks;
 use wac_graph::{CompositionGraph, EncodeOptions, types::Package};
@@ -51,7 +51,7 @@ fn ours(bench: &Bench, tasks: &Tasks, data: &std::path::Path) -> Result<Caller> 
     let unit: UnitId = CALLER.parse()?;
     let spec = spec.composed();
     let links = ComponentLinks::new(&bus, &router, &unit, &spec);
-    let loaded = runtime.prepare(&component, unit, &spec, links)?;
+    let loaded = runtime.prepare(&component, unit, &spec, links, Grants::default())?;
     Ok(Caller { functions: LoadedFunctions::new(loaded, &component, bus.exchange()) })
 }
 

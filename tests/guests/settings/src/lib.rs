@@ -1,4 +1,5 @@
-//! Settings and the log, for the tests: `/get/KEY` is the value of a setting, `/all` is all of them, a line each.
+//! Settings, secrets and the log, for the tests: `/get/KEY` is the value of a setting, `/all` is all of them, a line each.
+//! `/secret/KEY` is that of a secret.
 //! `/log/LEVEL` writes the body to the log, `/old` writes it by the interface as it was before it had a version.
 
 use guest_http::{
@@ -31,7 +32,26 @@ mod old {
     });
 }
 
+mod secrets {
+    wit_bindgen::generate!({ path: "../../../wit/secrets", world: "wasmcloud:secrets/imports", generate_all });
+}
+
 struct Settings;
+
+/// A secret with the status that says how it was found.
+fn secret(key: &str) -> (u16, Vec<u8>) {
+    use secrets::wasmcloud::secrets::{
+        reveal::reveal,
+        store::{SecretValue, SecretsError, get},
+    };
+    match get(key).map(|secret| reveal(&secret)) {
+        Ok(SecretValue::String(text)) => (200, text.into_bytes()),
+        Ok(SecretValue::Bytes(bytes)) => (206, bytes),
+        Err(SecretsError::NotFound) => (404, Vec::new()),
+        Err(SecretsError::Io(reason)) => (502, reason.into_bytes()),
+        Err(SecretsError::Upstream(reason)) => (503, reason.into_bytes()),
+    }
+}
 
 impl Guest for Settings {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
@@ -43,6 +63,10 @@ impl Guest for Settings {
                 Ok(None) => respond(out, 404, "not set"),
                 Err(error) => respond(out, 503, format!("{error:?}")),
             },
+            ["secret", key] => {
+                let (status, value) = secret(key);
+                respond(out, status, value);
+            }
             ["all"] => match store::get_all() {
                 Ok(all) => respond(out, 200, all.iter().map(|(k, v)| format!("{k}={v}\n")).collect::<String>()),
                 Err(error) => respond(out, 503, format!("{error:?}")),
