@@ -33,9 +33,9 @@ pub mod standalone;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lattice::{
-    bus::{Bus, ConnectError},
+    bus::{Bus, ConnectError, Serving},
     model::inventory::HostRecord,
-    wire::HostId,
+    wire::{CallError, HostId},
 };
 use lattice_provider_http_server::HttpServers;
 use tokio::sync::{mpsc, watch};
@@ -65,6 +65,8 @@ pub enum HostError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("cannot answer in the lattice: {0}")]
+    Serve(#[from] CallError),
 }
 
 /// How long instances may take to finish their calls when the host shuts down.
@@ -82,6 +84,8 @@ pub struct Host {
     agent: tokio::task::JoinHandle<()>,
     drain: CancellationToken,
     stop: CancellationToken,
+    /// Answers about settings.
+    _checks: Serving,
     /// Held while the host lives, so that no other one uses its data folder.
     _lock: std::fs::File,
 }
@@ -113,6 +117,7 @@ impl Host {
             secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
+        let checks = agent::serve_checks(&bus, &id, &secrets).await?;
         let record = HostRecord {
             version: HostRecord::VERSION,
             host: id.clone(),
@@ -141,7 +146,7 @@ impl Host {
         let agent = Agent::new(surroundings, router, record, news);
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
         tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
-        Ok(Self { id, bus, tasks, agent, drain, stop, _lock: lock })
+        Ok(Self { id, bus, tasks, agent, drain, stop, _checks: checks, _lock: lock })
     }
 
     /// Leaves the lattice: finishes the calls under way, then ends.

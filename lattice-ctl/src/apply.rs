@@ -20,7 +20,7 @@ use crate::{
     image::Images,
     output::{Output, Paint},
     progress::Progress,
-    secrets,
+    secrets, settings,
     source::Source,
     wait::{ready_line, until_ready},
     world::World,
@@ -170,6 +170,10 @@ async fn write(
         let world = World::read(bus).await?;
         let secrets = secrets::of_app(bus, &manifest.metadata.name.value).await?;
         let mut app = checked(source, manifest, images, &world, Some(&secrets))?;
+        let found = settings::check(bus, &world, &app, manifest, output).await;
+        if !found.is_empty() {
+            return Err(source.rejected(found));
+        }
         let notes = std::mem::take(&mut app.notes);
         // Before the record: no host may be told of an artifact that it cannot get.
         upload(bus, images, output).await?;

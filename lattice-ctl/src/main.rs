@@ -16,6 +16,7 @@ mod problems;
 mod program;
 mod progress;
 mod secrets;
+mod settings;
 mod shape;
 mod source;
 mod status;

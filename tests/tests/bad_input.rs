@@ -304,3 +304,43 @@ fn nats_that_is_not_there_ends_apply_with_its_url() {
     assert!(output.stderr.starts_with("error: cannot reach NATS at nats://127.0.0.1:"), "{}", output.stderr);
     assert!(output.stderr.contains("\nhelp: start nats-server with -js there"), "{}", output.stderr);
 }
+
+#[test]
+fn a_provider_s_settings_are_checked_by_the_provider_before_anything_changes() {
+    let lattice = Lattice::start(1);
+    for (provider, line, why) in [
+        (
+            "use: http-client\n      config:\n        maxConnections: many",
+            9,
+            "http-client: maxConnections: invalid type: string \"many\"",
+        ),
+        ("use: blob-fs\n      config:\n        root: files", 9, "blob-fs: root: files is no absolute path"),
+        (
+            "use: blob-s3\n      config:\n        bucket: b\n        accessKeyId: a",
+            10,
+            "blob-s3: accessKeyId: goes together with secretAccessKey",
+        ),
+        (
+            "use: http-server\n      config:\n        address: 127.0.0.1:0\n        maxBody: big",
+            10,
+            "http-server: maxBody: `big` is not",
+        ),
+        ("use: messaging-nats\n      config:\n        user: me", 9, "messaging-nats: user: is about another NATS"),
+    ] {
+        let manifest = format!(
+            "apiVersion: lattice/v1\nkind: App\nmetadata: {{ name: shop }}\nspec:\n  providers:\n    it:\n      {provider}\n"
+        );
+        let refused = lattice.try_apply(&manifest);
+        assert_eq!(refused.code, Some(3), "{}", refused.all());
+        assert!(refused.stderr.contains(why) && refused.stderr.contains(&format!(":{line}:")), "{}", refused.stderr);
+    }
+    assert_eq!(lattice.ctl(&["get", "apps", "-o", "json"]).stdout.trim(), "[]", "nothing was written");
+    let taken = lattice.try_apply(
+        "apiVersion: lattice/v1\nkind: App\nmetadata: { name: lattice }\nspec: { providers: { it: { use: http-client } } }\n",
+    );
+    assert!(
+        taken.code == Some(3) && taken.stderr.contains("the name `lattice` is taken by the hosts"),
+        "{}",
+        taken.all()
+    );
+}

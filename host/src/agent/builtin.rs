@@ -1,8 +1,11 @@
 //! The providers that are part of the host's own program.
 
-use lattice::model::{app::ProviderSpec, messages::SubscriptionSpec, schedule::ScheduleSpec};
+use lattice::{
+    model::{app::ProviderSpec, catalog::HTTP_SERVER, messages::SubscriptionSpec, schedule::ScheduleSpec},
+    wire::UnitId,
+};
 use lattice_provider::{
-    Capability, Health, HealthReporter, Provider, StartContext, Work,
+    Capability, Health, HealthReporter, Provider, StartContext, Work, check_config,
     messaging::{HandlerRemote, Subscription},
     parse_config,
     schedule::Schedule,
@@ -11,12 +14,14 @@ use lattice_provider_blob::{Azure, Gcs, Memory as BlobMemory, S3};
 use lattice_provider_blob_fs::Files;
 use lattice_provider_cron::CronProvider;
 use lattice_provider_http_client::HttpClientProvider;
+use lattice_provider_http_server::Config as ServerConfig;
 use lattice_provider_keyvalue_memory::Memory;
 use lattice_provider_keyvalue_nats::Nats;
 use lattice_provider_keyvalue_redb::Redb;
 use lattice_provider_keyvalue_redis::Redis;
 use lattice_provider_messaging_nats::Messaging;
 use lattice_provider_postgres::Postgres;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::{
@@ -28,6 +33,23 @@ use crate::{links, secrets::Settings};
 /// What it answers, how it is, and what it does by itself.
 type Started = (Capability, watch::Receiver<Health>, Work);
 
+/// Does `$work` with `$P` as the type of the provider of this name; `None` when there is none.
+macro_rules! with_kind {
+    ($kind:expr, $P:ident => $work:expr) => {
+        with_kind!(@ $kind, $P => $work, HttpClientProvider, Memory, Redb, Nats, Redis, Files, BlobMemory, S3, Azure, Gcs,
+            Postgres, CronProvider, Messaging)
+    };
+    (@ $kind:expr, $P:ident => $work:expr, $($provider:ident),*) => {
+        match $kind {
+            $($provider::KIND => {
+                type $P = $provider;
+                Some($work)
+            })*
+            _ => None,
+        }
+    };
+}
+
 /// Starts the provider that `spec` names, inside this process.
 pub(super) async fn start(
     here: &Surroundings,
@@ -35,22 +57,16 @@ pub(super) async fn start(
     spec: &ProviderSpec,
     settings: &Settings,
 ) -> Result<Started, StartFailure> {
-    match spec.kind.as_str() {
-        HttpClientProvider::KIND => start_one::<HttpClientProvider>(here, key, spec, settings).await,
-        Memory::KIND => start_one::<Memory>(here, key, spec, settings).await,
-        Redb::KIND => start_one::<Redb>(here, key, spec, settings).await,
-        Nats::KIND => start_one::<Nats>(here, key, spec, settings).await,
-        Redis::KIND => start_one::<Redis>(here, key, spec, settings).await,
-        Files::KIND => start_one::<Files>(here, key, spec, settings).await,
-        BlobMemory::KIND => start_one::<BlobMemory>(here, key, spec, settings).await,
-        S3::KIND => start_one::<S3>(here, key, spec, settings).await,
-        Azure::KIND => start_one::<Azure>(here, key, spec, settings).await,
-        Gcs::KIND => start_one::<Gcs>(here, key, spec, settings).await,
-        Postgres::KIND => start_one::<Postgres>(here, key, spec, settings).await,
-        CronProvider::KIND => start_one::<CronProvider>(here, key, spec, settings).await,
-        Messaging::KIND => start_one::<Messaging>(here, key, spec, settings).await,
-        other => Err(StartFailure::Unknown(other.to_owned())),
+    let started = with_kind!(spec.kind.as_str(), P => start_one::<P>(here, key, spec, settings).await);
+    started.unwrap_or_else(|| Err(StartFailure::Unknown(spec.kind.clone())))
+}
+
+/// What is wrong with the settings of a provider, as far as it can be told without starting it.
+pub(super) fn check(kind: &str, config: &Map<String, Value>, unit: &UnitId) -> Result<(), String> {
+    if kind == HTTP_SERVER {
+        return ServerConfig::parse(config).map(drop).map_err(|error| error.reason());
     }
+    with_kind!(kind, P => check_config::<P>(config, unit)).unwrap_or(Ok(()))
 }
 
 async fn start_one<P: Provider>(

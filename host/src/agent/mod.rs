@@ -2,6 +2,7 @@
 //! happens in tasks of their own, which tell it the outcome.
 
 mod builtin;
+mod checks;
 mod diff;
 mod instance;
 mod lines;
@@ -35,6 +36,7 @@ use self::{
 };
 use crate::links::Router;
 
+pub(crate) use checks::serve as serve_checks;
 pub(crate) use report::{beat, publish, started};
 pub(crate) use start::{StartFailure, Surroundings};
 

@@ -21,6 +21,7 @@ use super::{
     app::{AppRecord, ComponentSpec, Scale, UnitSpec},
     manifest::{Component, Manifest},
     problem::{Problem, suggest},
+    settings::RESERVED_APP,
     shape::InterfaceShape,
 };
 use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
@@ -60,6 +61,10 @@ pub fn check<'a>(
     let facts = provider::with_served(manifest, facts);
     let mut checker = Checker { manifest, facts: &facts, problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
+    if manifest.metadata.name.value == RESERVED_APP {
+        let problem = Problem::at(&manifest.metadata.name, format!("the name `{RESERVED_APP}` is taken by the hosts"));
+        checker.problems.push(problem.help("give the app another name"));
+    }
     let mut units = checker.units(name.as_ref());
     hand_timeouts(&mut units);
     checker.fuse(&mut units);

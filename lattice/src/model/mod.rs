@@ -16,5 +16,6 @@ pub mod problem;
 pub mod routes;
 pub mod schedule;
 pub mod secret;
+pub mod settings;
 pub mod shape;
 pub mod status;

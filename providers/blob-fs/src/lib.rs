@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cap_std::{ambient_authority, fs::Dir};
 use futures_util::{StreamExt, stream};
+use lattice::wire::UnitId;
 use lattice_provider::{
     ByteStream, Capability, Provider, StartContext, StartError,
     blobstore::{BlobError, Blobstore, INLINE, Metadata, ObjectPage, range},
@@ -46,11 +47,16 @@ impl Provider for Files {
     const KIND: &'static str = "blob-fs";
     type Config = Config;
 
-    async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
-        let root = config.root;
-        if !root.is_absolute() {
-            return Err(StartError::Config(format!("root: {} is no absolute path", root.display())));
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        if config.root.is_absolute() {
+            return Ok(());
         }
+        Err(StartError::Config(format!("root: {} is no absolute path", config.root.display())))
+    }
+
+    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+        Self::check(&config, &context.unit)?;
+        let root = config.root;
         let opened = blocking(move || {
             let cannot = |error: io::Error| BlobError::Other(format!("cannot open {}: {error}", root.display()));
             std::fs::create_dir_all(&root).map_err(cannot)?;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use lattice::wire::UnitId;
 use lattice_provider::{Capability, HealthReporter, Provider, StartContext, StartError};
 use object_store::{
     ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
@@ -46,7 +47,17 @@ impl Provider for S3 {
     const KIND: &'static str = "blob-s3";
     type Config = S3Config;
 
+    fn check(config: &S3Config, _: &UnitId) -> Result<(), StartError> {
+        folder(config.prefix.as_deref())?;
+        match (&config.access_key_id, &config.secret_access_key) {
+            (Some(_), None) => Err(StartError::Config("accessKeyId: goes together with secretAccessKey".into())),
+            (None, Some(_)) => Err(StartError::Config("secretAccessKey: goes together with accessKeyId".into())),
+            _ => Ok(()),
+        }
+    }
+
     async fn start(context: StartContext, config: S3Config) -> Result<Capability, StartError> {
+        Self::check(&config, &context.unit)?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(config.bucket)
             .with_region(config.region.unwrap_or_else(|| "us-east-1".to_owned()))
@@ -55,11 +66,9 @@ impl Provider for S3 {
         if let Some(endpoint) = config.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        builder = match (config.access_key_id, config.secret_access_key) {
-            (Some(id), Some(secret)) => builder.with_access_key_id(id).with_secret_access_key(secret.0),
-            (None, None) => builder,
-            _ => return Err(StartError::Config("accessKeyId and secretAccessKey go together".into())),
-        };
+        if let (Some(id), Some(secret)) = (config.access_key_id, config.secret_access_key) {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret.0);
+        }
         reached(builder.build(), config.prefix, context.health).await
     }
 }
@@ -68,6 +77,10 @@ impl Provider for S3 {
 impl Provider for Azure {
     const KIND: &'static str = "blob-azure";
     type Config = AzureConfig;
+
+    fn check(config: &AzureConfig, _: &UnitId) -> Result<(), StartError> {
+        folder(config.prefix.as_deref()).map(drop)
+    }
 
     async fn start(context: StartContext, config: AzureConfig) -> Result<Capability, StartError> {
         let mut builder = MicrosoftAzureBuilder::new()
@@ -89,6 +102,10 @@ impl Provider for Azure {
 impl Provider for Gcs {
     const KIND: &'static str = "blob-gcs";
     type Config = GcsConfig;
+
+    fn check(config: &GcsConfig, _: &UnitId) -> Result<(), StartError> {
+        folder(config.prefix.as_deref()).map(drop)
+    }
 
     async fn start(context: StartContext, config: GcsConfig) -> Result<Capability, StartError> {
         let mut builder = GoogleCloudStorageBuilder::new()
@@ -112,12 +129,12 @@ fn retry() -> RetryConfig {
     RetryConfig { max_retries: 3, retry_timeout: RETRY, ..Default::default() }
 }
 
-fn folder(prefix: Option<String>) -> Result<Path, StartError> {
+fn folder(prefix: Option<&str>) -> Result<Path, StartError> {
     Path::parse(prefix.unwrap_or_default()).map_err(|error| StartError::Config(format!("prefix: {error}")))
 }
 
 fn serve(store: impl ObjectStore, prefix: Option<String>, health: HealthReporter) -> Result<Capability, StartError> {
-    Ok(Capability::blobstore(Objects::new(Arc::new(store), &folder(prefix)?, health)))
+    Ok(Capability::blobstore(Objects::new(Arc::new(store), &folder(prefix.as_deref())?, health)))
 }
 
 /// Asks a store whether it is there, and lets us in.
@@ -127,7 +144,7 @@ async fn reached<S: ObjectStore>(
     health: HealthReporter,
 ) -> Result<Capability, StartError> {
     let store = store.map_err(|error| StartError::Config(error.to_string()))?;
-    let folder = folder(prefix.clone())?;
+    let folder = folder(prefix.as_deref())?;
     let first = tokio::time::timeout(FIRST, async { store.list(Some(&folder)).next().await.transpose() });
     match first.await {
         Ok(Ok(_)) => serve(store, prefix, health),

@@ -125,5 +125,5 @@ async fn what_s3_refuses_is_said_without_the_secret() {
     let config = server.config(None, "a-wrong-secret");
     assert!(!format!("{config:?}").contains("a-wrong-secret"), "{config:?}");
     let text = start(S3Config { secret_access_key: None, ..config }).await.err().unwrap().to_string();
-    assert_eq!(text, "bad configuration: accessKeyId and secretAccessKey go together");
+    assert_eq!(text, "bad configuration: accessKeyId: goes together with secretAccessKey");
 }

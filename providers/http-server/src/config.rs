@@ -44,6 +44,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The error without the provider's name.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Shape(reason) => reason.clone(),
+            Self::Value { key, value, expected } => format!("{key}: `{value}` is not {expected}"),
+        }
+    }
+
     pub(crate) fn value(key: &'static str, value: impl Into<String>, expected: &'static str) -> Self {
         Self::Value { key, value: value.into(), expected }
     }

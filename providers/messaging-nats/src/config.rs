@@ -43,21 +43,24 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let alone = [
+            ("creds", self.creds.is_some()),
+            ("nkey", self.nkey.is_some()),
+            ("user", self.user.is_some()),
+            ("password", self.password.is_some()),
+            ("caFile", self.ca_file.is_some()),
+        ];
+        match alone.into_iter().find(|(_, given)| *given && self.url.is_none()) {
+            Some((name, _)) => Err(StartError::Config(format!("{name}: is about another NATS; add its `url`"))),
+            None => Ok(()),
+        }
+    }
+
     /// The connection by which messages go: that of the lattice, or one of its own.
     pub(crate) async fn bus(&self, own: Bus, unit: &UnitId) -> Result<Bus, StartError> {
-        let Some(url) = &self.url else {
-            let alone = [
-                ("creds", self.creds.is_some()),
-                ("nkey", self.nkey.is_some()),
-                ("user", self.user.is_some()),
-                ("password", self.password.is_some()),
-                ("caFile", self.ca_file.is_some()),
-            ];
-            return match alone.into_iter().find(|(_, given)| *given) {
-                Some((name, _)) => Err(StartError::Config(format!("`{name}` is about another NATS; add its `url`"))),
-                None => Ok(own),
-            };
-        };
+        self.check()?;
+        let Some(url) = &self.url else { return Ok(own) };
         let options = NatsOptions {
             urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
             creds: self.creds.clone(),

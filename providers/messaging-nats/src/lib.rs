@@ -52,6 +52,10 @@ impl Provider for Messaging {
     const KIND: &'static str = "messaging-nats";
     type Config = Config;
 
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        config.check()
+    }
+
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let StartContext { unit, bus, health, subscriptions, work, .. } = context;
         let bus = config.bus(bus, &unit).await?;

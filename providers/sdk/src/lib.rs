@@ -80,4 +80,4 @@ pub use capability::{Caller, Capability, Interfaces};
 pub use lattice::wire::value::ByteStream;
 pub use lattice_provider_macros::generate;
 pub use process::{Failed, Launch, Order, Report, main};
-pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, Work, parse_config};
+pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, Work, check_config, parse_config};

@@ -18,6 +18,13 @@ pub trait Provider: Send + Sync + 'static {
     /// Its settings. Unknown keys should be errors: `#[serde(deny_unknown_fields, rename_all = "camelCase")]`.
     type Config: DeserializeOwned + Send;
 
+    /// What can be told of the settings for `unit` without a backend and without a file of this machine: `apply` asks any
+    /// host before anything changes. The text of an error begins with the setting's name, as in `url: ...`.
+    fn check(config: &Self::Config, unit: &UnitId) -> Result<(), StartError> {
+        let _ = (config, unit);
+        Ok(())
+    }
+
     /// Connects to the backend. An error means "not ready yet, and this is why": the host tries again.
     async fn start(context: StartContext, config: Self::Config) -> Result<Capability, StartError>;
 }
@@ -102,6 +109,24 @@ impl HealthReporter {
 
 /// The typed settings in `config`, or what is wrong with them.
 pub fn parse_config<P: Provider>(config: &serde_json::Map<String, serde_json::Value>) -> Result<P::Config, StartError> {
-    serde_json::from_value(serde_json::Value::Object(config.clone()))
-        .map_err(|e| StartError::Config(format!("{}: {e}", P::KIND)))
+    typed::<P>(config).map_err(|reason| StartError::Config(format!("{}: {reason}", P::KIND)))
+}
+
+/// What is wrong with the settings of a provider, as far as it can be told anywhere. The text begins with the setting's
+/// name where it is about one.
+pub fn check_config<P: Provider>(
+    config: &serde_json::Map<String, serde_json::Value>,
+    unit: &UnitId,
+) -> Result<(), String> {
+    let config = typed::<P>(config)?;
+    P::check(&config, unit).map_err(|error| match error {
+        StartError::Config(reason) | StartError::Busy(reason) | StartError::Backend(reason) => reason,
+    })
+}
+
+fn typed<P: Provider>(config: &serde_json::Map<String, serde_json::Value>) -> Result<P::Config, String> {
+    serde_path_to_error::deserialize(serde_json::Value::Object(config.clone())).map_err(|error| {
+        let path = error.path().to_string();
+        if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+    })
 }

@@ -1,0 +1,94 @@
+//! Settings of providers, as the providers themselves see them: a host is asked.
+
+use std::time::Duration;
+
+use lattice::{
+    bus::Bus,
+    model::{
+        app::UnitSpec,
+        check::CheckedApp,
+        inventory::HostRecord,
+        manifest::Manifest,
+        problem::Problem,
+        settings::{self, FUNCTION, Finding, SettingsOf},
+    },
+    wire::{CallError, CallHead, CallSubject, ContentType, IdError, UnitId},
+};
+
+use crate::{output::Output, world::World};
+
+/// How long a host may take to answer.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// So many hosts are asked when others do not answer.
+const HOSTS: usize = 3;
+
+/// What the app's providers find wrong with their settings. Without a host that can tell, a note says so.
+pub(crate) async fn check(
+    bus: &Bus,
+    world: &World,
+    app: &CheckedApp,
+    manifest: &Manifest,
+    output: &mut Output,
+) -> Vec<Problem> {
+    let of = |(name, spec): (&lattice::wire::UnitName, &UnitSpec)| match spec {
+        UnitSpec::Provider(provider) if provider.program.is_none() => Some(SettingsOf {
+            unit: UnitId::new(app.name.clone(), name.clone()),
+            kind: provider.kind.clone(),
+            config: provider.config.clone(),
+        }),
+        _ => None,
+    };
+    let all: Vec<_> = app.units.iter().filter_map(of).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut why = None;
+    for host in world.live_hosts().filter(|host| !host.leaving).take(HOSTS) {
+        match ask(bus, host, &all).await {
+            Ok(findings) => {
+                let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
+                return found.map(|(of, finding)| problem(manifest, of, &finding)).collect();
+            }
+            Err(error) => why = Some(error),
+        }
+    }
+    // Without a host it is said elsewhere that there is none.
+    if let Some(error) = why {
+        output.note(&format!("the settings of providers were not checked by a host: {error}"));
+    }
+    Vec::new()
+}
+
+async fn ask(bus: &Bus, host: &HostRecord, all: &[SettingsOf]) -> Result<Vec<Finding>, CallError> {
+    let wrong = |error: IdError| CallError::BadMessage(error.to_string());
+    let served = settings::served(bus.lattice(), &host.host).map_err(wrong)?;
+    let interface = settings::interface().map_err(wrong)?;
+    let unversioned = interface.unversioned().parse().map_err(wrong)?;
+    let subject =
+        CallSubject { lattice: served.lattice, unit: served.unit, instance: served.instance, interface: unversioned };
+    let head = CallHead {
+        interface,
+        function: FUNCTION.to_owned(),
+        deadline: DEADLINE,
+        caller: None,
+        content_type: ContentType::Json,
+        traceparent: None,
+        session: None,
+    };
+    let unreadable = |error: serde_json::Error| CallError::BadMessage(error.to_string());
+    let payload = serde_json::to_vec(&(all,)).map_err(unreadable)?;
+    let answer = bus.call(&subject, &head, payload.into()).await?;
+    serde_json::from_slice(&answer).map_err(unreadable)
+}
+
+/// The finding at the setting that it begins with, else at the provider.
+fn problem(manifest: &Manifest, of: &SettingsOf, finding: &str) -> Problem {
+    let provider = manifest.spec.providers.0.iter().find(|(name, _)| name.value == of.unit.unit.as_str());
+    let message = format!("{}: {finding}", of.kind);
+    let Some((name, provider)) = provider else { return Problem::new(message) };
+    let key = finding.split([':', '.', '[']).next().unwrap_or_default();
+    match provider.config.0.iter().find(|(setting, _)| setting.value == key) {
+        Some((_, value)) => Problem::at(value, message),
+        None => Problem::at(provider.kind.as_ref().unwrap_or(name), message),
+    }
+}
