@@ -174,7 +174,7 @@ fn imports_that_nobody_serves_are_all_told_with_who_could() {
         assert!(output.stderr.contains(&line), "{}", output.stderr);
     }
     let help = "help: add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, \
-                keyvalue-redb, keyvalue-nats, keyvalue-redis\n";
+                keyvalue-redb, keyvalue-nats, keyvalue-redis, keyvalue-postgres\n";
     assert!(output.stderr.contains(help), "{}", output.stderr);
     assert!(output.stderr.ends_with("\napp.yaml has 2 problems; nothing was changed\n"), "{}", output.stderr);
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use lattice_provider::conformance::servers::RedisServer;
+use lattice_provider::conformance::servers::{PostgresServer, RedisServer};
 use lattice_tests::{
     Client, Lattice,
     lattice::{head, image},
@@ -125,6 +125,12 @@ fn nats_serves_every_function_in_each_place() {
 fn redis_serves_every_function_in_each_place() {
     let redis = RedisServer::start().unwrap();
     everywhere(&format!("use: keyvalue-redis, config: {{ url: \"{}\" }}", redis.url()));
+}
+
+#[test]
+fn postgres_serves_every_function_in_each_place() {
+    let postgres = PostgresServer::start().unwrap();
+    everywhere(&format!("use: keyvalue-postgres, config: {{ url: \"{}\" }}", postgres.url()));
 }
 
 #[test]

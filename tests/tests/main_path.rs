@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use lattice_provider::conformance::servers::RedisServer;
+use lattice_provider::conformance::servers::{PostgresServer, RedisServer};
 use lattice_tests::{
     Client, Lattice, Load, get,
     lattice::{head, image},
@@ -85,11 +85,12 @@ fn a_backend_of_its_own_process_is_swapped_under_load_without_a_failed_request_o
 }
 
 fn swap(isolate: &str) {
-    let redis = RedisServer::start().unwrap();
+    let (redis, postgres) = (RedisServer::start().unwrap(), PostgresServer::start().unwrap());
     let lattice = Lattice::start(2);
     let address = free_address();
     let redis = format!("keyvalue-redis, config: {{ url: \"{}\" }}", redis.url());
-    let backends = ["keyvalue-memory", "keyvalue-nats", redis.as_str(), "keyvalue-redb"];
+    let postgres = format!("keyvalue-postgres, config: {{ url: \"{}\" }}", postgres.url());
+    let backends = ["keyvalue-memory", "keyvalue-nats", redis.as_str(), postgres.as_str(), "keyvalue-redb"];
     let backends = backends.map(|backend| format!("use: {backend}{isolate}"));
     lattice.apply(&counter(address, &backends[0]));
     let digest = lattice.status("counter").what("counter");

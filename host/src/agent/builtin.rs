@@ -17,6 +17,7 @@ use lattice_provider_http_client::HttpClientProvider;
 use lattice_provider_http_server::Config as ServerConfig;
 use lattice_provider_keyvalue_memory::Memory;
 use lattice_provider_keyvalue_nats::Nats;
+use lattice_provider_keyvalue_postgres::PostgresKeyValue;
 use lattice_provider_keyvalue_redb::Redb;
 use lattice_provider_keyvalue_redis::Redis;
 use lattice_provider_messaging_nats::Messaging;
@@ -36,7 +37,8 @@ type Started = (Capability, watch::Receiver<Health>, Work);
 /// Does `$work` with `$P` as the type of the provider of this name; `None` when there is none.
 macro_rules! with_kind {
     ($kind:expr, $P:ident => $work:expr) => {
-        with_kind!(@ $kind, $P => $work, HttpClientProvider, Memory, Redb, Nats, Redis, Files, BlobMemory, S3, Azure, Gcs,
+        with_kind!(@ $kind, $P => $work, HttpClientProvider, Memory, Redb, Nats, Redis,
+            PostgresKeyValue, Files, BlobMemory, S3, Azure, Gcs,
             Postgres, CronProvider, Messaging)
     };
     (@ $kind:expr, $P:ident => $work:expr, $($provider:ident),*) => {

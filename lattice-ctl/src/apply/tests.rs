@@ -127,7 +127,7 @@ error: shop.yaml:7:5: `cart` imports wasi:keyvalue/store@0.2.0-draft, and no lin
    ·       ╰── here
  8 │       image: ./cart.wasm
    ╰────
-  help: add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis
+  help: add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis, keyvalue-postgres
 ";
     assert_eq!(rejected(&fake, dir.path(), &text).await, expected);
 }

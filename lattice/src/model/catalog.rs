@@ -100,6 +100,12 @@ pub const MESSAGING: Capability = Capability {
     target: LinkTarget::Wit,
 };
 
+/// Settings that all providers on PostgreSQL have.
+const POOL_SIZE: ConfigKey = key("poolSize", false, "connections at a time (default 10)");
+const DATABASE_TLS: ConfigKey = key("tls", false, "disable, prefer or require (default prefer)");
+const DATABASE_CA: ConfigKey =
+    key("caFile", false, "file with the certificates by which the database is known (default: the system's)");
+
 /// All of them.
 pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
@@ -188,11 +194,26 @@ pub const PROVIDERS: &[ProviderKind] = &[
         has_subscriptions: false,
     },
     ProviderKind {
+        name: "keyvalue-postgres",
+        capability: Some(&KEYVALUE),
+        config: &[
+            key("url", true, "such as postgres://user:password@127.0.0.1:5432/db"),
+            key("table", false, "the table, made when it is not there (default lattice_keyvalue)"),
+            key("namespace", false, "whose rows of the table are ours (default <app>)"),
+            POOL_SIZE,
+            DATABASE_TLS,
+            DATABASE_CA,
+        ],
+        can_isolate: true,
+        has_routes: false,
+        has_subscriptions: false,
+    },
+    ProviderKind {
         name: "postgres",
         capability: Some(&POSTGRES),
         config: &[
             key("url", true, "such as postgres://user:password@127.0.0.1:5432/db"),
-            key("poolSize", false, "connections at a time (default 10)"),
+            POOL_SIZE,
             key("waitTimeout", false, "how long a call waits for a free connection, such as 500ms (default 1s)"),
             key(
                 "statementTimeout",
@@ -202,8 +223,8 @@ pub const PROVIDERS: &[ProviderKind] = &[
             key("maxRows", false, "rows of one result (default 100000)"),
             key("maxBytes", false, "size of one result, such as 4MiB (default 16MiB)"),
             key("statementCache", false, "statements that a connection keeps prepared (default 256)"),
-            key("tls", false, "disable, prefer or require (default prefer)"),
-            key("caFile", false, "file with the certificates by which the database is known (default: the system's)"),
+            DATABASE_TLS,
+            DATABASE_CA,
         ],
         can_isolate: true,
         has_routes: false,

@@ -4,10 +4,11 @@ use tokio_postgres::error::DbError;
 
 /// Everything that can go wrong with a call.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// A value does not fit; nothing was sent.
     #[error("{0}")]
     Params(String),
+    /// What the database says.
     #[error("{}", words(.0))]
     Database(Box<DbError>),
     /// There is no connection; nothing was sent.
@@ -16,11 +17,13 @@ pub(crate) enum Failure {
     /// The connection was lost under the statement.
     #[error("{0}; whether the statement has run is not known")]
     Lost(String),
+    /// The result is over a limit.
     #[error("{0}")]
     TooLarge(String),
     /// The result has a value that components cannot have.
     #[error("{0}")]
     Unreadable(String),
+    /// A batch has begun a transaction and not ended it.
     #[error(
         "the transaction was left open and is rolled back: the next call may have another connection; write BEGIN and COMMIT in \
          one `query-batch`, or use `transact` of lattice:postgres/sql"

@@ -3,6 +3,8 @@
 //! A call takes one of a bounded number of connections ([`pool`]), runs its statement there ([`run`]) and gives the
 //! connection back as it was. A call that is dropped cancels its statement. No state is kept for a caller: the token of a
 //! prepared statement carries its text, so that any connection and any instance can run it.
+//!
+//! Providers that keep something in a database of their own have [`Runner`]: the same pool, encryption, limits and health.
 
 mod config;
 mod connection;
@@ -27,16 +29,14 @@ pub mod made {
 use async_trait::async_trait;
 use lattice_provider::{Capability, Provider, StartContext, StartError};
 
-pub use self::config::{Config, Tls};
-use self::{
-    config::Settings,
+use self::made::{
+    prepared::{Prepared, PreparedStatementExecError, StatementPrepareError},
+    query::{Query, QueryError, ResultRow},
+    types::{PgValue, ResultRowEntry},
+};
+pub use self::{
+    config::{Config, Tls},
     failure::Failure,
-    made::{
-        prepared::{Prepared, PreparedStatementExecError, StatementPrepareError},
-        query::{Query, QueryError, ResultRow},
-        types::{PgValue, ResultRowEntry},
-    },
-    pool::Pool,
     run::{Rows, Runner},
 };
 
@@ -58,9 +58,7 @@ impl Provider for Postgres {
 impl Postgres {
     /// The provider by itself; [`Provider::start`] makes a capability of it.
     pub async fn connect(context: StartContext, config: Config) -> Result<Self, StartError> {
-        let settings = Settings::new(&config, &context)?;
-        let pool = Pool::start(&settings, context.health).await?;
-        Ok(Self { runner: Runner { pool, limits: settings.limits } })
+        Ok(Self { runner: Runner::connect(context, &config).await? })
     }
 }
 

@@ -3,10 +3,11 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use lattice_provider::{StartContext, StartError};
 use tokio_postgres::{Error, Row, Statement, error::DbError};
 
 use crate::{
-    config::Limits,
+    config::{Config, Limits, Settings},
     connection::Connection,
     failure::{Failure, reason},
     made::types::PgValue,
@@ -19,24 +20,31 @@ use crate::{
 const VALUE_ROOM: usize = 16;
 
 /// The result of a statement.
-pub(crate) struct Rows {
-    pub(crate) columns: Vec<String>,
-    pub(crate) rows: Vec<Vec<PgValue>>,
+pub struct Rows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<PgValue>>,
     /// Rows that were changed or returned.
-    pub(crate) affected: u64,
+    pub affected: u64,
     /// What it takes of the limit, in bytes.
     pub(crate) size: usize,
 }
 
 /// The statements of one database.
-pub(crate) struct Runner {
+pub struct Runner {
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
 }
 
 impl Runner {
+    /// With one connection, which shows that the settings are right. Reports the database's health from then on.
+    pub async fn connect(context: StartContext, config: &Config) -> Result<Self, StartError> {
+        let settings = Settings::new(config, &context)?;
+        let pool = Pool::start(&settings, context.health).await?;
+        Ok(Self { pool, limits: settings.limits })
+    }
+
     /// One statement, which commits by itself.
-    pub(crate) async fn query(&self, sql: &str, params: &[PgValue]) -> Result<Rows, Failure> {
+    pub async fn query(&self, sql: &str, params: &[PgValue]) -> Result<Rows, Failure> {
         let mut lease = self.pool.take().await?;
         let work = async {
             let outcome = lease.run(sql, params, self.limits).await;
@@ -45,8 +53,8 @@ impl Runner {
         self.pool.while_there(work).await
     }
 
-    /// Several statements without parameters.
-    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+    /// Several statements without parameters; one transaction, unless they say otherwise.
+    pub async fn batch(&self, sql: &str) -> Result<(), Failure> {
         let mut lease = self.pool.take().await?;
         let work = async {
             let outcome = lease.send(sql).await;

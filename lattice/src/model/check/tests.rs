@@ -202,7 +202,7 @@ fn an_unlinked_import_lists_who_could_serve_it() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(
         found[0],
-        "7:5: `cart` imports wasi:keyvalue/store@0.2.0-draft, and no link satisfies it / add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis"
+        "7:5: `cart` imports wasi:keyvalue/store@0.2.0-draft, and no link satisfies it / add `links: { wasi:keyvalue: NAME }`, where NAME is a provider with `use:` one of keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis, keyvalue-postgres"
     );
 }
 
