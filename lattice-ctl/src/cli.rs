@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use lattice::{
     bus::{Bus, NatsOptions},
     model::manifest::parse_duration,
-    wire::{AppName, InstanceId, LatticeName, MAX_DEADLINE, UnitId},
+    wire::{AppName, InstanceId, Interface, LatticeName, MAX_DEADLINE, UnitId},
 };
 
 use crate::{
@@ -53,6 +53,9 @@ pub(crate) struct Global {
     pub(crate) color: Color,
     #[command(flatten)]
     pub(crate) nats: NatsOptions,
+    /// Whether somebody has named the servers, or they are those that are tried by default.
+    #[arg(skip)]
+    pub(crate) nats_named: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +82,7 @@ pub(crate) enum Command {
     /// Keep secrets in the lattice, sealed so that nobody but its hosts can read them
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    Conform(ConformArgs),
     Up(UpArgs),
     /// Print a completion script for a shell
     Completions {
@@ -261,6 +265,52 @@ pub(crate) struct PutSecretArgs {
     pub(crate) key: Option<String>,
 }
 
+/// Check that a provider does what its interface promises, and print what came out
+///
+/// The provider is started as a process, as a host does it, and called over NATS: a server of its own, or the one that
+/// --nats or NATS_URL names. Beside the rules of the interface two things are checked of every provider: when its process
+/// is killed and started again, and when its backend goes and comes back (--stop, --start), what it has acknowledged is
+/// there, and calls fail at once meanwhile.
+///
+/// The backend should be there for this alone. What the checks write has names of its own and is removed
+/// again, but for a JetStream bucket of keyvalue-nats.
+///
+/// Examples:
+///
+///   lattice-ctl conform keyvalue-redis --config url=redis://127.0.0.1:6379
+///   lattice-ctl conform postgres --config @postgres.json \
+///       --stop 'systemctl stop postgresql' --start 'systemctl start postgresql'
+///   lattice-ctl conform ./my-provider --serves lattice:keyvalue/store@0.1.0 --config '{"url": "..."}'
+///
+/// The fields of `-o json` and `-o yaml` are stable: provider, interfaces, passed, failed, left_out, seconds, and of each of
+/// the checks: interface, check, outcome (ok, failed, left-out), reason.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct ConformArgs {
+    /// Its name in manifests (`use:`), or the path of an executable
+    #[arg(value_name = "PROVIDER")]
+    pub(crate) provider: String,
+    /// What an executable serves
+    #[arg(long, value_name = "INTERFACE", value_delimiter = ',')]
+    pub(crate) serves: Vec<Interface>,
+    /// Its settings: KEY=VALUE (a number, true, false or JSON in brackets or quotes is one, all else is a text), a JSON
+    /// object, or @FILE with a JSON object; may be repeated
+    #[arg(long, value_name = "SETTINGS")]
+    pub(crate) config: Vec<String>,
+    /// What an executable finds in its environment; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// An executable keeps its data in memory alone, so that nothing is expected of it when its process was killed
+    #[arg(long)]
+    pub(crate) in_memory: bool,
+    /// Shell command that takes the backend away, and returns when it is gone
+    #[arg(long, value_name = "COMMAND", requires = "start")]
+    pub(crate) stop: Option<String>,
+    /// Shell command that brings the backend back with its data
+    #[arg(long, value_name = "COMMAND", requires = "stop")]
+    pub(crate) start: Option<String>,
+}
+
 /// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C
 ///
 /// Only what this command started ends with it. nats-server is started when none answers and the URL of NATS is on
@@ -279,6 +329,11 @@ pub(crate) struct UpArgs {
     /// How long to wait until the app is ready, such as 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+fn variable(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {

@@ -8,7 +8,7 @@ use lattice::{
     wire::{AppName, LatticeName},
 };
 
-use crate::{call::CallFailure, problems::Rejected, secrets::SecretId};
+use crate::{call::CallFailure, conform::ConformFailure, problems::Rejected, secrets::SecretId};
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     Refused { message: String, help: String },
     #[error(transparent)]
     Call(#[from] CallFailure),
+    #[error(transparent)]
+    Conform(#[from] ConformFailure),
     #[error("{0}")]
     Overtaken(String),
     #[error("{message}")]
@@ -67,6 +69,7 @@ impl Failure {
             Self::NoApp { .. } | Self::NoSecret { .. } | Self::Artifact(ArtifactError::Missing(_)) => 6,
             Self::Overtaken(_) | Self::Store(StoreError::Conflict { .. }) => 7,
             Self::Call(failure) => failure.exit_code(),
+            Self::Conform(failure) => failure.exit_code(),
             Self::OutputClosed => 0,
             Self::Artifact(ArtifactError::Damaged { .. }) | Self::Store(StoreError::Unreadable { .. }) => 1,
             Self::Start { .. } | Self::Refused { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
@@ -99,6 +102,7 @@ impl Failure {
             Self::Refused { help, .. } => Some(help.clone()),
             Self::Store(StoreError::Conflict { .. }) => Some("try again".to_owned()),
             Self::Call(failure) => failure.help(),
+            Self::Conform(failure) => failure.help(),
             Self::Start { help, .. } => help.clone(),
             _ => None,
         }

@@ -5,12 +5,15 @@
 
 mod apply;
 mod call;
+mod child;
 mod cli;
+mod conform;
 mod delete;
 mod failure;
 mod get;
 mod image;
 mod inspect;
+mod nats;
 mod output;
 mod problems;
 mod program;
@@ -27,7 +30,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -38,7 +41,9 @@ use crate::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.global.nats_named = matches.value_source("urls").is_some_and(|source| source != ValueSource::DefaultValue);
     // The commands tell what matters themselves; a log is for whoever asks for it.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,async_nats=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
@@ -61,6 +66,7 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
         Command::Secrets(command) => secrets::run(&cli.global, &command, output).await,
+        Command::Conform(args) => conform::run(&cli.global, &args, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
         Command::Completions { shell } => cli::completions(shell, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),

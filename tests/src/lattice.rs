@@ -41,6 +41,13 @@ pub struct Output {
     pub stderr: String,
 }
 
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
 impl Output {
     /// Everything, for messages and for searching.
     pub fn all(&self) -> String {
@@ -112,9 +119,7 @@ impl Lattice {
 
     /// Runs the CLI to its end.
     pub fn ctl(&self, args: &[&str]) -> Output {
-        let output = self.command(args).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Output::from(self.command(args).output().unwrap())
     }
 
     /// Applies a manifest, whatever comes of it.

@@ -20,6 +20,7 @@ pub mod origin;
 pub mod places;
 pub mod process;
 pub mod proxy;
+pub mod s3;
 pub mod standalone;
 pub mod status;
 pub mod wait;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    conform,
     project::{EVERYTHING, cargo, root, run},
     test,
 };
@@ -19,7 +20,9 @@ pub(crate) fn check() -> Result<()> {
         run(cargo().arg("clippy").args(packages).args(["--all-targets", "--", "-D", "warnings"]))?;
     }
     heading("tests");
-    test::run_tests(None, &[])
+    test::run_tests(None, &[])?;
+    heading("backends");
+    conform::check()
 }
 
 fn heading(text: &str) {

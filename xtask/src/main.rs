@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod conform;
 mod demo;
 mod guests;
 mod process;
@@ -37,9 +38,11 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Check every backend of the catalog against what its capability promises, on real servers, and print a matrix
+    Conform,
     /// Measure the lattice beside its parts, and print a table
     Bench(bench::Options),
-    /// What must be green before a change is done: formatting, lints, tests
+    /// What must be green before a change is done: formatting, lints, tests, every backend's behaviour
     Ci,
     /// Build the examples and the test guests to WebAssembly
     BuildExamples,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Demo { check } => demo::run(check),
         Chore::Test { filter, arguments } => test::run_tests(filter.as_deref(), &arguments),
+        Chore::Conform => conform::check(),
         Chore::Bench(options) => bench::measure(&options),
         Chore::Ci => ci::check(),
         Chore::BuildExamples => guests::build(),

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: what the tests need first, then `cargo test`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{
@@ -10,9 +12,7 @@ use crate::{
 
 /// Tests find what they need by the variables that are set here.
 pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()> {
-    let nats_server = tools::nats_server()?;
-    let redis_server = tools::redis_server()?;
-    let postgresql = tools::postgresql()?;
+    let servers = servers()?;
     let nats_py = tools::nats_py()?;
     guests::build()?;
     // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
@@ -22,11 +22,18 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
     if !arguments.is_empty() {
         test.arg("--").args(arguments);
     }
-    test.env("LATTICE_NATS_SERVER", nats_server)
-        .env("LATTICE_REDIS_SERVER", redis_server)
-        .env("LATTICE_POSTGRES", postgresql)
+    test.envs(servers)
         .env("LATTICE_NATS_PY", nats_py)
         .env("LATTICE_GUESTS", project::guests())
         .env("LATTICE_BIN", project::binaries());
     step("tests", || run(&mut test))
+}
+
+/// The variables by which tests find the servers that they start.
+pub(crate) fn servers() -> Result<[(&'static str, PathBuf); 3]> {
+    Ok([
+        ("LATTICE_NATS_SERVER", tools::nats_server()?),
+        ("LATTICE_REDIS_SERVER", tools::redis_server()?),
+        ("LATTICE_POSTGRES", tools::postgresql()?),
+    ])
 }

@@ -5,7 +5,6 @@ mod builtin;
 mod checks;
 mod diff;
 mod instance;
-mod lines;
 mod process;
 mod program;
 mod report;

@@ -6,7 +6,7 @@ use lattice::{
     model::app::ProviderSpec,
     wire::{ContentType, InstanceId},
 };
-use lattice_provider::{Failed, Health, Launch, Order, Report};
+use lattice_provider::{Failed, Health, Launch, Lines, Order, Report, json_only};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncWriteExt},
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{News, diff::Key, instance::Speaks, lines::Lines, start::Surroundings};
+use super::{News, diff::Key, instance::Speaks, start::Surroundings};
 use crate::secrets::{Settings, Veil};
 
 /// Why a provider process is not running.
@@ -137,7 +137,9 @@ impl Process {
         let first = tokio::time::timeout(START, first).await.map_err(|_| ProcessError::Slow { name: name.clone() })?;
         let (health, speaks) = match first {
             Some(Report::Health { health, content_types, bundles }) => {
-                (health, Speaks { json_only: json_only(&name, content_types)?, bundles })
+                let json_only = json_only(content_types);
+                let json_only = json_only.map_err(|said| ProcessError::ContentTypes { name: name.clone(), said })?;
+                (health, Speaks { json_only, bundles })
             }
             Some(Report::Failed(Failed { reason, busy })) => return Err(ProcessError::Failed { reason, busy }),
             None => {
@@ -170,17 +172,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill.cancel();
     }
-}
-
-/// Whether a process takes calls in JSON alone, from what it says of its content types.
-fn json_only(name: &str, content_types: Option<Vec<String>>) -> Result<bool, ProcessError> {
-    let Some(said) = content_types else { return Ok(false) };
-    let takes = |wanted: ContentType| said.iter().any(|ty| ty.parse() == Ok(wanted));
-    if !takes(ContentType::Json) {
-        let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", ") };
-        return Err(ProcessError::ContentTypes { name: name.to_owned(), said });
-    }
-    Ok(!takes(ContentType::Postcard))
 }
 
 /// A process that is followed until it ends.

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use lattice::{bus::ArtifactError, model::app::ProgramSpec, wire::Digest};
+use lattice_provider::PROGRAM_ENVIRONMENT;
 use tokio::process::Command;
 
 use super::{diff::Key, process::Executable, start::Surroundings};
@@ -24,10 +25,6 @@ pub(crate) enum ProgramError {
     #[error("cannot keep the program in {}: {source}", path.display())]
     Disk { path: PathBuf, source: std::io::Error },
 }
-
-/// What a program gets of the host's environment: what it needs to find an interpreter and to write text, and the level
-/// of its log. Everything else may be meant for the host alone.
-const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "LATTICE_LOG"];
 
 /// Brings the program to this host's disk and says how it is started.
 pub(super) async fn prepare(here: &Surroundings, key: &Key, program: &ProgramSpec) -> Result<Executable, ProgramError> {
@@ -46,7 +43,8 @@ pub(super) async fn prepare(here: &Surroundings, key: &Key, program: &ProgramSpe
     let data_dir = here.provider_data().join(key.unit.app.as_str()).join(key.unit.unit.as_str());
     std::fs::create_dir_all(&data_dir).map_err(|source| ProgramError::Disk { path: data_dir.clone(), source })?;
     let mut command = Command::new(&path);
-    let inherited = ENVIRONMENT.into_iter().filter_map(|name| Some((OsStr::new(name), std::env::var_os(name)?)));
+    let inherited =
+        PROGRAM_ENVIRONMENT.into_iter().filter_map(|name| Some((OsStr::new(name), std::env::var_os(name)?)));
     command.env_clear().envs(inherited).envs(&program.env).current_dir(&data_dir);
     // Ctrl-C in the host's terminal is for the host, which then lets its programs finish.
     command.process_group(0);

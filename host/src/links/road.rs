@@ -122,7 +122,7 @@ impl Road {
             let unknown = || CallError::NotServed(format!("{}: {} speaks JSON alone", call.interface, self.to));
             let shape = call.shape.ok_or_else(unknown)?;
             let left = call.left();
-            let payload = within(left, self.json(shape, &call.payload)).await;
+            let payload = within(left, self.bus.exchange().arguments_in_json(shape, &call.payload)).await;
             (payload.unwrap_or(Err(CallError::Deadline(left)))?, Some(shape))
         } else {
             (call.payload.clone(), None)
@@ -144,15 +144,5 @@ impl Road {
             }
             None => Ok(reply),
         }
-    }
-
-    /// Arguments in JSON, where streams are all that they carry.
-    async fn json(&self, shape: &FunctionShape, payload: &Bytes) -> Result<Bytes, CallError> {
-        let tickets = shape.scan_arguments(payload)?.tickets;
-        if tickets.is_empty() {
-            return Ok(json::arguments_to_json(shape, payload)?.into());
-        }
-        let gathered = self.bus.exchange().taker().await?.gather(payload, &tickets).await?;
-        Ok(json::arguments_to_json(shape, &gathered)?.into())
     }
 }

@@ -8,8 +8,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::child::Child;
 use crate::{
+    child::Child,
     cli::Global,
     failure::{Failure, Result},
     secrets,

@@ -3,9 +3,7 @@
 //! The order: check the manifest, find or start NATS, find or start a host, apply, follow the log. Whatever ends it,
 //! what was started is ended in the other order: a host drains before NATS goes.
 
-mod child;
 mod host;
-mod nats;
 
 use std::{
     fs::{self, File},
@@ -20,11 +18,12 @@ use tokio::{
     time::sleep,
 };
 
-use self::child::Child;
 use crate::{
     apply,
+    child::Child,
     cli::{Format, Global, UpArgs, Waiting},
     failure::{Failure, Result},
+    nats,
     output::Output,
     source::Source,
 };
@@ -110,7 +109,7 @@ impl Up {
         self.prepare()?;
         output.remark(&format!("starting nats-server at {place}\n"));
         let child = self.nats.insert(nats::start(&program, place, &self.data)?);
-        nats::until_answers(child, global).await
+        nats::until_answers(child, async || global.connect().await).await
     }
 
     /// Makes the data folder, and makes sure that it is ours alone.
@@ -186,7 +185,7 @@ impl Tail {
 
 /// Ends when somebody wants this process to end. The handlers are in place when this returns, so that no signal comes
 /// too early.
-fn stopped() -> Result<impl Future<Output = ()>> {
+pub(crate) fn stopped() -> Result<impl Future<Output = ()>> {
     let handler = |kind| signal(kind).map_err(|e| Failure::Other(format!("cannot handle signals: {e}")));
     let (mut interrupt, mut terminate, mut hangup) =
         (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?, handler(SignalKind::hangup())?);

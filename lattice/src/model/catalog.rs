@@ -312,7 +312,15 @@ pub fn find(name: &str) -> Option<&'static ProviderKind> {
     PROVIDERS.iter().find(|p| p.name == name)
 }
 
+/// Those whose data is gone with their process.
+const IN_MEMORY: &[&str] = &["keyvalue-memory", "blob-memory"];
+
 impl ProviderKind {
+    /// Whether its data is gone with its process.
+    pub fn in_memory(&self) -> bool {
+        IN_MEMORY.contains(&self.name)
+    }
+
     /// Whether a component's import may be linked to it.
     pub fn serves(&self, import: &Interface) -> bool {
         self.capability.is_some_and(|capability| capability.serves(import))

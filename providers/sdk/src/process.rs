@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use lattice::{
     bus::{Bus, ConnectError, NatsOptions, Pace, Serving},
-    wire::{CallError, InstanceId, LatticeName, Served, UnitId},
+    wire::{CallError, ContentType, InstanceId, LatticeName, Served, UnitId},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -14,6 +14,10 @@ use tokio::{
 };
 
 use crate::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
+
+/// What a program of a user gets of the environment of whoever starts it: what it needs to find an interpreter and to write
+/// text, and the level of its log. Everything else may be meant for that one alone.
+pub const PROGRAM_ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "LATTICE_LOG"];
 
 /// What the host tells a provider process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +52,18 @@ pub enum Report {
     },
     /// It could not start, and exits.
     Failed(Failed),
+}
+
+/// Whether a process takes calls in JSON alone, from what it says of its content types; an error with that where JSON is not
+/// among them.
+pub fn json_only(content_types: Option<Vec<String>>) -> Result<bool, String> {
+    let Some(said) = content_types else { return Ok(false) };
+    let takes = |wanted: ContentType| said.iter().any(|ty| ty.parse() == Ok(wanted));
+    match takes(ContentType::Json) {
+        true => Ok(!takes(ContentType::Postcard)),
+        false if said.is_empty() => Err("nothing".to_owned()),
+        false => Err(said.join(", ")),
+    }
 }
 
 /// Why a provider process did not start.

@@ -1,11 +1,12 @@
 //! The streams inside of typed values, on their way out of a process and into one.
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{Exchange, HandedOut, Piece, gather};
 use crate::wire::{
     CallError,
-    value::{ByteStream, WitType},
+    value::{ByteStream, FunctionShape, WitType, json},
 };
 
 fn streams<T: WitType>(value: &mut T) -> Vec<&mut ByteStream> {
@@ -52,6 +53,16 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// The arguments in `payload` in JSON, where streams are all that they carry: for whoever speaks nothing else.
+    pub async fn arguments_in_json(&self, shape: &FunctionShape, payload: &Bytes) -> Result<Bytes, CallError> {
+        let tickets = shape.scan_arguments(payload)?.tickets;
+        if tickets.is_empty() {
+            return Ok(json::arguments_to_json(shape, payload)?.into());
+        }
+        let gathered = self.taker().await?.gather(payload, &tickets).await?;
+        Ok(json::arguments_to_json(shape, &gathered)?.into())
     }
 }
 

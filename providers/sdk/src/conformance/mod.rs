@@ -11,62 +11,43 @@
 mod blob;
 mod config;
 mod key_value;
+mod lasting;
 mod listing;
+#[cfg(feature = "suites")]
+mod messaging;
 mod numbers;
 #[cfg(feature = "conformance")]
 pub mod ports;
-#[cfg(feature = "conformance")]
+#[cfg(feature = "suites")]
 pub mod postgres;
 #[cfg(feature = "conformance")]
 mod process;
 mod remote;
 #[cfg(feature = "conformance")]
 pub mod servers;
+mod suite;
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
-
-pub use self::{
-    blob::{BlobTest, blobstore},
-    config::configuration,
-    remote::{DirectCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
-};
 #[cfg(feature = "conformance")]
-pub use self::{postgres::postgres, process::ProviderProcess};
+pub use self::process::ProviderProcess;
+use self::suite::{CheckFn, checks};
+pub use self::{
+    blob::{BlobTest, blobstore, blobstore_lasting, blobstore_suite},
+    config::configuration,
+    lasting::Lasting,
+    remote::{DirectCaller, JsonCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
+    suite::{Check, Report, Suite},
+};
+#[cfg(feature = "suites")]
+pub use self::{
+    messaging::{messaging_lasting, messaging_suite},
+    postgres::{postgres, postgres_lasting, postgres_suite},
+};
 use crate::keyvalue::{KeyValue, KeyValueError};
-
-/// What a check found wrong.
-pub(crate) type Check = Result<(), String>;
 
 /// How long a check may take: nothing hangs.
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
-
-/// What came out of the kit.
-#[derive(Debug)]
-#[must_use]
-pub struct Report {
-    name: String,
-    checks: Vec<(&'static str, Check)>,
-}
-
-impl Report {
-    /// The checks that failed, each with the reason.
-    pub fn failures(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.checks.iter().filter_map(|(name, check)| Some((*name, check.as_ref().err()?.as_str())))
-    }
-
-    /// Panics when a check has failed, and says which: for tests.
-    #[track_caller]
-    pub fn assert(&self) {
-        let mut text = String::new();
-        for (check, reason) in self.failures() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\n  {check}: {reason}");
-        }
-        assert!(text.is_empty(), "{}: some of {} checks failed:{text}", self.name, self.checks.len());
-    }
-}
 
 /// A backend under test, and the bucket that one check has for itself.
 #[derive(Clone)]
@@ -75,15 +56,7 @@ pub(crate) struct Subject {
     bucket: String,
 }
 
-type CheckFn = fn(Subject) -> BoxFuture<'static, Check>;
-
-macro_rules! checks {
-    ($($path:path),* $(,)?) => {
-        &[$((stringify!($path), (|subject| Box::pin($path(subject))) as CheckFn)),*]
-    };
-}
-
-const KEY_VALUE: &[(&str, CheckFn)] = checks![
+const KEY_VALUE: &[(&str, CheckFn<Subject>)] = checks![
     key_value::a_value_comes_and_goes,
     key_value::any_bytes_are_a_value,
     key_value::odd_keys_are_keys,
@@ -102,13 +75,26 @@ const KEY_VALUE: &[(&str, CheckFn)] = checks![
 /// Every check of key-value against a backend. It has the limits in front of it that
 /// [`Capability::key_value`](crate::Capability::key_value) puts there; the buckets that it uses were empty.
 pub async fn key_value(backend: Arc<dyn KeyValue>, name: &str) -> Report {
-    let mut checks = Vec::with_capacity(KEY_VALUE.len());
-    for (check, run) in KEY_VALUE {
-        let subject = Subject { backend: backend.clone(), bucket: format!("check {check}") };
-        let outcome = tokio::time::timeout(CHECK_LIMIT, run(subject)).await;
-        checks.push((*check, outcome.unwrap_or_else(|_| Err(format!("not done within {CHECK_LIMIT:?}")))));
+    key_value_suite(backend, "").run(name, |_| ()).await
+}
+
+/// The same, to be made; the names of its buckets begin with `tag`, and are empty again when it has run.
+pub fn key_value_suite(backend: Arc<dyn KeyValue>, tag: &str) -> Suite {
+    let mut suite = Suite::new(CHECK_LIMIT);
+    for (name, check) in KEY_VALUE {
+        let subject = Subject { backend: backend.clone(), bucket: format!("{tag}check {name}") };
+        suite.add(name, async move {
+            let outcome = check(subject.clone()).await;
+            subject.clear().await;
+            outcome
+        });
     }
-    Report { name: name.to_owned(), checks }
+    suite
+}
+
+/// What is written to a key-value store, to be looked for later.
+pub fn key_value_lasting(backend: Arc<dyn KeyValue>, tag: &str) -> impl Lasting + use<> {
+    Subject { backend, bucket: format!("{tag}lasting") }
 }
 
 /// What a backend said, as the reason why a check failed.

@@ -8,7 +8,7 @@ use lattice::{
     bus::{Bus, CallHandler, Pace, Serving},
     wire::{
         CallError, CallHead, CallSubject, ContentType, DEFAULT_DEADLINE, IdError, Interface, Served, UnitId,
-        value::FunctionShape,
+        value::{FunctionShape, json},
     },
 };
 use tokio::sync::watch;
@@ -52,10 +52,38 @@ impl Caller for LatticeCaller {
         _: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
+        self.send(&head(interface, function, self.deadline), payload).await
+    }
+}
+
+impl LatticeCaller {
+    async fn send(&self, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         let Served { lattice, unit, instance } = self.served.clone();
-        let unversioned = interface.unversioned().parse().map_err(|e: IdError| CallError::BadMessage(e.to_string()))?;
-        let subject = CallSubject { lattice, unit, instance, interface: unversioned };
-        self.bus.call(&subject, &head(interface, function, self.deadline), payload).await
+        let interface = head.interface.unversioned();
+        let interface = interface.parse().map_err(|e: IdError| CallError::BadMessage(e.to_string()))?;
+        self.bus.call(&CallSubject { lattice, unit, instance, interface }, head, payload).await
+    }
+}
+
+/// Calls one instance that speaks JSON alone, as a host does it.
+pub struct JsonCaller(pub LatticeCaller);
+
+#[async_trait]
+impl Caller for JsonCaller {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let Self(LatticeCaller { bus, deadline, .. }) = self;
+        let shape = shape.ok_or_else(|| CallError::NotServed(format!("{interface} in JSON")))?;
+        let arguments = bus.exchange().arguments_in_json(shape, &payload).await?;
+        let head = CallHead { content_type: ContentType::Json, ..head(interface, function, *deadline) };
+        let reply = self.0.send(&head, arguments).await?;
+        let wrong = |error| CallError::Transport(format!("an answer with a wrong value: {error}"));
+        Ok(json::result_from_json(shape.result.as_ref(), &reply).map_err(wrong)?.into())
     }
 }
 

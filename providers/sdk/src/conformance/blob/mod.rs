@@ -6,10 +6,14 @@ mod streams;
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::StreamExt;
 
-use super::{Check, Report};
+use super::{
+    Check, Lasting, Report, Suite, lasting,
+    suite::{CheckFn, checks},
+};
 use crate::{
     ByteStream,
     blobstore::{BlobError, Blobstore},
@@ -37,17 +41,11 @@ struct Store {
     backend: Arc<dyn Blobstore>,
     container: String,
     test: BlobTest,
+    /// What the names of containers begin with.
+    tag: Arc<str>,
 }
 
-type CheckFn = fn(Store) -> BoxFuture<'static, Check>;
-
-macro_rules! checks {
-    ($($path:path),* $(,)?) => {
-        &[$((stringify!($path), (|store| Box::pin($path(store))) as CheckFn)),*]
-    };
-}
-
-const CHECKS: &[(&str, CheckFn)] = checks![
+const CHECKS: &[(&str, CheckFn<Store>)] = checks![
     objects::containers_come_and_go,
     objects::an_object_comes_and_goes,
     objects::any_bytes_are_an_object,
@@ -68,19 +66,53 @@ const CHECKS: &[(&str, CheckFn)] = checks![
 /// Every check of objects against a backend. It has the rules in front of it that
 /// [`Capability::blobstore`](crate::Capability::blobstore) puts there; the containers that it uses were not there.
 pub async fn blobstore(backend: Arc<dyn Blobstore>, name: &str, test: BlobTest) -> Report {
-    let mut checks = Vec::with_capacity(CHECKS.len());
-    for (check, run) in CHECKS {
-        let container = format!("check-{}", check.split("::").last().unwrap_or_default());
-        let store = Store { backend: backend.clone(), container, test };
-        let outcome = tokio::time::timeout(CHECK_LIMIT, async {
+    blobstore_suite(backend, "", test).run(name, |_| ()).await
+}
+
+/// The same, to be made; the names of its containers begin with `tag`, and are gone when it has run.
+pub fn blobstore_suite(backend: Arc<dyn Blobstore>, tag: &str, test: BlobTest) -> Suite {
+    let mut suite = Suite::new(CHECK_LIMIT);
+    for (name, check) in CHECKS {
+        let container = format!("{tag}check-{}", name.split("::").last().unwrap_or_default());
+        let store = Store { backend: backend.clone(), container, test, tag: tag.into() };
+        suite.add(name, async move {
             store.backend.create_container(store.container.clone()).await.map_err(failed("create-container"))?;
-            run(store.clone()).await?;
-            store.backend.delete_container(store.container.clone()).await.map_err(failed("delete-container"))
+            let outcome = check(store.clone()).await;
+            let deleted = store.backend.delete_container(store.container.clone()).await;
+            outcome.and(deleted.map_err(failed("delete-container")))
         });
-        let outcome = outcome.await;
-        checks.push((*check, outcome.unwrap_or_else(|_| Err(format!("not done within {CHECK_LIMIT:?}")))));
     }
-    Report { name: name.to_owned(), checks }
+    suite
+}
+
+/// What is written to a store of objects, to be looked for later.
+pub fn blobstore_lasting(backend: Arc<dyn Blobstore>, tag: &str) -> impl Lasting + use<> {
+    let test = BlobTest { names: 0, longest: 0, large: 0, memory: None };
+    Store { backend, container: format!("{tag}lasting"), test, tag: tag.into() }
+}
+
+#[async_trait]
+impl Lasting for Store {
+    async fn prepare(&self) -> Check {
+        self.backend.create_container(self.container.clone()).await.map_err(failed("create-container"))
+    }
+
+    async fn write(&self, number: u32) -> Check {
+        Store::write(self, &number.to_string(), lasting::value(number)).await
+    }
+
+    async fn has(&self, number: u32) -> Result<bool, String> {
+        match self.part(&number.to_string(), 0, u64::MAX).await {
+            Ok(found) => Ok(found == lasting::value(number)),
+            Err(BlobError::NoSuchObject | BlobError::NoSuchContainer) => Ok(false),
+            Err(error) => Err(format!("read \"{number}\": {error}")),
+        }
+    }
+
+    async fn clear(&self) {
+        // Nothing depends on it.
+        let _ = self.backend.delete_container(self.container.clone()).await;
+    }
 }
 
 /// What a backend said, as the reason why a check failed.
@@ -91,6 +123,11 @@ fn failed(doing: impl std::fmt::Display) -> impl FnOnce(BlobError) -> String {
 impl Store {
     fn other(&self, container: &str) -> Self {
         Self { container: container.to_owned(), ..self.clone() }
+    }
+
+    /// Another container of this run.
+    fn sibling(&self, name: &str) -> Self {
+        self.other(&format!("{}{name}", self.tag))
     }
 
     async fn write(&self, object: &str, data: impl Into<ByteStream>) -> Check {

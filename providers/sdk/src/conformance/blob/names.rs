@@ -115,7 +115,7 @@ pub(super) async fn every_name_is_listed(store: Store) -> Check {
 
 pub(super) async fn containers_are_apart(store: Store) -> Check {
     // Joined with any separator, some of these with some of those names would be the same.
-    let containers = ["apart", "apart b", "apart-b", "apart.b", "apart_b", "Apart"].map(|name| store.other(name));
+    let containers = ["apart", "apart b", "apart-b", "apart.b", "apart_b", "Apart"].map(|name| store.sibling(name));
     let names = ["c", "b/c", "b-c", ".b"];
     for container in &containers {
         let made = container.backend.create_container(container.container.clone()).await;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn containers_come_and_go(store: Store) -> Check {
-    let other = store.other("check-another");
+    let other = store.sibling("check-another");
     let exists = async |store: &Store| {
         store.backend.container_exists(store.container.clone()).await.map_err(failed("container-exists"))
     };

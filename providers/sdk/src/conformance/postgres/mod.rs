@@ -6,7 +6,7 @@ mod transactions;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 
 use self::made::{
     prepared::Remote as Prepared,
@@ -14,7 +14,10 @@ use self::made::{
     sql::Remote as Sql,
     types::PgValue,
 };
-use super::{CHECK_LIMIT, Check, Report};
+use super::{
+    CHECK_LIMIT, Check, Lasting, Report, Suite, lasting,
+    suite::{CheckFn, checks},
+};
 use crate::Caller;
 
 /// What the WIT says, for callers.
@@ -34,15 +37,7 @@ struct Subject {
     table: String,
 }
 
-type CheckFn = fn(Subject) -> BoxFuture<'static, Check>;
-
-macro_rules! checks {
-    ($($path:path),* $(,)?) => {
-        &[$((stringify!($path), (|subject| Box::pin($path(subject))) as CheckFn)),*]
-    };
-}
-
-const CHECKS: &[(&str, CheckFn)] = checks![
+const CHECKS: &[(&str, CheckFn<Subject>)] = checks![
     statements::rows_come_back_by_name,
     statements::a_parameter_is_never_a_statement,
     statements::what_does_not_fit_is_told_with_both_types,
@@ -67,18 +62,47 @@ const CHECKS: &[(&str, CheckFn)] = checks![
 /// Every check against a provider that is started with no settings but its `url` and, at most, `poolSize`. The user may
 /// create tables in the database, and they are not there yet.
 pub async fn postgres(caller: Arc<dyn Caller>, name: &str) -> Report {
-    let mut checks = Vec::with_capacity(CHECKS.len());
-    for (index, (check, run)) in CHECKS.iter().enumerate() {
-        let subject = Subject {
-            query: Arc::new(Query(caller.clone())),
-            prepared: Arc::new(Prepared(caller.clone())),
-            sql: Arc::new(Sql(caller.clone())),
-            table: format!("check_{index}"),
-        };
-        let outcome = tokio::time::timeout(CHECK_LIMIT, run(subject)).await;
-        checks.push((*check, outcome.unwrap_or_else(|_| Err(format!("not done within {CHECK_LIMIT:?}")))));
+    postgres_suite(&caller, "").run(name, |_| ()).await
+}
+
+/// The same, to be made; the names of its tables begin with `tag`, and are gone when it has run.
+pub fn postgres_suite(caller: &Arc<dyn Caller>, tag: &str) -> Suite {
+    let mut suite = Suite::new(CHECK_LIMIT);
+    for (index, (name, check)) in CHECKS.iter().enumerate() {
+        let subject = Subject::new(caller, format!("{tag}check_{index}"));
+        suite.add(name, async move {
+            let outcome = check(subject.clone()).await;
+            subject.drop_table().await;
+            outcome
+        });
     }
-    Report { name: name.to_owned(), checks }
+    suite
+}
+
+/// What is written to a table, to be looked for later.
+pub fn postgres_lasting(caller: &Arc<dyn Caller>, tag: &str) -> impl Lasting + use<> {
+    Subject::new(caller, format!("{tag}lasting"))
+}
+
+#[async_trait]
+impl Lasting for Subject {
+    async fn prepare(&self) -> Check {
+        self.batch("CREATE TABLE TABLE_ (number int PRIMARY KEY, value bytea)").await
+    }
+
+    async fn write(&self, number: u32) -> Check {
+        let value = PgValue::Bytea(lasting::value(number));
+        self.query(&format!("INSERT INTO TABLE_ VALUES ({number}, $1)"), vec![value]).await.map(drop)
+    }
+
+    async fn has(&self, number: u32) -> Result<bool, String> {
+        let found = self.query(&format!("SELECT value FROM TABLE_ WHERE number = {number}"), vec![]).await?;
+        Ok(found == [[PgValue::Bytea(lasting::value(number))]])
+    }
+
+    async fn clear(&self) {
+        self.drop_table().await;
+    }
 }
 
 /// A text as a parameter.
@@ -87,6 +111,21 @@ fn text(text: &str) -> PgValue {
 }
 
 impl Subject {
+    fn new(caller: &Arc<dyn Caller>, table: String) -> Self {
+        Self {
+            query: Arc::new(Query(caller.clone())),
+            prepared: Arc::new(Prepared(caller.clone())),
+            sql: Arc::new(Sql(caller.clone())),
+            table,
+        }
+    }
+
+    /// Leaves nothing behind, as far as the provider lets it.
+    async fn drop_table(&self) {
+        // Whether it works is looked at by those checks that do the same.
+        let _ = self.try_batch("DROP TABLE IF EXISTS TABLE_").await;
+    }
+
     async fn try_query(&self, sql: &str, params: Vec<PgValue>) -> Result<Vec<ResultRow>, QueryError> {
         use made::query::Query as _;
         self.query.query(sql.replace("TABLE_", &self.table), params).await

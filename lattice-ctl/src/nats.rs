@@ -8,14 +8,15 @@ use std::{
 };
 
 use lattice::bus::{Bus, ConnectError, NatsOptions};
+use serde::Deserialize;
 use tokio::{
     net::TcpStream,
     process::Command,
     time::{Instant, sleep, timeout},
 };
 
-use super::child::Child;
 use crate::{
+    child::Child,
     cli::Global,
     failure::{Failure, Result},
 };
@@ -23,9 +24,10 @@ use crate::{
 const DEFAULT_PORT: u16 = 4222;
 /// How long a server may take to read its store.
 const START: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where a server of our own would have to listen; `None` when `unreachable` is not for us to mend.
-pub(super) async fn place(global: &Global, unreachable: &Failure) -> Result<Option<SocketAddr>> {
+pub(crate) async fn place(global: &Global, unreachable: &Failure) -> Result<Option<SocketAddr>> {
     let Failure::Connect(ConnectError::Unreachable { .. }) = unreachable else { return Ok(None) };
     let Some(address) = local_address(&global.nats) else { return Ok(None) };
     // Another program has the port: a server of ours would only fail later, with a worse message.
@@ -67,7 +69,7 @@ fn local_address(options: &NatsOptions) -> Option<SocketAddr> {
 }
 
 /// The program: on PATH, else where `cargo xtask tools` puts it.
-pub(super) fn find() -> Result<PathBuf> {
+pub(crate) fn find() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file());
     let folder =
@@ -90,33 +92,63 @@ fn cached(cache: &Path) -> Option<PathBuf> {
     ours.map(|entry| entry.path().join("nats-server")).filter(|file| file.is_file()).max()
 }
 
-pub(super) fn start(program: &Path, address: SocketAddr, data: &Path) -> Result<Child> {
+/// Starts a server at `address`.
+pub(crate) fn start(program: &Path, address: SocketAddr, data: &Path) -> Result<Child> {
+    run(program, &config(address, &data.join("jetstream")), data)
+}
+
+/// Starts a server at a port of this machine that it picks itself. Returns its URL, too.
+pub(crate) async fn start_anywhere(program: &Path, data: &Path) -> Result<(Child, String)> {
+    let config = config("127.0.0.1:-1", &data.join("jetstream"));
+    let mut child = run(program, &format!("{config}ports_file_dir: {}\n", quoted(data)), data)?;
+    let file = data.join(format!("nats-server_{}.ports", child.id().unwrap_or_default()));
+    let deadline = Instant::now() + START;
+    loop {
+        // One that is half written does not parse, and is read again.
+        let ports = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
+        if let Some(url) = ports.and_then(|ports| ports.nats.into_iter().next()) {
+            return Ok((child, url));
+        }
+        child.still_runs()?;
+        if Instant::now() > deadline {
+            return Err(child.failed(&format!("has not said its port after {} s", START.as_secs())));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The part that we need of what nats-server writes about its ports.
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+}
+
+fn run(program: &Path, config: &str, data: &Path) -> Result<Child> {
     let path = data.join("nats-server.conf");
-    fs::write(&path, config(address, &data.join("jetstream"))).map_err(|source| Failure::File {
-        what: "cannot write",
-        path: path.clone(),
-        source,
-    })?;
+    fs::write(&path, config).map_err(|source| Failure::File { what: "cannot write", path: path.clone(), source })?;
     Child::start("nats-server", Command::new(program).arg("--config").arg(&path), data)
 }
 
-fn config(address: SocketAddr, store: &Path) -> String {
-    // The configuration's strings are written as those of JSON.
-    let store = serde_json::Value::from(store.to_string_lossy());
-    format!("listen: \"{address}\"\nmax_payload: 8MB\njetstream {{ store_dir: {store} }}\n")
+fn config(listen: impl std::fmt::Display, store: &Path) -> String {
+    format!("listen: \"{listen}\"\nmax_payload: 8MB\njetstream {{ store_dir: {} }}\n", quoted(store))
 }
 
-/// Waits until the server answers and JetStream is there.
-pub(super) async fn until_answers(child: &mut Child, global: &Global) -> Result<Bus> {
+/// The configuration's strings are written as those of JSON.
+fn quoted(path: &Path) -> serde_json::Value {
+    serde_json::Value::from(path.to_string_lossy())
+}
+
+/// Waits until `connect` finds that the server answers.
+pub(crate) async fn until_answers(child: &mut Child, mut connect: impl AsyncFnMut() -> Result<Bus>) -> Result<Bus> {
     let deadline = Instant::now() + START;
     loop {
         child.still_runs()?;
-        match global.connect().await {
+        match connect().await {
             Ok(bus) => return Ok(bus),
             Err(failure) if Instant::now() > deadline => {
                 return Err(child.failed(&format!("does not answer after {} s: {failure}", START.as_secs())));
             }
-            Err(_) => sleep(Duration::from_millis(100)).await,
+            Err(_) => sleep(LOOK).await,
         }
     }
 }
@@ -151,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_configuration_listens_on_loopback_alone() {
-        let config = config(([127, 0, 0, 1], 4222).into(), Path::new("/tmp/a \"b\""));
+        let config = config(SocketAddr::from(([127, 0, 0, 1], 4222)), Path::new("/tmp/a \"b\""));
         assert_eq!(
             config,
             "listen: \"127.0.0.1:4222\"\nmax_payload: 8MB\njetstream { store_dir: \"/tmp/a \\\"b\\\"\" }\n"

@@ -22,18 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SHOWN: usize = 12;
 
 /// The process. Its output is in files, so that it does not depend on anybody reading.
-pub(super) struct Child {
-    pub(super) name: &'static str,
+pub(crate) struct Child {
+    pub(crate) name: &'static str,
     process: process::Child,
     /// Its stderr.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
     /// Its stdout.
-    pub(super) out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 impl Child {
     /// Starts `command` with its output in `folder`.
-    pub(super) fn start(name: &'static str, command: &mut Command, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, command: &mut Command, folder: &Path) -> Result<Self> {
         let (log, out) = (folder.join(format!("{name}.log")), folder.join(format!("{name}.out")));
         let create = |path: &PathBuf| {
             File::create(path).map_err(|source| Failure::File { what: "cannot write", path: path.clone(), source })
@@ -48,7 +48,7 @@ impl Child {
     }
 
     /// An error when it has ended.
-    pub(super) fn still_runs(&mut self) -> Result<()> {
+    pub(crate) fn still_runs(&mut self) -> Result<()> {
         match self.process.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.failed(&format!("has ended with {status}"))),
@@ -57,20 +57,20 @@ impl Child {
     }
 
     /// What it did wrong, with the end of its log.
-    pub(super) fn failed(&self, what: &str) -> Failure {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().collect();
-        let shown = &lines[lines.len().saturating_sub(SHOWN)..];
-        let tail: String = shown.iter().map(|line| format!("\n  | {line}")).collect();
+    pub(crate) fn failed(&self, what: &str) -> Failure {
         Failure::Start {
-            message: format!("{} {what}{tail}", self.name),
+            message: format!("{} {what}{}", self.name, last_lines(&self.log)),
             help: Some(format!("its log is in {}", self.log.display())),
         }
     }
 
+    /// Its id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Asks it to end, waits, and kills it when it does not.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.ask();
         if timeout(PATIENCE, self.process.wait()).await.is_err() {
             // It is waited for all the same; what cannot be killed is out of our hands.
@@ -85,6 +85,15 @@ impl Child {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
+}
+
+/// The end of a log, each line on one of its own after what stands before it.
+pub(crate) fn last_lines(log: &Path) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<_> = log.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(SHOWN)..];
+    shown.iter().map(|line| format!("\n  | {line}")).collect()
 }
 
 /// For a panic and for whoever forgets: nothing stays behind. After `end` there is nothing left to do.

@@ -6,18 +6,18 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 const MAX_LINE: usize = 64 * 1024;
 
 /// The lines of a stream.
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     from: BufReader<R>,
     line: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub fn new(from: R) -> Self {
         Self { from: BufReader::new(from), line: Vec::new() }
     }
 
     /// The next line, `None` at the end. Cancel-safe: what has been read of a line is kept.
-    pub(super) async fn next(&mut self) -> Option<String> {
+    pub async fn next(&mut self) -> Option<String> {
         loop {
             let available = self.from.fill_buf().await.ok()?;
             if available.is_empty() {

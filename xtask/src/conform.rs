@@ -1,0 +1,16 @@
+//! `cargo xtask conform`: every backend of the catalog, on real servers, by the CLI that users have.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process::tied_to_us,
+    project::{self, run, step},
+    test,
+};
+
+pub(crate) fn check() -> Result<()> {
+    let servers = test::servers()?;
+    step("CLI and providers: building", project::build_binaries)?;
+    let mut matrix = tied_to_us(&project::binaries().join("conform-matrix"))?;
+    step("backends", || run(matrix.envs(servers)).context("a backend does not do what its capability promises"))
+}
