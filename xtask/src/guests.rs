@@ -14,8 +14,8 @@ use crate::{
     tools::{componentize_py, sha256},
 };
 
-/// The WASI packages that the world of the Python guest needs, each after those that it uses.
-const PYTHON_WIT: [&str; 7] = ["io", "clocks", "random", "filesystem", "sockets", "cli", "http"];
+/// The components in Python: their folder, which has an `app.py`, and their world of `wit/worlds.wit`.
+const PYTHON: [(&str, &str); 2] = [("tests/guests/python-hello", "http"), ("examples/python", "http-keyvalue")];
 
 /// All guests: into `target/guests`, and the examples also beside their manifests.
 pub(crate) fn build() -> Result<()> {
@@ -45,7 +45,7 @@ pub(crate) fn build() -> Result<()> {
         }
         Ok(())
     })?;
-    python_hello(&target)
+    PYTHON.iter().try_for_each(|(folder, world)| python(&root().join(folder), world, &target))
 }
 
 /// Name and folder of each crate of a guest workspace that becomes a component.
@@ -86,42 +86,46 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     fs::rename(&partial, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The guest that is written in Python.
-fn python_hello(target: &Path) -> Result<()> {
+/// A guest that is written in Python; it is called as its folder.
+fn python(source: &Path, world: &str, target: &Path) -> Result<()> {
     let module = componentize_py()?;
-    let source = root().join("tests/guests/python-hello");
-    let mut sources = vec![source.join("app.py"), source.join("wit/world.wit")];
-    let deps = PYTHON_WIT.map(|package| root().join("wit/deps").join(package));
-    sources.extend(deps.iter().map(|dir| dir.join("package.wit")));
-    // The folder's name has the version.
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    // The module's folder has its version in its name.
     let mut input = module.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
-    for file in &sources {
-        input.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    input.extend(world.bytes());
+    let wit = root().join("wit");
+    for file in [source.join("app.py"), wit.join("worlds.wit")].into_iter().chain(packages(&wit)?) {
+        input.extend(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     let hash = sha256(&input);
-    let (stamp, component) = (target.join("python-hello.sha256"), guests().join("python-hello.wasm"));
-    if component.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == hash) {
+    // Those of the examples also beside their manifests, as all examples.
+    let example = source.parent() == Some(&root().join("examples"));
+    let places = [Some(guests()), example.then(|| source.to_owned())].into_iter().flatten();
+    let components: Vec<_> = places.map(|place| place.join(format!("{name}.wasm"))).collect();
+    let stamp = target.join(format!("{name}.sha256"));
+    if components.iter().all(|file| file.exists()) && fs::read_to_string(&stamp).is_ok_and(|old| old == hash) {
         return Ok(());
     }
-    step("python-hello: componentizing (18 MB, with the interpreter)", || {
+    step(&format!("{name}: componentizing (18 MB, with the interpreter)"), || {
         // Python leaves its cache beside what it imports, so it gets a copy.
         let work = tempfile::tempdir_in(target)?;
         fs::copy(source.join("app.py"), work.path().join("app.py"))?;
-        let output = work.path().join("python-hello.wasm");
+        let output = work.path().join("app.wasm");
         let mut python = Command::new("python3");
-        python.args(["-c", "import componentize_py; componentize_py.script()", "--quiet"]);
-        for dir in &deps {
-            python.arg("--wit-path").arg(dir);
-        }
-        python.arg("--wit-path").arg(source.join("wit")).args([
-            "--world",
-            "test:python/python-hello",
-            "componentize",
-            "app",
-        ]);
-        run(python.arg("--output").arg(&output).arg("--python-path").arg(work.path()).env("PYTHONPATH", &module))?;
-        replace(&component, &fs::read(&output)?)?;
+        python.args(["-c", "import componentize_py; componentize_py.script()", "--quiet", "--wit-path"]).arg(&wit);
+        python.args(["--world", &format!("lattice:worlds/{world}"), "componentize", "app", "--output"]).arg(&output);
+        run(python.arg("--python-path").arg(work.path()).env("PYTHONPATH", &module))?;
+        let bytes = fs::read(&output)?;
+        components.iter().try_for_each(|file| replace(file, &bytes))?;
         fs::write(&stamp, hash)?;
         Ok(())
     })
+}
+
+/// The packages that our worlds are made of, always in the same order.
+fn packages(wit: &Path) -> Result<Vec<PathBuf>> {
+    let folders = fs::read_dir(wit.join("deps")).with_context(|| format!("cannot read {}", wit.display()))?;
+    let mut files = folders.map(|folder| Ok(folder?.path().join("package.wit"))).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
 }
