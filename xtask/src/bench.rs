@@ -33,6 +33,7 @@ const MEASURED: [&str; 4] =
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let nats_server = tools::nats_server()?;
     let redis_server = tools::redis_server()?;
+    let postgresql = tools::postgresql()?;
     guests::build()?;
     step("host, CLI and providers: building for release (some minutes the first time)", || build(&MEASURED))?;
     // By itself: in one invocation cargo would build the host with the features that only the baselines want.
@@ -48,7 +49,8 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         .env("LATTICE_BIN", binaries)
         .env("LATTICE_GUESTS", project::guests())
         .env("LATTICE_NATS_SERVER", nats_server)
-        .env("LATTICE_REDIS_SERVER", redis_server);
+        .env("LATTICE_REDIS_SERVER", redis_server)
+        .env("LATTICE_POSTGRES", postgresql);
     run(&mut bench)
 }
 

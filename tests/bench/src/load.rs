@@ -5,8 +5,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -169,6 +170,118 @@ fn chunks_length(bytes: &[u8]) -> Result<Option<usize>> {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// Connections that go on asking while something is done to the servers.
+pub(crate) struct Background {
+    state: Arc<State>,
+    thread: thread::JoinHandle<Result<Pauses>>,
+}
+
+#[derive(Default)]
+struct State {
+    phase: AtomicU8,
+    answered: AtomicU64,
+}
+
+/// What clients have seen meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    /// The longest time of one connection without a good answer.
+    pub(crate) longest: Duration,
+    /// Requests that were not answered with 200.
+    pub(crate) failed: u64,
+    /// What the first of them was.
+    pub(crate) failure: Option<String>,
+    pub(crate) answered: u64,
+}
+
+/// After a failure, so that a server that refuses is not asked as fast as the machine can.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+/// A request without an answer for so long has failed.
+const NO_ANSWER: Duration = Duration::from_secs(30);
+
+impl Background {
+    pub(crate) fn start(address: SocketAddr, path: &'static str, connections: usize) -> Self {
+        let state = Arc::<State>::default();
+        let its = state.clone();
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let workers: Vec<_> =
+                    (0..connections).map(|_| tokio::spawn(watch(address, path, its.clone()))).collect();
+                let mut all = Pauses::default();
+                for worker in workers {
+                    let pauses = worker.await?;
+                    all.longest = all.longest.max(pauses.longest);
+                    all.failed += pauses.failed;
+                    all.failure = all.failure.or(pauses.failure);
+                    all.answered += pauses.answered;
+                }
+                Ok(all)
+            })
+        };
+        Self { state, thread: thread::spawn(work) }
+    }
+
+    /// Waits for so many more good answers.
+    pub(crate) fn wait_for(&self, more: u64) -> Result<()> {
+        let wanted = self.state.answered.load(Ordering::Relaxed) + more;
+        let end = Instant::now() + NO_ANSWER;
+        while self.state.answered.load(Ordering::Relaxed) < wanted {
+            if Instant::now() > end || self.thread.is_finished() {
+                bail!("not {more} more answers within {NO_ANSWER:?}");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Ends it after the requests that are under way.
+    pub(crate) fn finish(self) -> Result<Pauses> {
+        self.state.phase.store(STOP, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the load has panicked"))?
+    }
+}
+
+/// One connection, and another one after each failure.
+async fn watch(address: SocketAddr, path: &str, state: Arc<State>) -> Pauses {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let (mut pauses, mut connection, mut buffer) = (Pauses::default(), None, Vec::with_capacity(4096));
+    let mut last = Instant::now();
+    while state.phase.load(Ordering::Relaxed) != STOP {
+        let ask = async {
+            let mut stream = match connection.take() {
+                Some(stream) => stream,
+                None => {
+                    let stream = TcpStream::connect(address).await.context("cannot connect")?;
+                    stream.set_nodelay(true)?;
+                    stream
+                }
+            };
+            stream.write_all(request.as_bytes()).await.context("cannot send")?;
+            read_answer(&mut stream, &mut buffer).await?;
+            anyhow::Ok(stream)
+        };
+        let outcome = tokio::time::timeout(NO_ANSWER, ask).await;
+        match outcome.unwrap_or_else(|_| bail!("no answer within {NO_ANSWER:?}")) {
+            Ok(stream) => {
+                connection = Some(stream);
+                pauses.answered += 1;
+                state.answered.fetch_add(1, Ordering::Relaxed);
+                pauses.longest = pauses.longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            Err(error) => {
+                pauses.failed += 1;
+                pauses.failure.get_or_insert_with(|| format!("{error:#}"));
+                sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+    // One that has ended without another good answer has waited until now.
+    pauses.longest = pauses.longest.max(last.elapsed());
+    pauses
 }
 
 /// Asks until a 200 comes, and returns how long that took; for an app that is just starting.

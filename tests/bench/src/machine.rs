@@ -67,6 +67,31 @@ fn sum(smaps: &str) -> Memory {
     Memory { all: by_kind.values().sum(), code: of("code"), anonymous: of("anonymous") }
 }
 
+/// Memory of a process that is in RAM, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    pub(crate) now: f64,
+    /// The most since the process began, or since it was forgotten.
+    pub(crate) peak: f64,
+}
+
+/// The resident memory of a process.
+pub(crate) fn resident(id: u32) -> Result<Resident> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).with_context(|| format!("process {id} is gone"))?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|text| text.parse::<f64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024.0).with_context(|| format!("no {name} of process {id}"))
+    };
+    Ok(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+}
+
+/// From now on the peak of a process is that of what follows.
+pub(crate) fn forget_peak(id: u32) -> Result<()> {
+    let file = format!("/proc/{id}/clear_refs");
+    fs::write(&file, "5").with_context(|| format!("cannot write {file}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

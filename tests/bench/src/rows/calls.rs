@@ -1,30 +1,25 @@
 //! One key-value get: over NATS to another process, and through a component to Redis.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, NatsOptions},
-    model::app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
     wire::{
-        CallError, CallHead, CallSubject, ContentType, Digest, InstanceId, Interface, LatticeName, ReplyStatus, UnitId,
-        encode, header, value::FunctionShape,
+        CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, LatticeName, ReplyStatus, UnitId, encode,
+        header, value::FunctionShape,
     },
 };
-use lattice_host::{
-    links::{ComponentLinks, LocalInstance, Router},
-    runtime::{LoadedHttp, Runtime, grants::Grants},
-};
+use lattice_host::runtime::{LoadedHttp, Runtime};
 use lattice_provider::{
-    Caller, Capability, HealthReporter, Launch, Order, Provider, StartContext,
-    http::{Body, HttpHandler},
+    Caller, Capability, Launch, Order, Provider,
     keyvalue::{KeyValue, KeyValueRemote},
 };
 use lattice_provider_keyvalue_redis::{Config, Redis as RedisBackend};
 
+use super::inside::{self, Import};
 use crate::{
     bench::Bench,
     child::Child,
@@ -167,7 +162,7 @@ pub(super) fn redis_local(bench: &Bench) -> Result<Vec<Row>> {
         let component = component.clone();
         let latencies = one_by_one(&runtime, times, move || {
             let component = component.clone();
-            async move { get(&component).await }
+            async move { inside::get(&component, &format!("/get/{KEY}"), VALUE).await }
         });
         Ok(latencies?.percentile(0.5))
     };
@@ -204,70 +199,14 @@ fn stored_key() -> String {
 
 /// The Redis backend inside this process.
 async fn backend(redis: &Redis, dir: &Path) -> Result<Capability> {
-    let context = StartContext {
-        unit: "bench/cache".parse()?,
-        data_dir: dir.to_owned(),
-        bus: Bus::memory("bench".parse()?),
-        health: HealthReporter::new().0,
-        subscriptions: Vec::new(),
-        schedules: Vec::new(),
-        work: Default::default(),
-    };
-    Ok(RedisBackend::start(context, Config { url: redis.url.clone(), prefix: Some("bench:".into()) }).await?)
+    let config = Config { url: redis.url.clone(), prefix: Some("bench:".into()) };
+    Ok(RedisBackend::start(inside::context(dir)?, config).await?)
 }
 
 /// The kv guest, linked to a backend in the same process.
 fn component(bench: &Bench, runtime: &Runtime, capability: &Capability, reuse: u32) -> Result<LoadedHttp> {
-    let file = bench.guest("kv")?;
-    let bytes = std::fs::read(&file)?;
-    let (unit, cache) = ("bench/kv".parse::<UnitId>()?, "bench/cache".parse::<UnitId>()?);
-    let interface = |name: &str| format!("wasi:keyvalue/{name}@0.2.0-draft").parse::<Interface>();
-    let link = LinkSpec {
-        interface: "wasi:keyvalue".into(),
-        name: DEFAULT_LINK.into(),
-        to: cache.clone(),
-        target: LinkTarget::Capability,
-        transport: Transport::Auto,
-        deadline_ms: None,
-        idempotent: Vec::new(),
-        allow: Vec::new(),
-        fused: None,
-    };
-    let spec = ComponentSpec {
-        image: file.display().to_string(),
-        digest: Digest::of(&bytes),
-        imports: vec![interface("store")?, interface("atomics")?, interface("batch")?],
-        exports: Vec::new(),
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
-        limits: Limits::default(),
-        reuse,
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        links: vec![link],
-    };
-    let router = Arc::new(Router::default());
-    let local =
-        LocalInstance { unit: cache, revision: 1, http: None, capability: Some(capability.clone()), calls: None };
-    router.update([], &[local]);
-    let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
-    let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;
-    Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links, Grants::default())?))
-}
-
-async fn get(component: &LoadedHttp) -> Result<()> {
-    let request = http::Request::get(format!("http://localhost/get/{KEY}")).body(Body::Empty)?;
-    let response = component.handle(request).await?;
-    let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| anyhow::anyhow!("{error}"))
-        .context("a response's body")?;
-    if status != 200 || body.to_bytes() != VALUE {
-        bail!("the component answered {status}");
-    }
-    Ok(())
+    let interfaces = ["store", "atomics", "batch"].map(|name| format!("wasi:keyvalue/{name}@0.2.0-draft"));
+    let interfaces = interfaces.each_ref().map(String::as_str);
+    let import = Import { link: "wasi:keyvalue", interfaces: &interfaces, allow: Vec::new() };
+    inside::component(bench, runtime, "kv", &import, capability, reuse)
 }

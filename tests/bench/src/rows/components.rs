@@ -7,10 +7,10 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::{
-        app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
+        app::{ComponentSpec, Limits, LinkSpec, LinkTarget, Transport},
         inventory::{Faults, HostRecord, InstanceReport, InstanceState},
     },
-    wire::{CallHead, ContentType, Digest, InstanceId, Interface, Served, UnitId, encode},
+    wire::{CallHead, ContentType, InstanceId, Interface, Served, UnitId, encode},
 };
 use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
@@ -24,6 +24,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::inside;
 use crate::{
     bench::{Bench, Times},
     child::Child,
@@ -78,31 +79,10 @@ impl Caller {
 }
 
 pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<ComponentSpec> {
-    let link = LinkSpec {
-        interface: "test:library".into(),
-        name: DEFAULT_LINK.into(),
-        to: LIBRARY.parse()?,
-        target: LinkTarget::Wit,
-        transport,
-        deadline_ms: None,
-        idempotent: Vec::new(),
-        allow: Vec::new(),
-        fused: None,
-    };
-    Ok(ComponentSpec {
-        image: String::new(),
-        digest: Digest::of(bytes),
-        links: if imports.is_empty() { Vec::new() } else { vec![link] },
-        imports,
-        exports: Vec::new(),
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
-        limits: Limits { timeout_ms: 60_000, ..Limits::default() },
-        reuse: 1,
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-    })
+    let link = LinkSpec { transport, ..inside::link("test:library", LIBRARY.parse()?, LinkTarget::Wit) };
+    let links = if imports.is_empty() { Vec::new() } else { vec![link] };
+    let limits = Limits { timeout_ms: 60_000, ..Limits::default() };
+    Ok(ComponentSpec { limits, ..inside::spec(bytes, imports, links) })
 }
 
 /// The library in this process.

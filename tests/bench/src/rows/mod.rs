@@ -1,5 +1,6 @@
 //! The rows, one module a theme.
 
+mod blob;
 mod calls;
 mod components;
 mod counter;
@@ -7,9 +8,13 @@ mod deploy;
 mod engine;
 mod fused;
 mod hello;
+mod inside;
 mod memory;
+mod outgoing;
+mod postgres;
 mod remote;
 mod streams;
+mod swap;
 
 use std::fmt::Display;
 
@@ -33,11 +38,15 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["counter_local"], measure: counter::local },
     Group { rows: &["call_remote"], measure: calls::remote },
     Group { rows: &["kv_redis_local"], measure: calls::redis_local },
+    Group { rows: &["pg_query"], measure: postgres::query },
+    Group { rows: &["http_client"], measure: outgoing::request },
     Group { rows: &["call_component_local", "custom_bytes_1mib"], measure: components::local },
     Group { rows: &["call_component_remote"], measure: components::remote },
     Group { rows: &["call_component_remote_rps"], measure: components::remote_rate },
     Group { rows: &["call_component_fused"], measure: fused::local },
     Group { rows: &["stream_remote"], measure: streams::remote },
+    Group { rows: &["blob_stream"], measure: blob::stream },
+    Group { rows: &["kv_swap"], measure: swap::under_load },
     Group { rows: &["instantiate"], measure: engine::instantiate },
     Group { rows: &["memory_per_component"], measure: memory::per_component },
     Group { rows: &["apply_to_first_200"], measure: deploy::apply_to_first_200 },

@@ -1,4 +1,4 @@
-//! hyper in front of one call to something else.
+//! hyper, by itself or in front of one call to something else.
 
 use std::{convert::Infallible, net::Ipv4Addr};
 
@@ -11,6 +11,14 @@ use tokio::net::TcpListener;
 
 /// What is sent over NATS for a request: as long as the head of a small one.
 const MESSAGE: &[u8] = &[b'x'; 100];
+
+/// What answers a request where nothing is behind HTTP.
+pub(crate) const GREETING: &[u8] = b"hello\n";
+
+/// HTTP alone.
+pub(super) async fn alone() -> Result<()> {
+    serve(|| async { Ok(Bytes::from_static(GREETING)) }).await
+}
 
 /// HTTP -> a request over NATS -> back.
 pub(super) async fn before_nats(url: &str, subject: String) -> Result<()> {

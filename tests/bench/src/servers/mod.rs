@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
+pub(crate) use self::http::GREETING;
 use crate::child::Child;
 
 #[derive(Subcommand)]
@@ -22,6 +23,9 @@ pub(crate) enum Server {
     /// A component behind HTTP, as `wasmtime serve` does it
     #[command(hide = true)]
     ServeWasm { file: PathBuf },
+    /// HTTP with nothing behind it
+    #[command(hide = true)]
+    Hyper,
     /// HTTP, and for each request one over NATS
     #[command(hide = true)]
     HyperNats { nats: String, subject: String },
@@ -55,6 +59,7 @@ pub(crate) fn run(server: Server) -> Result<()> {
     runtime.block_on(async {
         match server {
             Server::ServeWasm { file } => wasi::serve(&file).await,
+            Server::Hyper => http::alone().await,
             Server::HyperNats { nats, subject } => http::before_nats(&nats, subject).await,
             Server::HyperRedis { redis, key } => http::before_redis(&redis, key).await,
             Server::NatsEcho { nats, subject, answer } => nats::echo(&nats, subject, answer).await,
