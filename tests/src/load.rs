@@ -1,6 +1,7 @@
 //! Connections that ask all the time, and keep every answer.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,18 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http::Client, wait::wait};
+use crate::{
+    http::{Client, Response},
+    wait::wait,
+};
 
 /// After a failure, so that a server that refuses is not asked as fast as the machine can.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One request, and what came of it: the body of a 200, or what went wrong.
+/// One request, and what came of it: the body of a good answer, or what went wrong.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub outcome: Result<String, String>,
     pub at: Instant,
     pub took: Duration,
 }
+
+/// Sends a request and reads its response.
+type Ask = dyn Fn(&mut Client) -> io::Result<Response>;
 
 /// The connections. They stop after the request that they are in.
 pub struct Load {
@@ -33,11 +40,22 @@ pub struct Load {
 impl Load {
     /// Begins to ask for `path` over this many keep-alive connections.
     pub fn start(address: SocketAddr, path: &str, connections: usize) -> Self {
+        let path = path.to_owned();
+        Self::of(address, connections, 200, move |client| client.get(&path))
+    }
+
+    /// As [`Load::start`], for other requests, whose good answers have another `status`.
+    pub fn of(
+        address: SocketAddr,
+        connections: usize,
+        status: u16,
+        send: impl Fn(&mut Client) -> io::Result<Response> + Clone + Send + 'static,
+    ) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let threads = (0..connections)
             .map(|_| {
-                let (path, stop, answered) = (path.to_owned(), Arc::clone(&stop), Arc::clone(&answered));
-                thread::spawn(move || ask(address, &path, &stop, &answered))
+                let (send, stop, answered) = (send.clone(), Arc::clone(&stop), Arc::clone(&answered));
+                thread::spawn(move || ask(address, status, &send, &stop, &answered))
             })
             .collect();
         Self { stop, answered, threads }
@@ -68,12 +86,12 @@ impl Drop for Load {
 }
 
 /// One connection's work. After a failure it connects anew: one failure must not hide the next.
-fn ask(address: SocketAddr, path: &str, stop: &AtomicBool, answered: &AtomicU64) -> Vec<Answer> {
+fn ask(address: SocketAddr, status: u16, send: &Ask, stop: &AtomicBool, answered: &AtomicU64) -> Vec<Answer> {
     let mut connection = None;
     let mut answers = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let at = Instant::now();
-        let outcome = ask_once(address, path, &mut connection);
+        let outcome = ask_once(address, status, send, &mut connection);
         let failed = outcome.is_err();
         answers.push(Answer { outcome, at, took: at.elapsed() });
         answered.fetch_add(1, Ordering::Relaxed);
@@ -85,19 +103,19 @@ fn ask(address: SocketAddr, path: &str, stop: &AtomicBool, answered: &AtomicU64)
     answers
 }
 
-fn ask_once(address: SocketAddr, path: &str, connection: &mut Option<Client>) -> Result<String, String> {
+fn ask_once(address: SocketAddr, status: u16, send: &Ask, connection: &mut Option<Client>) -> Result<String, String> {
     let client = match connection {
         Some(client) => client,
         None => connection.insert(Client::connect(address).map_err(|error| format!("cannot connect: {error}"))?),
     };
-    let response = client.get(path).map_err(|error| format!("no whole response: {error}"))?;
+    let response = send(client).map_err(|error| format!("no whole response: {error}"))?;
     if response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
         *connection = None;
     }
-    match response.status {
-        200 => Ok(response.text()),
-        status => Err(format!("status {status}: {}", response.text().trim())),
+    if response.status == status {
+        return Ok(response.text());
     }
+    Err(format!("status {}: {}", response.status, response.text().trim()))
 }
 
 /// What went wrong, each with how often it did.

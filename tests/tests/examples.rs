@@ -6,10 +6,13 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use lattice_provider::conformance::servers::{NatsServer, POSTGRES_PASSWORD, PostgresServer};
 use lattice_tests::{
-    Client, Lattice, get,
+    Client, Lattice, Load, get,
     lattice::{SETTLE, image},
+    load::failures,
     places::{free_address, nats_py, repository},
+    request,
 };
+use serde_json::{Value, json};
 
 fn folders(below: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(repository().join(below)).unwrap();
@@ -39,9 +42,131 @@ fn every_example_runs_and_answers() {
         let said = lattice.apply(&text.replace("serves: [acme:ledger/book@1.0.0]", &python));
         assert!(said.contains(&format!("at http://{address}/")), "{said}");
         assert_eq!(get(address, "/").unwrap().status, 200, "{name}");
+        if name == "python" {
+            // Here, because its interpreter is compiled for half a minute.
+            the_list_in_python(address);
+        }
         ran += 1;
     }
     assert!(ran >= 3, "{ran} examples");
+}
+
+fn the_list_in_python(address: SocketAddr) {
+    let ask = |method: &str, path: &str, body: &str| -> (u16, Value) {
+        let response = request(address, method, path, body.as_bytes()).unwrap();
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        (response.status, serde_json::from_slice(&response.body).unwrap())
+    };
+    let item = |number: u32, text: &str| json!({ "number": number, "text": text });
+    assert_eq!(ask("GET", "/", ""), (200, json!([])));
+    assert_eq!(ask("POST", "/", r#"{"text": "buy milk"}"#), (201, item(1, "buy milk")));
+    assert_eq!(
+        ask("POST", "/", r#"{"text": "say \"hello\" to J\u00fcrgen"}"#),
+        (201, item(2, "say \"hello\" to J\u{fc}rgen"))
+    );
+    assert_eq!(ask("DELETE", "/1", ""), (200, json!([item(2, "say \"hello\" to J\u{fc}rgen")])));
+    assert_eq!(ask("DELETE", "/1", ""), (404, json!({ "error": "there is no 1" })));
+    for (wrong, status) in [("", 400), ("text", 400), ("{}", 400), (r#"{"text": 1}"#, 400), ("[]", 400)] {
+        assert_eq!(ask("POST", "/", wrong).0, status, "{wrong}");
+    }
+    assert_eq!(ask("POST", "/", &"x".repeat(20_000)), (400, json!({ "error": "at most 10000 bytes" })));
+    assert_eq!(ask("POST", "/", r#"{"text": "sleep"}"#), (201, item(3, "sleep")));
+    let (status, list) = ask("GET", "/", "");
+    assert_eq!((status, list[0]["number"].as_u64(), list[1]["text"].as_str()), (200, Some(2), Some("sleep")));
+}
+
+/// Sends a URL to be shortened; gives what its short path is.
+fn shorten(address: SocketAddr, url: &str) -> String {
+    let made = request(address, "POST", "/", url.as_bytes()).unwrap();
+    let path = made.header("location").unwrap_or_default().to_owned();
+    assert_eq!((made.status, made.text()), (201, format!("{path}\n")), "{url}");
+    path
+}
+
+fn visit(address: SocketAddr, path: &str, url: &str) {
+    let led = get(address, path).unwrap();
+    assert_eq!((led.status, led.header("location")), (302, Some(url)), "{path}");
+}
+
+fn visits(address: SocketAddr, path: &str, url: &str, count: usize) {
+    let shown = get(address, &format!("{path}+")).unwrap();
+    assert_eq!((shown.status, shown.text()), (200, format!("{url}\nvisits: {count}\n")), "{path}");
+}
+
+#[test]
+fn short_links_are_followed_and_counted_and_their_store_is_swapped_while_they_are_made() {
+    let folder = repository().join("examples/url-shortener");
+    let text = fs::read_to_string(folder.join("app.yaml")).unwrap();
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    // The lines that the README tells to change.
+    let stores = ["links: { use: keyvalue-memory }", "links: { use: keyvalue-redb }"];
+    assert!(stores.iter().all(|line| readme.contains(&format!("\n    {line}\n"))));
+    assert!(text.contains(&format!("\n    {}\n", stores[0])));
+    let (lattice, address) = (Lattice::start(1), free_address());
+    let text = text.replace("127.0.0.1:8080", &address.to_string());
+    let text = text.replace("./url-shortener.wasm", &image("url-shortener"));
+    lattice.apply(&text);
+    let component = lattice.status("url-shortener").what("shortener");
+    what_is_no_url_or_no_code(address);
+    let load = Load::of(address, 8, 201, |client| client.send("POST", "/", &[], b"https://example.com/under/load"));
+    let url = "https://example.com/a?b=c&d=%20#e";
+    let mut kept: Option<String> = None;
+    // Back and forth: what the second one knew it still knows, and the first one has forgotten all.
+    for store in [stores[0], stores[1], stores[0], stores[1]] {
+        lattice.apply(&text.replacen(stores[0], store, 1));
+        if let (Some(kept), true) = (&kept, store == stores[1]) {
+            visits(address, kept, url, 2);
+        }
+        let path = shorten(address, url);
+        visits(address, &path, url, 0);
+        visit(address, &path, url);
+        visit(address, &path, url);
+        visits(address, &path, url, 2);
+        kept = (store == stores[1]).then_some(path).or(kept);
+        load.wait_for(100);
+    }
+    let answers = load.finish();
+    assert_eq!(failures(&answers), [], "of {} requests", answers.len());
+    assert_eq!(lattice.status("url-shortener").what("shortener"), component, "the component stays as it is");
+
+    let path = shorten(address, url);
+    let load = Load::of(address, 8, 302, {
+        let path = path.clone();
+        move |client| client.get(&path)
+    });
+    load.wait_for(200);
+    let answers = load.finish();
+    assert_eq!(failures(&answers), []);
+    visits(address, &path, url, answers.len());
+}
+
+fn what_is_no_url_or_no_code(address: SocketAddr) {
+    let with_length = |length: usize| format!("https://example.com/{}", "x".repeat(length - 20));
+    let (longest, too_long, far_too_long) = (with_length(2000), with_length(2001), with_length(3_000_000));
+    for wrong in [
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "javascript:alert(1)",
+        "http://",
+        "https:///path",
+        "http://?query",
+        "http://a b/",
+        "http://a/\r\nset-cookie: b",
+        "http://\u{e4}.example/",
+        too_long.as_str(),
+        far_too_long.as_str(),
+    ] {
+        let refused = request(address, "POST", "/", wrong.as_bytes()).unwrap();
+        assert_eq!((refused.status, refused.header("location")), (400, None), "{:.40}", wrong);
+    }
+    for right in [longest.as_str(), "HTTP://EXAMPLE.COM", "http://[::1]:8080/"] {
+        visit(address, &shorten(address, &format!("{right}\n")), right);
+    }
+    for unknown in ["/zzz", "/zzz+", "/+", "/given", "/A", "/1/2", "/.1", "/%31"] {
+        assert_eq!(get(address, unknown).unwrap().status, 404, "{unknown}");
+    }
+    assert_eq!(request(address, "PUT", "/1", b"http://a/").unwrap().status, 405);
 }
 
 /// The guest book with the database's provider here or there, in the host or beside it.

@@ -202,6 +202,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_example_in_python_names_the_pinned_componentize_py() {
+        let readme = fs::read_to_string(root().join("examples/python/README.md")).unwrap_or_default();
+        assert!(readme.contains(&format!("componentize-py=={}\n", COMPONENTIZE_PY.version)), "{readme}");
+    }
+
+    #[test]
     fn versions_of_nats() {
         assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
         assert_eq!(parse_version("nats-server: v2.9.25"), Some((2, 9)));
