@@ -131,9 +131,9 @@ fn in_digits(mut number: u64) -> String {
 
 /// Whether a browser can be led there: http or https, a host, and nothing that a header cannot carry.
 fn is_url(text: &str) -> bool {
-    let scheme = ["http://", "https://"].into_iter().find(|scheme| {
-        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    });
+    let scheme = ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
     let Some(rest) = scheme.and_then(|scheme| text.get(scheme.len()..)) else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     !host.is_empty() && text.len() <= MAX_URL && text.bytes().all(|byte| byte.is_ascii_graphic())
