@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use lattice_provider::conformance::servers::{PostgresServer, RedisServer};
 use lattice_tests::{
@@ -134,6 +137,19 @@ fn postgres_serves_every_function_in_each_place() {
 }
 
 #[test]
+fn entries_live_as_long_as_the_manifest_says() {
+    let lattice = Lattice::start(1);
+    let address = free_address();
+    lattice.apply(&kv(address, "use: keyvalue-memory, config: { ttl: 1s }"));
+    let mut kv = Kv(Client::connect(address).unwrap());
+    let written = Instant::now();
+    kv.expect("/set/k", b"v", 204, "");
+    lattice.wait("the end of an entry", Duration::from_secs(20), || (kv.ask("/get/k", b"").0 == 404).then_some(()));
+    assert!(written.elapsed() >= Duration::from_secs(1), "it is gone after {:?}", written.elapsed());
+    kv.expect("/incr/k", b"", 200, "1\n");
+}
+
+#[test]
 fn a_link_goes_over_the_lattice_when_the_manifest_says_so_and_stays_local_when_it_must() {
     let lattice = Lattice::start(2);
     let address = free_address();
@@ -180,11 +196,11 @@ fn a_backend_that_is_away_is_an_error_in_time_and_serves_again_when_it_is_back()
     let mut kv = Kv(Client::connect(address).unwrap());
     kv.expect("/incr/n", b"", 200, "1\n");
     redis.stop();
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let (status, text) = kv.ask("/incr/n", b"");
     assert_eq!(status, 503, "{text}");
     assert!(asked.elapsed().as_secs() < 11, "{:?}", asked.elapsed());
-    let limit = std::time::Duration::from_secs(20);
+    let limit = Duration::from_secs(20);
     lattice.wait("a status that says so", limit, || (lattice.status("kv").state("cache") == "degraded").then_some(()));
     redis.restart().unwrap();
     lattice.wait("the backend to be back", limit, || (kv.ask("/get/n", b"").0 == 200).then_some(()));

@@ -100,6 +100,10 @@ pub const MESSAGING: Capability = Capability {
     target: LinkTarget::Wit,
 };
 
+/// A setting that all key-value stores have.
+const TTL: ConfigKey =
+    key("ttl", false, "how long an entry lives after its last write, such as 10m (default: for ever)");
+
 /// Settings that all providers on PostgreSQL have.
 const POOL_SIZE: ConfigKey = key("poolSize", false, "connections at a time (default 10)");
 const DATABASE_TLS: ConfigKey = key("tls", false, "disable, prefer or require (default prefer)");
@@ -154,7 +158,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
         name: "keyvalue-memory",
         capability: Some(&KEYVALUE),
-        config: &[],
+        config: &[TTL],
         can_isolate: true,
         has_routes: false,
         has_subscriptions: false,
@@ -162,11 +166,10 @@ pub const PROVIDERS: &[ProviderKind] = &[
     ProviderKind {
         name: "keyvalue-redb",
         capability: Some(&KEYVALUE),
-        config: &[key(
-            "file",
-            false,
-            "name of the database file in the host's data folder (default <app>-<unit>.redb)",
-        )],
+        config: &[
+            key("file", false, "name of the database file in the host's data folder (default <app>-<unit>.redb)"),
+            TTL,
+        ],
         can_isolate: true,
         has_routes: false,
         has_subscriptions: false,
@@ -177,6 +180,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         config: &[
             key("bucket", false, "name of the JetStream key-value bucket (default <lattice>-<app>-<unit>)"),
             key("replicas", false, "copies of the bucket in the NATS cluster (default 1)"),
+            TTL,
         ],
         can_isolate: true,
         has_routes: false,
@@ -188,6 +192,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         config: &[
             key("url", true, "such as redis://127.0.0.1:6379"),
             key("prefix", false, "what each key in Redis begins with (default <app>:)"),
+            TTL,
         ],
         can_isolate: true,
         has_routes: false,
@@ -200,6 +205,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
             key("url", true, "such as postgres://user:password@127.0.0.1:5432/db"),
             key("table", false, "the table, made when it is not there (default lattice_keyvalue)"),
             key("namespace", false, "whose rows of the table are ours (default <app>)"),
+            TTL,
             POOL_SIZE,
             DATABASE_TLS,
             DATABASE_CA,

@@ -1,56 +1,34 @@
 //! Key-value in the memory of one process: for tests, demos and caches that may be lost.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+mod store;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, add, position},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, add},
 };
 use serde::Deserialize;
+use tokio_util::task::AbortOnDropHandle;
 
-/// There is nothing to set.
+use self::store::{Store, place};
+
+/// How long what is in memory stays there.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {}
-
-/// Values by position and key: a listing walks them in order.
-type Bucket = BTreeMap<(u64, String), Bytes>;
-
-/// The backend.
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// A lock and not a task that owns the map: a look-up takes less time than a message to a task would. No guard
-    /// lives across an await, and the longest work under it is one page or one batch.
-    buckets: RwLock<HashMap<String, Bucket>>,
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// How long an entry lives after its last write; until it is deleted when absent.
+    pub ttl: Option<Ttl>,
 }
 
-impl Memory {
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Bucket>> {
-        // Nothing below panics half-way through a change, so the map is whole.
-        self.buckets.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Bucket>> {
-        self.buckets.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remove(&self, bucket: &str, keys: impl IntoIterator<Item = String>) {
-        let mut buckets = self.write();
-        if let Some(values) = buckets.get_mut(bucket) {
-            for key in keys {
-                values.remove(&(position(&key), key));
-            }
-            // A guest chooses the names of buckets: one that is empty costs nothing.
-            if values.is_empty() {
-                buckets.remove(bucket);
-            }
-        }
-    }
+/// The backend.
+#[derive(Debug)]
+pub struct Memory {
+    store: Arc<Store>,
+    /// Stops when this is dropped.
+    _sweep: Option<AbortOnDropHandle<()>>,
 }
 
 /// A copy when the value is a small part of the message that it came in, which would otherwise stay in memory whole.
@@ -64,40 +42,46 @@ impl Provider for Memory {
     const KIND: &'static str = "keyvalue-memory";
     type Config = Config;
 
-    async fn start(_: StartContext, _: Config) -> Result<Capability, StartError> {
-        Ok(Capability::key_value(Self::default()))
+    async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
+        let store = Arc::new(Store::new(config.ttl));
+        // Without a lifetime nothing is ever over: there is nothing here from before.
+        let sweep = config.ttl.map(|_| {
+            let store = store.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { store.sweep().await }))
+        });
+        Ok(Capability::key_value(Self { store, _sweep: sweep }))
     }
 }
 
 #[async_trait]
 impl KeyValue for Memory {
     async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
-        let key = (position(&key), key);
-        Ok(self.read().get(&bucket).and_then(|values| values.get(&key)).cloned())
+        let place = place(key);
+        Ok(self.store.read().get(&bucket).and_then(|values| values.get(&place)?.value()).cloned())
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
-        let (key, value) = ((position(&key), key), kept(value));
-        self.write().entry(bucket).or_default().insert(key, value);
+        let (place, entry) = (place(key), self.store.entry(kept(value)));
+        self.store.write().entry(bucket).or_default().insert(place, entry);
         Ok(())
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.remove(&bucket, [key]);
+        self.store.remove(&bucket, [place(key)], |_| true);
         Ok(())
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        let key = (position(&key), key);
-        Ok(self.read().get(&bucket).is_some_and(|values| values.contains_key(&key)))
+        let place = place(key);
+        Ok(self.store.read().get(&bucket).and_then(|values| values.get(&place)?.value()).is_some())
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
         let mut page = PageBuilder::default();
-        let buckets = self.read();
+        let buckets = self.store.read();
         if let Some(values) = buckets.get(&bucket) {
-            for (position, key) in values.range((cursor.unwrap_or(0), String::new())..).map(|(place, _)| place) {
-                if !page.push(*position, key) {
+            for ((position, key), entry) in values.range((cursor.unwrap_or(0), String::new())..) {
+                if entry.value().is_some() && !page.push(*position, key) {
                     break;
                 }
             }
@@ -106,31 +90,33 @@ impl KeyValue for Memory {
     }
 
     async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
-        let mut buckets = self.write();
-        let place = (position(&key), key);
-        let current = buckets.get(&bucket).and_then(|values| values.get(&place));
+        let mut buckets = self.store.write();
+        let place = place(key);
+        let current = buckets.get(&bucket).and_then(|values| values.get(&place)?.value());
         let sum = add(&place.1, current.map(AsRef::as_ref), delta)?;
-        buckets.entry(bucket).or_default().insert(place, Bytes::from(sum.to_string()));
+        let entry = self.store.entry(Bytes::from(sum.to_string()));
+        buckets.entry(bucket).or_default().insert(place, entry);
         Ok(sum)
     }
 
     async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
-        let buckets = self.read();
+        let buckets = self.store.read();
         let values = buckets.get(&bucket);
-        Ok(keys.into_iter().map(|key| values?.get(&(position(&key), key)).cloned()).collect())
+        Ok(keys.into_iter().map(|key| values?.get(&place(key))?.value().cloned()).collect())
     }
 
     async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
         if pairs.is_empty() {
             return Ok(());
         }
-        let values = pairs.into_iter().map(|(key, value)| ((position(&key), key), kept(value)));
-        self.write().entry(bucket).or_default().extend(values);
+        let entries: Vec<_> =
+            pairs.into_iter().map(|(key, value)| (place(key), self.store.entry(kept(value)))).collect();
+        self.store.write().entry(bucket).or_default().extend(entries);
         Ok(())
     }
 
     async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
-        self.remove(&bucket, keys);
+        self.store.remove(&bucket, keys.into_iter().map(place), |_| true);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, add, position},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, add, position},
 };
 use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
@@ -33,6 +33,9 @@ pub struct Config {
     pub bucket: Option<String>,
     /// Copies in the NATS cluster; 1 when absent.
     pub replicas: Option<usize>,
+    /// How long an entry lives after its last write. A lifetime is the whole bucket's in NATS, so it is set in one that is
+    /// there already; without this setting a bucket that others have made stays as it is.
+    pub ttl: Option<Ttl>,
 }
 
 /// A request that takes longer counts as failed.
@@ -82,14 +85,20 @@ impl Bucket {
         let client = context.bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(TIMEOUT);
+        let description = format!("Key-value of {unit} in lattice {}", context.bus.lattice());
         let store = match jetstream.get_key_value(&name).await {
-            Ok(store) => store,
+            Ok(store) => {
+                let is_ours = store.stream.cached_info().config.description.as_ref() == Some(&description);
+                if is_ours || config.ttl.is_some() {
+                    set_lifetime(&jetstream, &store, config.ttl).await?;
+                }
+                store
+            }
             // Whether it is not there or JetStream does not answer: creating it tells.
             Err(_) => {
-                let description = format!("Key-value of {unit} in lattice {}", context.bus.lattice());
                 let num_replicas = config.replicas.unwrap_or(1);
-                let bucket = name.clone();
-                let made = kv::Config { bucket, description, history: 1, num_replicas, ..Default::default() };
+                let (bucket, max_age) = (name.clone(), lifetime(config.ttl));
+                let made = kv::Config { bucket, description, history: 1, num_replicas, max_age, ..Default::default() };
                 jetstream.create_key_value(made).await.map_err(|error| {
                     StartError::Backend(format!("cannot make key-value bucket {name} in NATS: {}", reason(&error)))
                 })?
@@ -143,6 +152,27 @@ impl Bucket {
             }
         }
     }
+}
+
+/// As NATS has it: zero is for ever.
+fn lifetime(ttl: Option<Ttl>) -> Duration {
+    ttl.map_or(Duration::ZERO, Ttl::get)
+}
+
+/// Gives the entries of a bucket that is there this lifetime.
+async fn set_lifetime(jetstream: &jetstream::Context, store: &kv::Store, ttl: Option<Ttl>) -> Result<(), StartError> {
+    let mut config = store.stream.cached_info().config.clone();
+    if config.max_age == lifetime(ttl) {
+        return Ok(());
+    }
+    config.max_age = lifetime(ttl);
+    // NATS wants it to remember messages for a shorter time than it keeps them.
+    if let Some(ttl) = ttl {
+        config.duplicate_window = config.duplicate_window.min(ttl.get());
+    }
+    jetstream.update_stream(&config).await.map(drop).map_err(|error| {
+        StartError::Backend(format!("cannot set `ttl` of key-value bucket {} in NATS: {}", store.name, reason(&error)))
+    })
 }
 
 /// An error with its cause, which async-nats leaves out of the text.

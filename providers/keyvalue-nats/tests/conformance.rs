@@ -27,11 +27,16 @@ async fn connect(server: &NatsServer) -> Bus {
     Bus::connect_for_calls(&options, "default".parse().unwrap(), "test").await.unwrap()
 }
 
-const DEFAULT: Config = Config { bucket: None, replicas: None };
+const DEFAULT: Config = Config { bucket: None, replicas: None, ttl: None };
+
+/// With entries that live for so long.
+fn mortal(ttl: &str) -> Config {
+    Config { ttl: Some(ttl.to_owned().try_into().unwrap()), ..DEFAULT }
+}
 
 #[test]
 fn it_takes_what_the_catalog_says() {
-    let samples = [("bucket", "b".into()), ("replicas", 3.into())];
+    let samples = [("bucket", "b".into()), ("replicas", 3.into()), ("ttl", "10m".into())];
     conformance::configuration::<Nats>(&samples).unwrap();
 }
 
@@ -40,6 +45,47 @@ async fn it_conforms() {
     let server = NatsServer::start().unwrap();
     let (backend, _health) = start(&connect(&server).await, DEFAULT).await.unwrap();
     conformance::key_value(backend, "in the process").await.assert();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_have_their_lifetime() {
+    let server = NatsServer::start().unwrap();
+    let (backend, _health) = start(&connect(&server).await, mortal("1s")).await.unwrap();
+    conformance::key_value_lifetime(backend, Duration::from_secs(1), "in the process").await.assert();
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_there_gets_the_lifetime_that_is_set() {
+    let server = NatsServer::start().unwrap();
+    let bus = connect(&server).await;
+    let jetstream = async_nats::jetstream::new(bus.nats().unwrap().clone());
+    let max_age = async |bucket: &str| jetstream.get_key_value(bucket).await.unwrap().status().await.unwrap().max_age();
+    // Ours is as the manifest says, from start to start; what is in it ends accordingly.
+    let (backend, _health) = start(&bus, DEFAULT).await.unwrap();
+    backend.set("b".into(), "k".into(), Bytes::from("v")).await.unwrap();
+    for (config, expected) in [(mortal("10m"), 600), (mortal("1h"), 3600), (DEFAULT, 0), (mortal("1s"), 1)] {
+        start(&bus, config).await.unwrap();
+        assert_eq!(max_age("default-shop-cache").await, Duration::from_secs(expected));
+    }
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while backend.exists("b".into(), "k".into()).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // One of others keeps its own, unless the manifest says otherwise.
+    let made = async_nats::jetstream::kv::Config {
+        bucket: "theirs".into(),
+        max_age: Duration::from_secs(60),
+        ..Default::default()
+    };
+    jetstream.create_key_value(made).await.unwrap();
+    let theirs = |config: Config| Config { bucket: Some("theirs".into()), ..config };
+    start(&bus, theirs(DEFAULT)).await.unwrap();
+    assert_eq!(max_age("theirs").await, Duration::from_secs(60));
+    start(&bus, theirs(mortal("2m"))).await.unwrap();
+    assert_eq!(max_age("theirs").await, Duration::from_secs(120));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,10 +137,10 @@ async fn what_others_do_to_a_number_counts() {
 async fn a_bad_bucket_is_refused_and_no_nats_is_said() {
     let server = NatsServer::start().unwrap();
     let bus = connect(&server).await;
-    let bad = Config { bucket: Some("a.b".into()), replicas: None };
+    let bad = Config { bucket: Some("a.b".into()), ..DEFAULT };
     let error = start(&bus, bad).await.err().unwrap().to_string();
     assert_eq!(error, "bad configuration: bucket: \"a.b\" is not made of letters, digits, '-' and '_'");
-    let error = start(&bus, Config { bucket: None, replicas: Some(3) }).await.err().unwrap().to_string();
+    let error = start(&bus, Config { replicas: Some(3), ..DEFAULT }).await.err().unwrap().to_string();
     assert!(error.starts_with("cannot make key-value bucket default-shop-cache in NATS: "), "{error}");
     let error = start(&Bus::memory("default".parse().unwrap()), DEFAULT).await.err().unwrap().to_string();
     assert_eq!(error, "this lattice has no NATS");

@@ -5,16 +5,17 @@
 
 mod table;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, add, position},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, add, position},
 };
 use lattice_provider_postgres::{Config as Database, Failure, Runner, Tls, made::types::PgValue};
 use serde::Deserialize;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::table::{Statements, Table};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub table: Option<String>,
     /// Whose rows are ours; the app's name when absent.
     pub namespace: Option<String>,
+    /// How long an entry lives after its last write; until it is deleted when absent.
+    pub ttl: Option<Ttl>,
     /// Connections at a time; 10 when absent.
     pub pool_size: Option<usize>,
     /// Whether the connection is encrypted; what `sslmode` in the URL says when absent, else `prefer`.
@@ -47,8 +50,18 @@ const MAX_BYTES: &str = "32MiB";
 /// How often an increment is tried whose number others change into one that would have done.
 const TRIES: u32 = 100;
 
+/// Entries that are removed by one statement.
+const SWEEP: usize = 1000;
+
 /// The backend.
 pub struct PostgresKeyValue {
+    rows: Arc<Rows>,
+    /// Stops when this is dropped.
+    _sweep: AbortOnDropHandle<()>,
+}
+
+/// Our rows of the table.
+struct Rows {
     runner: Runner,
     table: Table,
     namespace: String,
@@ -82,10 +95,12 @@ impl Provider for PostgresKeyValue {
             ca_file: config.ca_file,
         };
         let runner = Runner::connect(context, &database).await?;
-        let statements = Statements::new(&table, FETCH);
-        let backend = Self { runner, table, namespace, statements };
-        backend.prepare().await?;
-        Ok(Capability::key_value(backend))
+        let statements = Statements::new(&table, config.ttl, FETCH, SWEEP);
+        let rows = Arc::new(Rows { runner, table, namespace, statements });
+        rows.prepare().await?;
+        let (sweeper, pause) = (rows.clone(), Ttl::pause(config.ttl));
+        let sweep = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.sweep(pause).await }));
+        Ok(Capability::key_value(Self { rows, _sweep: sweep }))
     }
 }
 
@@ -105,7 +120,7 @@ fn first(row: Vec<PgValue>) -> Option<Bytes> {
     }
 }
 
-impl PostgresKeyValue {
+impl Rows {
     /// Looks whether the table is there and as it should be, and makes it when it is not there.
     async fn prepare(&self) -> Result<(), StartError> {
         let cannot = |failure: Failure| StartError::Backend(format!("table {}: {failure}", self.table));
@@ -143,6 +158,24 @@ impl PostgresKeyValue {
             Err(other) => Err(KeyValueError::other(other)),
         }
     }
+
+    /// Removes what is over, again and again. What cannot be removed now is the next time.
+    async fn sweep(&self, pause: Duration) {
+        let namespace = [PgValue::Text(self.namespace.clone())];
+        loop {
+            tokio::time::sleep(pause).await;
+            loop {
+                match self.runner.query(&self.statements.sweep, &namespace).await {
+                    Ok(removed) if removed.affected < SWEEP as u64 => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, table = %self.table, "cannot remove entries that are over");
+                        break;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// What the database says of a table that is not there.
@@ -162,27 +195,28 @@ fn places(keys: impl IntoIterator<Item = String>) -> [PgValue; 2] {
 #[async_trait]
 impl KeyValue for PostgresKeyValue {
     async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
-        Ok(self.run(&self.statements.get, bucket, place(key)).await?.pop().and_then(first))
+        Ok(self.rows.run(&self.rows.statements.get, bucket, place(key)).await?.pop().and_then(first))
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
         let values = place(key).into_iter().chain([PgValue::Bytea(value)]);
-        self.run(&self.statements.set, bucket, values).await.map(drop)
+        self.rows.run(&self.rows.statements.set, bucket, values).await.map(drop)
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.run(&self.statements.delete, bucket, place(key)).await.map(drop)
+        self.rows.run(&self.rows.statements.delete, bucket, place(key)).await.map(drop)
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        Ok(!self.run(&self.statements.exists, bucket, place(key)).await?.is_empty())
+        Ok(!self.rows.run(&self.rows.statements.exists, bucket, place(key)).await?.is_empty())
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
         let mut page = PageBuilder::default();
         let mut from = Some(cursor.unwrap_or(0));
         while let Some(position) = from {
-            let rows = self.run(&self.statements.list, bucket.clone(), [PgValue::Int8(signed(position))]).await?;
+            let rows =
+                self.rows.run(&self.rows.statements.list, bucket.clone(), [PgValue::Int8(signed(position))]).await?;
             let fetched = rows.len();
             for row in rows {
                 let [PgValue::Int8(at), PgValue::Bytea(key)] = row.as_slice() else { continue };
@@ -204,7 +238,8 @@ impl KeyValue for PostgresKeyValue {
         let number = i64::try_from(delta).map_err(|_| KeyValueError::overflow(&key))?;
         for _ in 0..TRIES {
             let values = place(key.clone()).into_iter().chain([PgValue::Int8(number)]);
-            let sum = self.run(&self.statements.increment, bucket.clone(), values).await?.pop().and_then(first);
+            let sum =
+                self.rows.run(&self.rows.statements.increment, bucket.clone(), values).await?.pop().and_then(first);
             if let Some(sum) = sum {
                 return add(&key, Some(&sum), 0);
             }
@@ -219,7 +254,7 @@ impl KeyValue for PostgresKeyValue {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.run(&self.statements.get_many, bucket, places(keys)).await?;
+        let rows = self.rows.run(&self.rows.statements.get_many, bucket, places(keys)).await?;
         Ok(rows.into_iter().map(first).collect())
     }
 
@@ -231,7 +266,7 @@ impl KeyValue for PostgresKeyValue {
         // here and when they are deleted, so that two batches do not wait for each other.
         let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
         let values = places(keys).into_iter().chain([PgValue::ByteaArray(values)]);
-        self.run(&self.statements.set_many, bucket, values).await.map(drop)
+        self.rows.run(&self.rows.statements.set_many, bucket, values).await.map(drop)
     }
 
     async fn delete_many(&self, bucket: String, mut keys: Vec<String>) -> Result<(), KeyValueError> {
@@ -239,6 +274,6 @@ impl KeyValue for PostgresKeyValue {
             return Ok(());
         }
         keys.sort_unstable();
-        self.run(&self.statements.delete_many, bucket, places(keys)).await.map(drop)
+        self.rows.run(&self.rows.statements.delete_many, bucket, places(keys)).await.map(drop)
     }
 }

@@ -58,6 +58,7 @@ fn it_takes_what_the_catalog_says() {
         ("url", json!("postgres://127.0.0.1/db")),
         ("table", json!("shop.cache")),
         ("namespace", json!("n")),
+        ("ttl", json!("10m")),
         ("poolSize", json!(3)),
         ("tls", json!("require")),
         ("caFile", json!("/ca.pem")),
@@ -87,6 +88,29 @@ async fn it_conforms_through_nats() {
     let capability = Capability::KeyValue(backend);
     let (_serving, remote) = conformance::through_lattice(&capability, served, (&provider, &client)).await.unwrap();
     conformance::key_value(remote, "through NATS").await.assert();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_have_their_lifetime() {
+    let server = PostgresServer::start().unwrap();
+    let (backend, _health) = start(&server.url(), json!({ "ttl": "1s" })).await.unwrap();
+    conformance::key_value_lifetime(backend.clone(), Duration::from_secs(1), "in the process").await.assert();
+
+    // What is over leaves the table, and nothing else does.
+    let (lasting, _health) = start(&server.url(), json!({})).await.unwrap();
+    let pairs = (0..3000).map(|n| (n.to_string(), Bytes::from("v"))).collect();
+    backend.set_many("b".into(), pairs).await.unwrap();
+    lasting.set("b".into(), "lasts".into(), Bytes::from("v")).await.unwrap();
+    let account = account(&server.url()).await;
+    let left =
+        async || account.query("SELECT convert_from(key, 'UTF8') FROM lattice_keyvalue", &[]).await.unwrap().rows;
+    let swept = async {
+        while left().await.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), swept).await.unwrap();
+    assert_eq!(left().await, [[PgValue::Text("lasts".into())].to_vec()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,8 @@
 //! Reads are transactions of their own. Writes go to one thread, [`writer`], which makes one transaction of all that
 //! wait: a commit waits for the disk, and so they wait for it together.
 
+mod sweep;
+mod tables;
 mod writer;
 
 use std::{
@@ -15,24 +17,28 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice_provider::{
     Capability, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, position},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl},
 };
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
-use self::writer::{Change, Write};
+use self::{
+    tables::{Snapshot, Tables},
+    writer::{Change, Write},
+};
 
-/// Which file it is.
+/// Which file it is, and how long what is in it stays there.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// A name in the host's data folder; `<app>-<unit>.redb` when absent.
     pub file: Option<String>,
+    /// How long an entry lives after its last write; until it is deleted when absent.
+    pub ttl: Option<Ttl>,
 }
 
-/// Values by bucket, position and key: a listing walks them in order.
-const VALUES: TableDefinition<'static, (&str, u64, &str), &[u8]> = TableDefinition::new("values");
 /// Pages of the file kept in memory, in bytes. The system's cache has the others.
 const CACHE: usize = 32 * 1024 * 1024;
 /// Writes that may wait for the thread that does them.
@@ -42,10 +48,12 @@ const QUEUE: usize = 1024;
 pub struct Redb {
     database: Arc<Database>,
     writes: mpsc::Sender<Write>,
+    /// Stops when this is dropped.
+    _sweep: AbortOnDropHandle<()>,
 }
 
-fn place(context: &StartContext, config: Config) -> Result<PathBuf, StartError> {
-    let name = config.file.unwrap_or_else(|| format!("{}-{}.redb", context.unit.app, context.unit.unit));
+fn place(context: &StartContext, file: Option<String>) -> Result<PathBuf, StartError> {
+    let name = file.unwrap_or_else(|| format!("{}-{}.redb", context.unit.app, context.unit.unit));
     let mut components = Path::new(&name).components();
     // A manifest's author does not choose where on the host files are.
     let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
@@ -75,7 +83,7 @@ fn open(path: &Path) -> Result<Database, StartError> {
     })?;
     let damaged = |error: redb::Error| cannot(format!("it is damaged: {error}"));
     let transaction = database.begin_write().map_err(|e| damaged(e.into()))?;
-    transaction.open_table(VALUES).map_err(|e| damaged(e.into()))?;
+    Tables::open(&transaction).map_err(damaged)?;
     transaction.commit().map_err(|e| damaged(e.into()))?;
     Ok(database)
 }
@@ -86,35 +94,34 @@ impl Provider for Redb {
     type Config = Config;
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
-        let path = place(&context, config)?;
+        let path = place(&context, config.file)?;
         let shown = path.display().to_string();
         let opened = tokio::task::spawn_blocking(move || open(&path)).await;
         // A file that makes redb panic hurts nobody else.
         let database = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
-        Self::new(database, context.health)
+        Self::new(database, context.health, config.ttl)
             .map(Capability::key_value)
             .map_err(|error| StartError::Backend(format!("cannot start a thread: {error}")))
     }
 }
 
 impl Redb {
-    fn new(database: Database, health: HealthReporter) -> std::io::Result<Self> {
+    fn new(database: Database, health: HealthReporter, ttl: Option<Ttl>) -> std::io::Result<Self> {
         let database = Arc::new(database);
         let (writes, queue) = mpsc::channel(QUEUE);
-        let writer = writer::Writer { database: database.clone(), health };
+        let writer = writer::Writer { database: database.clone(), health, ttl };
         std::thread::Builder::new().name("redb-writer".into()).spawn(move || writer.run(queue))?;
-        Ok(Self { database, writes })
+        let sweep = sweep::sweep(Arc::downgrade(&database), writes.downgrade(), Ttl::pause(ttl));
+        Ok(Self { database, writes, _sweep: AbortOnDropHandle::new(tokio::spawn(sweep)) })
     }
 
     /// Reads in one transaction, on a thread that may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(ReadOnlyTable<(&'static str, u64, &'static str), &'static [u8]>) -> Result<T, redb::Error>
-        + Send
-        + 'static,
+        read: impl FnOnce(Snapshot) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, KeyValueError> {
         let database = self.database.clone();
-        let done = tokio::task::spawn_blocking(move || read(database.begin_read()?.open_table(VALUES)?)).await;
+        let done = tokio::task::spawn_blocking(move || read(Snapshot::of(&database)?)).await;
         done.map_err(KeyValueError::other)?.map_err(KeyValueError::other)
     }
 
@@ -130,11 +137,7 @@ impl Redb {
 #[async_trait]
 impl KeyValue for Redb {
     async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
-        self.read(move |values| {
-            let value = values.get((bucket.as_str(), position(&key), key.as_str()))?;
-            Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
-        })
-        .await
+        self.read(move |entries| entries.get(&bucket, &key)).await
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
@@ -146,19 +149,13 @@ impl KeyValue for Redb {
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        self.read(move |values| Ok(values.get((bucket.as_str(), position(&key), key.as_str()))?.is_some())).await
+        self.read(move |entries| entries.has(&bucket, &key)).await
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
-        self.read(move |values| {
+        self.read(move |entries| {
             let mut page = PageBuilder::default();
-            for entry in values.range((bucket.as_str(), cursor.unwrap_or(0), "")..)? {
-                let (place, _) = entry?;
-                let (of, position, key) = place.value();
-                if of != bucket || !page.push(position, key) {
-                    break;
-                }
-            }
+            entries.walk(&bucket, cursor.unwrap_or(0), |position, key| page.push(position, key))?;
             Ok(page.finish())
         })
         .await
@@ -169,11 +166,7 @@ impl KeyValue for Redb {
     }
 
     async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
-        self.read(move |values| {
-            let get = |key: &String| values.get((bucket.as_str(), position(key), key.as_str()));
-            keys.iter().map(|key| Ok(get(key)?.map(|value| Bytes::copy_from_slice(value.value())))).collect()
-        })
-        .await
+        self.read(move |entries| keys.iter().map(|key| entries.get(&bucket, key)).collect()).await
     }
 
     async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lattice_provider::{
     Health, HealthReporter,
-    keyvalue::{KeyValueError, add, position},
+    keyvalue::{KeyValueError, Ttl, add},
 };
-use redb::{Database, ReadableTable, Table};
+use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::VALUES;
+use crate::tables::{Tables, now, place};
 
 /// The most that one transaction takes: the first of its writes should not wait long for the last.
 const MAX_WRITES: usize = 1024;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How many entries a transaction removes that are over, beside as many as it writes: the file does not grow for ever.
+const SWEEP: usize = 256;
+/// The same of a transaction that is there for nothing else.
+const LOT: usize = 10_000;
 
 /// A change that waits for its turn.
 pub(crate) struct Write {
@@ -29,6 +33,8 @@ pub(crate) enum Change {
     Set(Vec<(String, Bytes)>),
     Delete(Vec<String>),
     Increment(String, u64),
+    /// Nothing but what every transaction does: some of what is over is removed.
+    Sweep,
 }
 
 impl Change {
@@ -37,6 +43,17 @@ impl Change {
             Self::Set(pairs) => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
             Self::Delete(keys) => keys.iter().map(String::len).sum(),
             Self::Increment(key, _) => key.len(),
+            Self::Sweep => 0,
+        }
+    }
+
+    /// How many entries it makes, and so how many should go.
+    fn entries(&self) -> usize {
+        match self {
+            Self::Set(pairs) => pairs.len(),
+            Self::Delete(_) => 0,
+            Self::Increment(..) => 1,
+            Self::Sweep => LOT,
         }
     }
 }
@@ -44,6 +61,7 @@ impl Change {
 pub(crate) struct Writer {
     pub(crate) database: Arc<Database>,
     pub(crate) health: HealthReporter,
+    pub(crate) ttl: Option<Ttl>,
 }
 
 impl Writer {
@@ -85,12 +103,14 @@ impl Writer {
     /// What each write comes to, once all are on the disk.
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<u64, KeyValueError>>, redb::Error> {
         let transaction = self.database.begin_write()?;
-        let mut table = transaction.open_table(VALUES)?;
-        let outcomes = batch
-            .iter()
-            .map(|write| apply(&mut table, &write.bucket, &write.change))
-            .collect::<Result<Vec<_>, redb::Error>>()?;
-        drop(table);
+        let mut tables = Tables::open(&transaction)?;
+        let now = now();
+        let end = self.ttl.map(|ttl| now.saturating_add(ttl.millis()));
+        let outcomes =
+            batch.iter().map(|write| apply(&mut tables, write, now, end)).collect::<Result<Vec<_>, redb::Error>>()?;
+        let written: usize = batch.iter().map(|write| write.change.entries()).sum();
+        tables.sweep(now, written + SWEEP)?;
+        drop(tables);
         transaction.commit()?;
         Ok(outcomes)
     }
@@ -105,28 +125,33 @@ impl Drop for Writer {
     }
 }
 
-type Values<'t> = Table<'t, (&'static str, u64, &'static str), &'static [u8]>;
-
-fn apply(values: &mut Values<'_>, bucket: &str, change: &Change) -> Result<Result<u64, KeyValueError>, redb::Error> {
+/// `end` is when what is written at `now` is over, if ever.
+fn apply(
+    tables: &mut Tables<'_>,
+    Write { bucket, change, .. }: &Write,
+    now: u64,
+    end: Option<u64>,
+) -> Result<Result<u64, KeyValueError>, redb::Error> {
     match change {
         Change::Set(pairs) => {
             for (key, value) in pairs {
-                values.insert((bucket, position(key), key.as_str()), value.as_ref())?;
+                tables.put(place(bucket, key), value, end)?;
             }
         }
         Change::Delete(keys) => {
             for key in keys {
-                values.remove((bucket, position(key), key.as_str()))?;
+                tables.remove(place(bucket, key))?;
             }
         }
         Change::Increment(key, delta) => {
-            let place = (bucket, position(key), key.as_str());
-            let sum = add(key, values.get(place)?.as_ref().map(|value| value.value()), *delta);
+            let place = place(bucket, key);
+            let sum = tables.read(place, now, |current| add(key, current, *delta))?;
             if let Ok(sum) = sum {
-                values.insert(place, sum.to_string().as_bytes())?;
+                tables.put(place, sum.to_string().as_bytes(), end)?;
             }
             return Ok(sum);
         }
+        Change::Sweep => {}
     }
     Ok(Ok(0))
 }

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl},
 };
 use redis::{
-    Client, Cmd, FromRedisValue, RedisError,
+    Client, Cmd, FromRedisValue, Pipeline, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use serde::Deserialize;
@@ -23,6 +23,8 @@ pub struct Config {
     pub url: String,
     /// What each key in Redis begins with; `<app>:` when absent.
     pub prefix: Option<String>,
+    /// How long an entry lives after its last write; until it is deleted when absent.
+    pub ttl: Option<Ttl>,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,11 +38,16 @@ const QUEUE: usize = 1024;
 const SCAN_COUNT: usize = 900;
 /// SCANs that find nothing before an empty page is returned: a small bucket in a large Redis stays within a deadline.
 const SCANS: usize = 200;
+/// Both or neither, unlike in a transaction, which goes on after an error. The sum is asked for, as numbers of a script are
+/// exact up to 53 bits only.
+const INCREMENT: &str = "redis.call('INCRBY', KEYS[1], ARGV[1]) redis.call('PEXPIRE', KEYS[1], ARGV[2]) return \
+                         redis.call('GET', KEYS[1])";
 
 /// The backend.
 pub struct Redis {
     server: Server,
     prefix: String,
+    ttl: Option<Ttl>,
     /// Stops when this is dropped.
     _health: AbortOnDropHandle<()>,
 }
@@ -77,11 +84,11 @@ impl Server {
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let mut connection = self.connection.clone();
-        match tokio::time::timeout(COMMAND_TIMEOUT, command.query_async(&mut connection)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        }
+        in_time(command.query_async(&mut self.connection.clone())).await
+    }
+
+    async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
+        in_time(commands.query_async(&mut self.connection.clone())).await
     }
 
     fn error(&self, error: &RedisError) -> KeyValueError {
@@ -106,6 +113,13 @@ impl Server {
     }
 }
 
+async fn in_time<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
 /// What went wrong, in the words of the system or of Redis.
 fn reason(error: &RedisError) -> String {
     let text = error.to_string();
@@ -122,7 +136,7 @@ impl Provider for Redis {
         let server = Server::connect(&config.url).await?;
         let prefix = config.prefix.unwrap_or_else(|| format!("{}:", context.unit.app));
         let health = AbortOnDropHandle::new(tokio::spawn(server.clone().report_health(context.health)));
-        Ok(Capability::key_value(Self { server, prefix, _health: health }))
+        Ok(Capability::key_value(Self { server, prefix, ttl: config.ttl, _health: health }))
     }
 }
 
@@ -158,6 +172,25 @@ impl Redis {
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyValueError> {
         self.server.ask(command).await.map_err(|error| self.server.error(&error))
     }
+
+    fn set_command(&self, bucket: &str, key: &str, value: &[u8]) -> Cmd {
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(bucket, key)).arg(value);
+        if let Some(ttl) = self.ttl {
+            command.arg("PX").arg(ttl.millis());
+        }
+        command
+    }
+
+    fn increment_command(&self, bucket: &str, key: &str, delta: i64) -> Cmd {
+        let key = self.key(bucket, key);
+        let mut command = redis::cmd(if self.ttl.is_some() { "EVAL" } else { "INCRBY" });
+        match self.ttl {
+            Some(ttl) => command.arg(INCREMENT).arg(1).arg(key).arg(delta).arg(ttl.millis()),
+            None => command.arg(key).arg(delta),
+        };
+        command
+    }
 }
 
 #[async_trait]
@@ -167,7 +200,7 @@ impl KeyValue for Redis {
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
-        self.ask(redis::cmd("SET").arg(self.key(&bucket, &key)).arg(&value[..])).await
+        self.ask(&self.set_command(&bucket, &key, &value)).await
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
@@ -201,8 +234,7 @@ impl KeyValue for Redis {
 
     async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
         let delta = i64::try_from(delta).map_err(|_| KeyValueError::overflow(&key))?;
-        let mut command = redis::cmd("INCRBY");
-        command.arg(self.key(&bucket, &key)).arg(delta);
+        let command = self.increment_command(&bucket, &key, delta);
         let sum: i64 = self.server.ask(&command).await.map_err(|error| match error.detail() {
             // The words of Redis since its first release; it has no code for either.
             Some(text) if text.contains("would overflow") => KeyValueError::overflow(&key),
@@ -226,6 +258,15 @@ impl KeyValue for Redis {
     async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
         if pairs.is_empty() {
             return Ok(());
+        }
+        if self.ttl.is_some() {
+            // MSET knows no lifetimes. A transaction is carried out as a whole, too.
+            let mut sets = redis::pipe();
+            sets.atomic();
+            for (key, value) in &pairs {
+                sets.add_command(self.set_command(&bucket, key, value)).ignore();
+            }
+            return self.server.ask_all(&sets).await.map_err(|error| self.server.error(&error));
         }
         let mut command = redis::cmd("MSET");
         for (key, value) in &pairs {

@@ -25,11 +25,15 @@ fn unit() -> UnitId {
     "shop/cache".parse().unwrap()
 }
 
-async fn start(bus: &Bus, url: String) -> Result<(Arc<dyn KeyValue>, watch::Receiver<Health>), StartError> {
+type Started = (Arc<dyn KeyValue>, watch::Receiver<Health>);
+
+async fn start(bus: &Bus, url: String) -> Result<Started, StartError> {
+    start_with(bus, Config { url, prefix: None, ttl: None }).await
+}
+
+async fn start_with(bus: &Bus, config: Config) -> Result<Started, StartError> {
     let (context, health) = conformance::context(&unit(), std::env::temp_dir().as_path(), bus);
-    let Capability::KeyValue(backend) = Redis::start(context, Config { url, prefix: None }).await? else {
-        panic!("it is a store")
-    };
+    let Capability::KeyValue(backend) = Redis::start(context, config).await? else { panic!("it is a store") };
     Ok((backend, health))
 }
 
@@ -39,7 +43,7 @@ fn memory() -> Bus {
 
 #[test]
 fn it_takes_what_the_catalog_says() {
-    let samples = [("url", "redis://127.0.0.1".into()), ("prefix", "p".into())];
+    let samples = [("url", "redis://127.0.0.1".into()), ("prefix", "p".into()), ("ttl", "10m".into())];
     conformance::configuration::<Redis>(&samples).unwrap();
 }
 
@@ -48,6 +52,17 @@ async fn it_conforms() {
     let server = RedisServer::start().unwrap();
     let (backend, _health) = start(&memory(), server.url()).await.unwrap();
     conformance::key_value(backend, "in the process").await.assert();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_have_their_lifetime() {
+    let server = RedisServer::start().unwrap();
+    let mortal = |ttl: &str| Config { url: server.url(), prefix: None, ttl: Some(ttl.to_owned().try_into().unwrap()) };
+    let (backend, _health) = start_with(&memory(), mortal("1s")).await.unwrap();
+    conformance::key_value_lifetime(backend, Duration::from_secs(1), "in the process").await.assert();
+    // All else is as it is without.
+    let (backend, _health) = start_with(&memory(), mortal("1h")).await.unwrap();
+    conformance::key_value(backend, "with a lifetime").await.assert();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,11 +10,13 @@ use lattice::wire::{MAX_BUCKET, MAX_KEY, MAX_VALUE};
 mod made {
     crate::generate!({ path: "../../wit/keyvalue" });
 }
+mod ttl;
 
 pub use made::store::{
     Error as KeyValueError, FUNCTIONS, Handler as KeyValueHandler, KeyPage, Remote as KeyValueRemote,
     Store as KeyValue, interface,
 };
+pub use ttl::Ttl;
 
 impl KeyValueError {
     /// An error of a backend, in words.

@@ -20,7 +20,7 @@ impl Subject {
         self.backend.delete(self.bucket.clone(), key.into()).await.map_err(failed(format!("delete {key:?}")))
     }
 
-    async fn exists(&self, key: &str) -> Result<bool, String> {
+    pub(super) async fn exists(&self, key: &str) -> Result<bool, String> {
         self.backend.exists(self.bucket.clone(), key.into()).await.map_err(failed(format!("exists {key:?}")))
     }
 
@@ -29,7 +29,7 @@ impl Subject {
         self.backend.set_many(self.bucket.clone(), pairs).await.map_err(failed("set-many"))
     }
 
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, String> {
+    pub(super) async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, String> {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         self.backend.get_many(self.bucket.clone(), keys).await.map_err(failed("get-many"))
     }

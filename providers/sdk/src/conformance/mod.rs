@@ -12,6 +12,7 @@ mod blob;
 mod config;
 mod key_value;
 mod lasting;
+mod lifetime;
 mod listing;
 #[cfg(feature = "suites")]
 mod messaging;
@@ -31,7 +32,10 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "conformance")]
 pub use self::process::ProviderProcess;
-use self::suite::{CheckFn, checks};
+use self::{
+    lifetime::Mortal,
+    suite::{CheckFn, checks},
+};
 pub use self::{
     blob::{BlobTest, blobstore, blobstore_lasting, blobstore_suite},
     config::configuration,
@@ -72,10 +76,27 @@ const KEY_VALUE: &[(&str, CheckFn<Subject>)] = checks![
     listing::long_keys_make_short_pages,
 ];
 
+const LIFETIME: &[(&str, CheckFn<Mortal>)] = checks![
+    lifetime::an_entry_lives_as_long_as_it_should,
+    lifetime::each_write_begins_a_lifetime_anew,
+    lifetime::what_has_gone_is_as_if_it_had_never_been,
+    lifetime::of_many_only_those_are_listed_that_live,
+];
+
 /// Every check of key-value against a backend. It has the limits in front of it that
 /// [`Capability::key_value`](crate::Capability::key_value) puts there; the buckets that it uses were empty.
 pub async fn key_value(backend: Arc<dyn KeyValue>, name: &str) -> Report {
     key_value_suite(backend, "").run(name, |_| ()).await
+}
+
+/// Every check of a backend whose setting `ttl` is `lifetime`, which should be about a second: they wait for it.
+pub async fn key_value_lifetime(backend: Arc<dyn KeyValue>, lifetime: Duration, name: &str) -> Report {
+    let mut suite = Suite::new(CHECK_LIMIT);
+    for (name, check) in LIFETIME {
+        let subject = Subject { backend: backend.clone(), bucket: format!("check {name}") };
+        suite.add(name, check(Mortal { subject, lifetime }));
+    }
+    suite.run(name, |_| ()).await
 }
 
 /// The same, to be made; the names of its buckets begin with `tag`, and are empty again when it has run.

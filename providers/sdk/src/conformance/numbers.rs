@@ -16,7 +16,7 @@ impl Subject {
         self.backend.increment(self.bucket.clone(), key.into(), delta).await
     }
 
-    async fn increment(&self, key: &str, delta: u64) -> Result<u64, String> {
+    pub(super) async fn increment(&self, key: &str, delta: u64) -> Result<u64, String> {
         self.try_increment(key, delta).await.map_err(failed(format!("increment {key:?} by {delta}")))
     }
 }

@@ -199,7 +199,7 @@ fn stored_key() -> String {
 
 /// The Redis backend inside this process.
 async fn backend(redis: &Redis, dir: &Path) -> Result<Capability> {
-    let config = Config { url: redis.url.clone(), prefix: Some("bench:".into()) };
+    let config = Config { url: redis.url.clone(), prefix: Some("bench:".into()), ttl: None };
     Ok(RedisBackend::start(inside::context(dir)?, config).await?)
 }
 
