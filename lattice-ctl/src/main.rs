@@ -45,7 +45,9 @@ async fn main() -> ExitCode {
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.global.nats_named = matches.value_source("urls").is_some_and(|source| source != ValueSource::DefaultValue);
     // The commands tell what matters themselves; a log is for whoever asks for it.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,async_nats=off"));
+    // That a connection was lost is no news from one that takes away what it is connected to.
+    let level = if matches!(cli.command, Command::Conform(_)) { "error,async_nats=off" } else { "warn,async_nats=off" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     let mut output = Output::terminal(cli.global.output, cli.global.color);
     match run(cli, &mut output).await {

@@ -3,6 +3,7 @@
 use std::{
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use lattice_provider::{
 };
 use lattice_provider_keyvalue_memory::Memory;
 use serde::Deserialize;
-use tokio::task::yield_now;
 
 /// What it does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -83,8 +83,8 @@ impl KeyValue for Faulty {
         }
         let current = self.store.get(bucket.clone(), key.clone()).await?;
         let sum = add(&key, current.as_deref(), delta)?;
-        // So that another one is certain to come between.
-        yield_now().await;
+        // Long enough for another one to come between.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         self.store.set(bucket, key, Bytes::from(sum.to_string())).await.map(|()| sum)
     }
 

@@ -165,14 +165,19 @@ async fn away(
         Err(reason) => Err(format!("before the backend was taken away: {reason}")),
     };
     let known = written.acknowledged.len();
-    match &stopped {
-        Ok(()) => {
-            checked.add(FAIL_AT_ONCE, fail_at_once(written).await);
+    let gone = match &stopped {
+        Ok(()) => until_gone(written).await,
+        Err(reason) => Err(reason.clone()),
+    };
+    match gone {
+        Ok(first) => {
+            let others = fail_at_once(written).await;
+            checked.add(FAIL_AT_ONCE, first.and(others));
             checked.add(HEALTH, health(provider, TOLD, |health| *health != Health::Ready).await);
         }
         Err(reason) => {
             checked.add(FAIL_AT_ONCE, Err(reason.clone()));
-            checked.add(HEALTH, Err(reason.clone()));
+            checked.add(HEALTH, Err(reason));
         }
     }
     if !written.lasting.keeps() {
@@ -205,14 +210,22 @@ async fn shell(option: &str, command: &str) -> Check {
     Err(format!("the command of {option} ended with {}: {}", output.status, said.trim()))
 }
 
-async fn fail_at_once(written: &mut Written<'_>) -> Check {
+/// Calls until one fails, and gives whether that one ended in time; an error when none does.
+async fn until_gone(written: &mut Written<'_>) -> Result<Check, String> {
     let given_up = Instant::now() + GONE;
-    while timed(written).await?.is_ok() {
-        if Instant::now() > given_up {
-            return Err(format!("calls succeed {} s after the backend was taken away", GONE.as_secs()));
+    loop {
+        match timed(written).await {
+            Ok(Ok(())) if Instant::now() > given_up => {
+                return Err(format!("calls succeed {} s after the backend was taken away", GONE.as_secs()));
+            }
+            Ok(Ok(())) => sleep(LOOK).await,
+            Ok(Err(_)) => return Ok(Ok(())),
+            Err(slow) => return Ok(Err(slow)),
         }
-        sleep(LOOK).await;
     }
+}
+
+async fn fail_at_once(written: &mut Written<'_>) -> Check {
     for _ in 0..CALLS {
         if timed(written).await?.is_ok() {
             return Err("a call succeeded while the backend was away".to_owned());

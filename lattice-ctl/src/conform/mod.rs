@@ -8,7 +8,7 @@ mod report;
 mod suites;
 mod target;
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use lattice::{
     bus::{Bus, NatsOptions},
@@ -38,13 +38,14 @@ pub(crate) async fn run(global: &Global, args: &ConformArgs, output: &mut Output
     // Before anything is started: what is wrong with these can be told without it.
     let target = Target::find(args)?;
     let suites = Suites::of(&target)?;
+    let executable = target.executable()?;
     let folder = tempfile::Builder::new().prefix("lattice-conform-").tempdir();
     let folder = folder.map_err(|error| Failure::Other(format!("cannot make a folder for its data: {error}")))?;
     let mut here = Here { folder, nats: None };
     let stop = stopped()?;
     // Not cancel-safe and need not be: what `check` has started ends with the provider, which it owns, and below.
     let outcome = tokio::select! {
-        outcome = here.check(global, args, target, suites, output) => outcome,
+        outcome = here.check(global, args, (target, executable), suites, output) => outcome,
         () = stop => Err(ConformFailure::Stopped.into()),
     };
     if let Some(server) = here.nats.take() {
@@ -64,14 +65,14 @@ impl Here {
         &mut self,
         global: &Global,
         args: &ConformArgs,
-        target: Target,
+        (target, executable): (Target, PathBuf),
         suites: Suites,
         output: &mut Output,
     ) -> Result<()> {
         let started = Instant::now();
         let (options, bus) = self.lattice(global).await?;
         let run = RunId::new();
-        let launcher = Launcher::new(&target, run.unit()?, options, self.folder.path())?;
+        let launcher = Launcher::new(&target, executable, run.unit()?, options, self.folder.path())?;
         let mut provider = Provider::start(launcher, bus.clone()).await?;
         let mut report = Report::new(&target);
         let mut progress = Progress::default();

@@ -52,7 +52,13 @@ pub(super) struct Launcher {
 
 impl Launcher {
     /// With the files of the process in `folder`.
-    pub(super) fn new(target: &Target, unit: UnitId, nats: NatsOptions, folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(
+        target: &Target,
+        path: PathBuf,
+        unit: UnitId,
+        nats: NatsOptions,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
         let data_dir = folder.join("data");
         std::fs::create_dir_all(&data_dir).map_err(|source| Failure::File {
             what: "cannot make the folder",
@@ -62,7 +68,7 @@ impl Launcher {
         let nats = nats.absolute().map_err(|error| Failure::Other(format!("cannot find this folder: {error}")))?;
         Ok(Self {
             name: target.name.clone(),
-            path: target.path.clone(),
+            path,
             known: target.known,
             env: target.env.clone(),
             unit,
@@ -216,6 +222,11 @@ impl Provider {
     pub(super) fn caller(&self, deadline: Duration) -> Arc<dyn Caller> {
         let (bus, unit, instance) = (self.bus.clone(), self.launcher.unit.clone(), self.instance.subscribe());
         Arc::new(Calls { bus, unit, instance, deadline })
+    }
+
+    /// The number of the process, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.running.as_ref().and_then(|running| running.child.id())
     }
 
     /// What the process says of itself.

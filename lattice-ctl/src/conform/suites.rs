@@ -18,7 +18,7 @@ use super::{ConformFailure, process::Provider, target::Target};
 use crate::failure::Failure;
 
 /// How much a store of objects is asked for. Some servers take shorter names than S3 does, and read everything for a listing.
-const OBJECTS: BlobTest = BlobTest { names: 1500, longest: 100, large: 64, memory: None };
+const OBJECTS: BlobTest = BlobTest { names: 1500, longest: 100, large: 256, memory: Some(160) };
 
 /// A capability that has a suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,9 @@ impl Suites {
             _ => bus.clone(),
         };
         let caller = provider.caller(kind.deadline());
-        Ok(Place { kind, caller, bus: bus.clone(), broker, tag: tag.to_owned() })
+        let objects = BlobTest { memory: OBJECTS.memory.filter(|_| !target.in_memory), ..OBJECTS };
+        let process = provider.id().unwrap_or_default();
+        Ok(Place { kind, caller, bus: bus.clone(), broker, tag: tag.to_owned(), objects, process })
     }
 }
 
@@ -127,6 +129,9 @@ pub(super) struct Place {
     /// Where messages are listened to.
     broker: Bus,
     tag: String,
+    objects: BlobTest,
+    /// The provider's.
+    process: u32,
 }
 
 impl Place {
@@ -142,7 +147,10 @@ impl Place {
         let Self { kind, caller, broker, tag, .. } = self;
         match kind {
             Kind::KeyValue => conformance::key_value_suite(self.key_value(), &format!("{tag} ")),
-            Kind::Blobstore => conformance::blobstore_suite(self.blobstore(), &format!("{tag}-"), OBJECTS),
+            Kind::Blobstore => {
+                let (objects, process) = (self.objects, self.process);
+                conformance::blobstore_suite(self.blobstore(), &format!("{tag}-"), objects, process)
+            }
             Kind::Postgres => conformance::postgres_suite(caller, &format!("{tag}_")),
             Kind::Messaging => conformance::messaging_suite(caller, broker, tag),
         }

@@ -1,9 +1,6 @@
 //! Which provider it is, and with which settings.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use lattice::{model::catalog, wire::Interface};
 use serde_json::{Map, Value};
@@ -34,16 +31,16 @@ impl Target {
                 let message = format!("{option} is for executables; what {name} does is known");
                 return Err(ConformFailure::Usage { message, help: format!("leave {option} out") });
             }
-            let path = executable_of(&name)?;
+            let path = executable_of(&name);
             let (interfaces, in_memory) = (kind.interfaces(), kind.in_memory());
             return Ok(Self { name, path, known: true, interfaces, in_memory, config, env: Vec::new() });
         }
-        let path = Path::new(&name);
-        if !name.contains('/') && !path.is_file() {
-            return Err(ConformFailure::NoProvider { name });
-        }
+        let path = PathBuf::from(&name);
         if !path.is_file() {
-            return Err(ConformFailure::NoExecutable { path: path.to_owned(), name });
+            return Err(match name.contains('/') {
+                true => ConformFailure::NoExecutable { name, path },
+                false => ConformFailure::NoProvider { name },
+            });
         }
         if args.serves.is_empty() {
             return Err(ConformFailure::Usage {
@@ -51,9 +48,15 @@ impl Target {
                 help: "say it, as in `--serves lattice:keyvalue/store@0.1.0`".to_owned(),
             });
         }
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (interfaces, in_memory, env) = (args.serves.clone(), args.in_memory, args.env.clone());
         Ok(Self { name, path, known: false, interfaces, in_memory, config, env })
+    }
+
+    /// Where its executable is, whatever folder it is started in.
+    pub(super) fn executable(&self) -> Result<PathBuf, ConformFailure> {
+        let missing = || ConformFailure::NoExecutable { name: self.name.clone(), path: self.path.clone() };
+        let path = std::path::absolute(&self.path).map_err(|_| missing())?;
+        if path.is_file() { Ok(path) } else { Err(missing()) }
     }
 }
 
@@ -65,11 +68,10 @@ fn for_programs(args: &ConformArgs) -> Option<&'static str> {
 }
 
 /// Where hosts look for it as well: beside this program.
-fn executable_of(name: &str) -> Result<PathBuf, ConformFailure> {
+fn executable_of(name: &str) -> PathBuf {
     let program = format!("lattice-provider-{name}");
     let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(&program)));
-    let path = beside.unwrap_or_else(|| PathBuf::from(program));
-    if path.is_file() { Ok(path) } else { Err(ConformFailure::NoExecutable { name: name.to_owned(), path }) }
+    beside.unwrap_or_else(|| PathBuf::from(program))
 }
 
 /// All settings as one.

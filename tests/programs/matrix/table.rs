@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Column;
+use super::{Column, Line};
 
 /// What a check that has no row in a backend's report is shown as.
 const MISSING: &str = "missing";
@@ -53,13 +53,13 @@ fn reasons(column: &Column) {
     if let Some(trouble) = &column.trouble {
         println!("FAILED {}: {trouble}", column.name);
     }
-    for line in &column.report.checks {
-        let reason = line.reason.as_deref().unwrap_or_default();
-        match line.outcome.as_str() {
-            "ok" => {}
-            "left-out" => println!("-      {}: {}: {reason}", column.name, line.check),
-            _ => println!("FAILED {}: {}: {reason}", column.name, line.check),
-        }
+    let with = |outcome: &'static str| column.report.checks.iter().filter(move |line| line.outcome == outcome);
+    for Line { check, reason, .. } in with("failed") {
+        println!("FAILED {}: {check}: {}", column.name, reason.as_deref().unwrap_or_default());
+    }
+    for why in distinct(with("left-out").filter_map(|line| line.reason.as_deref())) {
+        let count = with("left-out").filter(|line| line.reason.as_deref() == Some(why)).count();
+        println!("-      {}: {count} left out: {why}", column.name);
     }
 }
 

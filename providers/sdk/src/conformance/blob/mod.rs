@@ -31,7 +31,7 @@ pub struct BlobTest {
     pub longest: usize,
     /// Of the large object, in MiB.
     pub large: u64,
-    /// How much more memory the process may have while that goes through it, in MiB; `None` where it keeps it.
+    /// How much more memory the provider's process may have while that goes through it, in MiB; `None` where it keeps it.
     pub memory: Option<u64>,
 }
 
@@ -43,6 +43,8 @@ struct Store {
     test: BlobTest,
     /// What the names of containers begin with.
     tag: Arc<str>,
+    /// The provider's process.
+    process: u32,
 }
 
 const CHECKS: &[(&str, CheckFn<Store>)] = checks![
@@ -66,15 +68,16 @@ const CHECKS: &[(&str, CheckFn<Store>)] = checks![
 /// Every check of objects against a backend. It has the rules in front of it that
 /// [`Capability::blobstore`](crate::Capability::blobstore) puts there; the containers that it uses were not there.
 pub async fn blobstore(backend: Arc<dyn Blobstore>, name: &str, test: BlobTest) -> Report {
-    blobstore_suite(backend, "", test).run(name, |_| ()).await
+    blobstore_suite(backend, "", test, std::process::id()).run(name, |_| ()).await
 }
 
-/// The same, to be made; the names of its containers begin with `tag`, and are gone when it has run.
-pub fn blobstore_suite(backend: Arc<dyn Blobstore>, tag: &str, test: BlobTest) -> Suite {
+/// The same, to be made, of a provider that is the process of this number; the names of its containers begin with `tag`, and
+/// are gone when it has run.
+pub fn blobstore_suite(backend: Arc<dyn Blobstore>, tag: &str, test: BlobTest, process: u32) -> Suite {
     let mut suite = Suite::new(CHECK_LIMIT);
     for (name, check) in CHECKS {
         let container = format!("{tag}check-{}", name.split("::").last().unwrap_or_default());
-        let store = Store { backend: backend.clone(), container, test, tag: tag.into() };
+        let store = Store { backend: backend.clone(), container, test, tag: tag.into(), process };
         suite.add(name, async move {
             store.backend.create_container(store.container.clone()).await.map_err(failed("create-container"))?;
             let outcome = check(store.clone()).await;
@@ -88,7 +91,7 @@ pub fn blobstore_suite(backend: Arc<dyn Blobstore>, tag: &str, test: BlobTest) -
 /// What is written to a store of objects, to be looked for later.
 pub fn blobstore_lasting(backend: Arc<dyn Blobstore>, tag: &str) -> impl Lasting + use<> {
     let test = BlobTest { names: 0, longest: 0, large: 0, memory: None };
-    Store { backend, container: format!("{tag}lasting"), test, tag: tag.into() }
+    Store { backend, container: format!("{tag}lasting"), test, tag: tag.into(), process: 0 }
 }
 
 #[async_trait]

@@ -51,28 +51,28 @@ async fn compare(mut data: ByteStream) -> Result<u64, String> {
     Ok(at)
 }
 
-/// Memory of this process that is in use, in MiB; 0 where that is not told.
-fn memory() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+/// Memory of a process that is in use, in MiB; 0 where that is not told.
+fn memory(process: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096 / MIB
 }
 
-/// The most that this process has while `work` runs, in MiB more than before.
-async fn watched<T>(work: impl Future<Output = T>) -> (T, u64) {
-    let (before, mut most) = (memory(), 0);
+/// The most that a process has while `work` runs, in MiB more than before.
+async fn watched<T>(process: u32, work: impl Future<Output = T>) -> (T, u64) {
+    let (before, mut most) = (memory(process), 0);
     let mut work = std::pin::pin!(work);
     loop {
         match tokio::time::timeout(Duration::from_millis(20), &mut work).await {
             Ok(done) => return (done, most),
-            Err(_) => most = most.max(memory().saturating_sub(before)),
+            Err(_) => most = most.max(memory(process).saturating_sub(before)),
         }
     }
 }
 
 pub(super) async fn large_objects_need_little_memory(store: Store) -> Check {
     let size = store.test.large * MIB;
-    let (outcome, written) = watched(store.write("large", pattern(size, None))).await;
+    let (outcome, written) = watched(store.process, store.write("large", pattern(size, None))).await;
     outcome?;
     let (container, object) = (store.container.clone(), "large".to_owned());
     let read = async {
@@ -80,7 +80,7 @@ pub(super) async fn large_objects_need_little_memory(store: Store) -> Check {
         same("the size of a large object", promised, size)?;
         same("how much of it came", compare(data).await?, size)
     };
-    let (outcome, read) = watched(read).await;
+    let (outcome, read) = watched(store.process, read).await;
     outcome?;
     match store.test.memory {
         Some(limit) if written.max(read) > limit => {
