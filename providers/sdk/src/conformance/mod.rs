@@ -1,4 +1,5 @@
-//! The kit that proves a backend right. A backend's own tests run it, in the process and through the lattice:
+//! The kit that proves a backend right. `lattice-ctl conform` runs it against any provider as a process; a backend's own tests
+//! run it in the process and through the lattice:
 //!
 //! ```
 //! # use lattice_provider::{Capability, keyvalue::KeyValue};
