@@ -2,7 +2,10 @@
 
 use std::{
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,6 +13,7 @@ use bytes::Bytes;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError, async_trait,
     keyvalue::{KeyPage, KeyValue, KeyValueError, add},
+    parse_config,
 };
 use lattice_provider_keyvalue_memory::Memory;
 use serde::Deserialize;
@@ -32,7 +36,7 @@ struct Config {
 }
 
 struct Faulty {
-    store: Memory,
+    store: Arc<dyn KeyValue>,
     fault: Option<Fault>,
     sets: AtomicU64,
 }
@@ -50,8 +54,12 @@ impl Provider for Faulty {
     const KIND: &'static str = "faulty-keyvalue";
     type Config = Config;
 
-    async fn start(_: StartContext, Config { fault }: Config) -> Result<Capability, StartError> {
-        Ok(Capability::key_value(Self { store: Memory::default(), fault, sets: AtomicU64::new(0) }))
+    async fn start(context: StartContext, Config { fault }: Config) -> Result<Capability, StartError> {
+        let memory = parse_config::<Memory>(&serde_json::Map::new())?;
+        match Memory::start(context, memory).await? {
+            Capability::KeyValue(store) => Ok(Capability::key_value(Self { store, fault, sets: AtomicU64::new(0) })),
+            _ => Err(StartError::Config("the memory is no key-value store".to_owned())),
+        }
     }
 }
 

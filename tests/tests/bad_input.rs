@@ -326,6 +326,24 @@ fn a_provider_s_settings_are_checked_by_the_provider_before_anything_changes() {
             "http-server: maxBody: `big` is not",
         ),
         ("use: messaging-nats\n      config:\n        user: me", 9, "messaging-nats: user: is about another NATS"),
+        ("use: keyvalue-redis\n      config:\n        url: http://x", 9, "keyvalue-redis: url: "),
+        (
+            "use: keyvalue-redb\n      config:\n        file: ../x",
+            9,
+            "keyvalue-redb: file: \"../x\" is not the name of a file",
+        ),
+        ("use: keyvalue-nats\n      config:\n        bucket: a.b", 9, "keyvalue-nats: bucket: \"a.b\" is not made of"),
+        ("use: keyvalue-memory\n      config:\n        ttl: soon", 9, "keyvalue-memory: ttl: "),
+        (
+            "use: postgres\n      config:\n        url: postgres://x\n        poolSize: 0",
+            10,
+            "postgres: poolSize: 0 is not between",
+        ),
+        (
+            "use: keyvalue-postgres\n      config:\n        url: postgres://x\n        table: a;b",
+            10,
+            "keyvalue-postgres: table: \"a;b\" is not a name",
+        ),
     ] {
         let manifest = format!(
             "apiVersion: lattice/v1\nkind: App\nmetadata: {{ name: shop }}\nspec:\n  providers:\n    it:\n      {provider}\n"

@@ -17,6 +17,7 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, add, position},
@@ -74,14 +75,20 @@ pub(crate) struct Bucket {
     connected: watch::Receiver<bool>,
 }
 
+/// Whether NATS takes it as the name of a bucket.
+fn check_name(name: &str) -> Result<(), StartError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > MAX_BUCKET_NAME || !name.chars().all(allowed) {
+        return Err(StartError::Config(format!("bucket: {name:?} is not made of letters, digits, '-' and '_'")));
+    }
+    Ok(())
+}
+
 impl Bucket {
     async fn open(context: &StartContext, config: Config) -> Result<Self, StartError> {
         let unit = &context.unit;
         let name = config.bucket.unwrap_or_else(|| format!("{}-{}-{}", context.bus.lattice(), unit.app, unit.unit));
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > MAX_BUCKET_NAME || !name.chars().all(allowed) {
-            return Err(StartError::Config(format!("bucket: {name:?} is not made of letters, digits, '-' and '_'")));
-        }
+        check_name(&name)?;
         let client = context.bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(TIMEOUT);
@@ -197,6 +204,10 @@ fn jitter() -> Duration {
 impl Provider for Nats {
     const KIND: &'static str = "keyvalue-nats";
     type Config = Config;
+
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        config.bucket.as_deref().map_or(Ok(()), check_name)
+    }
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let bucket = Bucket::open(&context, config).await?;

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, add, position},
@@ -37,6 +38,36 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// A file with the certificates, as PEM, by which the database is known; those of the system when absent.
     pub ca_file: Option<String>,
+}
+
+impl Config {
+    /// The table, and whose rows in it are ours.
+    fn place(&self, unit: &UnitId) -> Result<(Table, String), StartError> {
+        let name = self.table.as_deref().unwrap_or(TABLE);
+        let table = Table::parse(name).ok_or_else(|| {
+            StartError::Config(format!("table: {name:?} is not a name such as lattice_keyvalue or shop.cache"))
+        })?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| unit.app.to_string());
+        if namespace.len() > MAX_NAMESPACE || namespace.chars().any(char::is_control) {
+            let text = format!("namespace: {namespace:?} is over {MAX_NAMESPACE} bytes or has control characters");
+            return Err(StartError::Config(text));
+        }
+        Ok((table, namespace))
+    }
+
+    fn database(&self) -> Database {
+        Database {
+            url: self.url.clone(),
+            pool_size: self.pool_size,
+            wait_timeout: None,
+            statement_timeout: None,
+            max_rows: Some(usize::MAX),
+            max_bytes: Some(MAX_BYTES.into()),
+            statement_cache: None,
+            tls: self.tls,
+            ca_file: self.ca_file.clone(),
+        }
+    }
 }
 
 const TABLE: &str = "lattice_keyvalue";
@@ -73,27 +104,14 @@ impl Provider for PostgresKeyValue {
     const KIND: &'static str = "keyvalue-postgres";
     type Config = Config;
 
+    fn check(config: &Config, unit: &UnitId) -> Result<(), StartError> {
+        config.place(unit)?;
+        config.database().check(unit)
+    }
+
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
-        let name = config.table.as_deref().unwrap_or(TABLE);
-        let table = Table::parse(name).ok_or_else(|| {
-            StartError::Config(format!("table: {name:?} is not a name such as lattice_keyvalue or shop.cache"))
-        })?;
-        let namespace = config.namespace.unwrap_or_else(|| context.unit.app.to_string());
-        if namespace.len() > MAX_NAMESPACE || namespace.chars().any(char::is_control) {
-            let text = format!("namespace: {namespace:?} is over {MAX_NAMESPACE} bytes or has control characters");
-            return Err(StartError::Config(text));
-        }
-        let database = Database {
-            url: config.url,
-            pool_size: config.pool_size,
-            wait_timeout: None,
-            statement_timeout: None,
-            max_rows: Some(usize::MAX),
-            max_bytes: Some(MAX_BYTES.into()),
-            statement_cache: None,
-            tls: config.tls,
-            ca_file: config.ca_file,
-        };
+        let (table, namespace) = config.place(&context.unit)?;
+        let database = config.database();
         let runner = Runner::connect(context, &database).await?;
         let statements = Statements::new(&table, config.ttl, FETCH, SWEEP);
         let rows = Arc::new(Rows { runner, table, namespace, statements });

@@ -15,6 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, HealthReporter, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl},
@@ -52,13 +53,14 @@ pub struct Redb {
     _sweep: AbortOnDropHandle<()>,
 }
 
-fn place(context: &StartContext, file: Option<String>) -> Result<PathBuf, StartError> {
-    let name = file.unwrap_or_else(|| format!("{}-{}.redb", context.unit.app, context.unit.unit));
+/// The database file of `unit` in this folder.
+fn place(folder: &Path, unit: &UnitId, file: Option<&str>) -> Result<PathBuf, StartError> {
+    let name = file.map_or_else(|| format!("{}-{}.redb", unit.app, unit.unit), str::to_owned);
     let mut components = Path::new(&name).components();
     // A manifest's author does not choose where on the host files are.
     let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
     if is_name && !name.contains(['/', '\0']) {
-        Ok(context.data_dir.join(name))
+        Ok(folder.join(name))
     } else {
         Err(StartError::Config(format!("file: {name:?} is not the name of a file in the host's data folder")))
     }
@@ -93,8 +95,12 @@ impl Provider for Redb {
     const KIND: &'static str = "keyvalue-redb";
     type Config = Config;
 
+    fn check(config: &Config, unit: &UnitId) -> Result<(), StartError> {
+        place(Path::new(""), unit, config.file.as_deref()).map(drop)
+    }
+
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
-        let path = place(&context, config.file)?;
+        let path = place(&context.data_dir, &context.unit, config.file.as_deref())?;
         let shown = path.display().to_string();
         let opened = tokio::task::spawn_blocking(move || open(&path)).await;
         // A file that makes redb panic hurts nobody else.

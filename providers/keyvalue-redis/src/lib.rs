@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl},
@@ -61,12 +62,17 @@ struct Server {
     address: String,
 }
 
+/// Its words have nothing of the URL, which may have a password in it.
+fn client(url: &str) -> Result<Client, StartError> {
+    Client::open(url).map_err(|error| {
+        let category = error.category();
+        StartError::Config(format!("url: {category}; expected such as redis://127.0.0.1:6379"))
+    })
+}
+
 impl Server {
     async fn connect(url: &str) -> Result<Self, StartError> {
-        let client = Client::open(url).map_err(|error| {
-            let category = error.category();
-            StartError::Config(format!("url: {category}; expected such as redis://127.0.0.1:6379"))
-        })?;
+        let client = client(url)?;
         let address = format!("redis://{}", client.get_connection_info().addr());
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -131,6 +137,10 @@ fn reason(error: &RedisError) -> String {
 impl Provider for Redis {
     const KIND: &'static str = "keyvalue-redis";
     type Config = Config;
+
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        client(&config.url).map(drop)
+    }
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let server = Server::connect(&config.url).await?;

@@ -3,7 +3,8 @@
 use std::{str::FromStr, time::Duration};
 
 use lattice::model::manifest::{parse_duration, parse_size};
-use lattice_provider::{StartContext, StartError};
+use lattice::wire::UnitId;
+use lattice_provider::StartError;
 use serde::Deserialize;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
@@ -67,6 +68,13 @@ impl std::fmt::Display for Place {
     }
 }
 
+impl Config {
+    /// What can be told without the database, for the provider that is `unit`.
+    pub fn check(&self, unit: &UnitId) -> Result<(), StartError> {
+        Settings::new(self, unit).map(drop)
+    }
+}
+
 /// The settings as they are used.
 pub(crate) struct Settings {
     /// Who we are to the database.
@@ -104,7 +112,7 @@ fn wrong(text: impl Into<String>) -> StartError {
 }
 
 impl Settings {
-    pub(crate) fn new(config: &Config, context: &StartContext) -> Result<Self, StartError> {
+    pub(crate) fn new(config: &Config, unit: &UnitId) -> Result<Self, StartError> {
         let url = || wrong("url: cannot be read; expected such as postgres://user:password@127.0.0.1:5432/db");
         // The parser's own words may have a part of the password in them.
         let mut login = tokio_postgres::Config::from_str(&config.url).map_err(|_| url())?;
@@ -117,7 +125,7 @@ impl Settings {
         // The connection is encrypted, or not, before the client sees it.
         login.ssl_mode(SslMode::Disable);
         if login.get_application_name().is_none() {
-            login.application_name(format!("lattice {}", context.unit));
+            login.application_name(format!("lattice {unit}"));
         }
         if let Some(limit) = duration("statementTimeout", config.statement_timeout.as_deref())? {
             let more = format!("-c statement_timeout={}", limit.as_millis().max(1));

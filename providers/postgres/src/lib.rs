@@ -27,6 +27,7 @@ pub mod made {
 }
 
 use async_trait::async_trait;
+use lattice::wire::UnitId;
 use lattice_provider::{Capability, Provider, StartContext, StartError};
 
 use self::made::{
@@ -49,6 +50,10 @@ pub struct Postgres {
 impl Provider for Postgres {
     const KIND: &'static str = "postgres";
     type Config = Config;
+
+    fn check(config: &Config, unit: &UnitId) -> Result<(), StartError> {
+        config.check(unit)
+    }
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         Ok(made::serve(Self::connect(context, config).await?))

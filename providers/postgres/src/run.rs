@@ -38,7 +38,7 @@ pub struct Runner {
 impl Runner {
     /// With one connection, which shows that the settings are right. Reports the database's health from then on.
     pub async fn connect(context: StartContext, config: &Config) -> Result<Self, StartError> {
-        let settings = Settings::new(config, &context)?;
+        let settings = Settings::new(config, &context.unit)?;
         let pool = Pool::start(&settings, context.health).await?;
         Ok(Self { pool, limits: settings.limits })
     }

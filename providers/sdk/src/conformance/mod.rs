@@ -33,16 +33,16 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "conformance")]
 pub use self::process::ProviderProcess;
-use self::{
-    lifetime::Mortal,
-    suite::{CheckFn, checks},
-};
 pub use self::{
     blob::{BlobTest, blobstore, blobstore_lasting, blobstore_suite},
     config::configuration,
     lasting::Lasting,
     remote::{DirectCaller, JsonCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
     suite::{Check, Report, Suite},
+};
+use self::{
+    lifetime::Mortal,
+    suite::{CheckFn, checks},
 };
 #[cfg(feature = "suites")]
 pub use self::{

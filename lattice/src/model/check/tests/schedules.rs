@@ -61,7 +61,7 @@ fn what_is_no_schedule_is_told_with_its_place() {
         ("{ to: report }", "11:9: the schedule `one` does not say when / add `cron: \"0 3 * * *\"` or `every: 10m`"),
         (
             "{ every: 1s, cron: \"* * * * *\", to: report }",
-            "11:34: `cron` and `every` exclude each other / keep one of them",
+            "11:33: `cron` and `every` exclude each other / keep one of them",
         ),
         ("{ every: 10ms, to: report }", "11:23: 1 s is the shortest time between two calls / -"),
         ("{ every: 1s, timezone: UTC, to: report }", "11:37: only `cron` has a time zone / remove `timezone:`"),

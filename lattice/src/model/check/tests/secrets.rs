@@ -31,7 +31,7 @@ fn a_secret_that_is_named_badly_is_told_with_its_place() {
     for (granted, url, place, message) in [
         ("{ a: 1 }", PLAIN, "10:21", "a secret is named by a text, or by a mapping with `file` or `env`"),
         ("{ a: { vault: x } }", PLAIN, "10:21", "a secret is named by a text, or by a mapping with `file` or `env`"),
-        ("{}", "{ secret: x, also: y }", "15:50", "`secret` stands beside other keys"),
+        ("{}", "{ secret: x, also: y }", "16:50", "`secret` stands beside other keys"),
     ] {
         assert_eq!(problems(&with(granted, url)), [format!("{place}: {message} / {HELP}")], "{granted} {url}");
     }
@@ -50,7 +50,7 @@ fn a_secret_that_the_lattice_does_not_have_is_missed() {
         [
             "10:28: the lattice has no secret `db` of app shop / did you mean `dbs`? Else put it there with \
              `lattice-ctl secrets put shop/db`",
-            "15:50: the lattice has no secret `redis-url` of app shop / put it there with \
+            "16:50: the lattice has no secret `redis-url` of app shop / put it there with \
              `lattice-ctl secrets put shop/redis-url`"
         ]
     );
