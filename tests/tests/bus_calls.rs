@@ -318,3 +318,30 @@ async fn an_answer_that_is_none_ends_the_calls_of_its_message() {
         assert!(error.to_string().starts_with(&expected.to_string()), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_connection_fails_soon_and_is_not_made_later() {
+    let mut nats = NatsServer::start().unwrap();
+    let (caller, callee) = (bus(&nats.url()).await, bus(&nats.url()).await);
+    let mut served = serve(&callee, Pace::Light).await;
+    let connected = async |wanted: bool| {
+        for bus in [&caller, &callee] {
+            timeout(SOON, bus.connected().wait_for(|there| *there == wanted)).await.unwrap().unwrap();
+        }
+    };
+    nats.stop();
+    connected(false).await;
+    let began = Instant::now();
+    let sleep = || caller.call(&served.subject, &head("sleep", SOON), Bytes::new());
+    let (alone, shared) = tokio::join!(sleep(), together(&caller, &served.subject, "sleep", ""));
+    for outcome in [alone, shared] {
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("there is no connection to NATS; the call was not sent"), "{text}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    nats.restart().unwrap();
+    connected(true).await;
+    let turned = caller.call(&served.subject, &head("turn", SOON), Bytes::from_static(b"ab")).await;
+    assert_eq!(turned.unwrap(), "ba");
+    assert!(served.events.try_recv().is_err(), "what has failed was not made");
+}

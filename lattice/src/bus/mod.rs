@@ -44,6 +44,9 @@ use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket}
 
 /// How long a flush may take, and what is left of streams before it.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How long a call waits for a connection: so that another server of a cluster can take over. What is sent without one goes
+/// out when it is back, when its caller may long have been told that it failed.
+const RECONNECT: Duration = Duration::from_secs(2);
 
 /// A cheap handle to one lattice.
 #[derive(Clone)]
@@ -169,8 +172,23 @@ impl Bus {
     /// ends. Dropping it before it is done ends the call at the callee too.
     pub async fn call(&self, subject: &CallSubject, head: &CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         match &self.road {
-            Road::Nats(nats) => rpc::call(&nats.client, &self.streams, None, subject, head, payload).await,
+            Road::Nats(nats) => {
+                self.reachable(head.deadline).await?;
+                rpc::call(&nats.client, &self.streams, None, subject, head, payload).await
+            }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
+        }
+    }
+
+    /// Waits until there is a connection, but not for long.
+    async fn reachable(&self, deadline: Duration) -> Result<(), CallError> {
+        if *self.connected.borrow() {
+            return Ok(());
+        }
+        let mut connected = self.connected.clone();
+        match tokio::time::timeout(RECONNECT.min(deadline), connected.wait_for(|there| *there)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(CallError::Transport("there is no connection to NATS; the call was not sent".to_owned())),
         }
     }
 
@@ -184,6 +202,7 @@ impl Bus {
     ) -> Result<Bytes, CallError> {
         match &self.road {
             Road::Nats(nats) => {
+                self.reachable(head.deadline).await?;
                 rpc::call(&nats.client, &self.streams, Some(&nats.bundles), subject, head, payload).await
             }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,

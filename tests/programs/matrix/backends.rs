@@ -22,6 +22,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
     backend("keyvalue-nats", Some(Kind::Nats), none).lattice(),
     backend("blob-s3", Some(Kind::S3), s3),
     backend("keyvalue-redis", Some(Kind::Redis), url),
+    backend("keyvalue-postgres", Some(Kind::Postgres), url),
     backend("postgres", Some(Kind::Postgres), url),
     backend("messaging-nats", Some(Kind::Nats), url),
     backend("keyvalue-redb", None, none),
@@ -34,6 +35,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
 const NOT_HERE: &[(&str, &str)] = &[
     ("http-server", "it answers no calls"),
     ("http-client", "there is no suite for it"),
+    ("cron", "it answers no calls"),
     ("blob-azure", "there is no server of Azure's kind without Node.js"),
     ("blob-gcs", "there is no server of Google's kind"),
 ];
