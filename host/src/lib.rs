@@ -117,7 +117,7 @@ impl Host {
             secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
-        let checks = agent::serve_checks(&bus, &id, &secrets).await?;
+        let checks = agent::serve_checks(&bus, &id).await?;
         let record = HostRecord {
             version: HostRecord::VERSION,
             host: id.clone(),

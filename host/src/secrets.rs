@@ -20,7 +20,7 @@ use lattice::{
 use nkeys::XKey;
 use serde_json::{Map, Value};
 
-/// What variables of the environment begin with that hold secrets; app and name follow, as in `LATTICE_SECRET_SHOP_DB`.
+/// What variables of the environment begin with that hold secrets; app and name follow, as in `LATTICE_SECRET_SHOP__DB`.
 const VARIABLE: &str = "LATTICE_SECRET_";
 /// Shorter texts are not hidden in messages: they would stand in too many words.
 const SHORT: usize = 4;
@@ -63,6 +63,10 @@ pub(crate) enum SecretError {
     File { name: SecretName, path: PathBuf, reason: String },
     #[error("secret `{name}`: this host's environment has no {variable}")]
     Variable { name: SecretName, variable: String },
+    #[error(
+        "secret `{name}`: `--` in {app}/{name} cannot stand in the name of a variable; use another name, or a file"
+    )]
+    Dashes { app: AppName, name: SecretName },
     #[error("secret `{name}` is no text, which the setting has to be")]
     NoText { name: SecretName },
     #[error(transparent)]
@@ -110,7 +114,7 @@ impl Secrets {
             SecretSource::Lattice(name) => self.open(app, name),
             SecretSource::File(name) => self.file(app, name),
             SecretSource::Env(name) => {
-                let variable = format!("{VARIABLE}{app}_{name}").replace('-', "_").to_uppercase();
+                let variable = variable(app, name)?;
                 match std::env::var_os(&variable) {
                     Some(value) => Ok(SecretValue::new(value.into_encoded_bytes())),
                     None => Err(SecretError::Variable { name: name.clone(), variable }),
@@ -163,6 +167,15 @@ impl Secrets {
         let config = secret::resolve(config, &mut read)?;
         Ok(Settings { config, veil: Veil::new(hidden) })
     }
+}
+
+/// The variable of a secret. No two have the same: one dash is one underscore, and two stand between app and name alone.
+fn variable(app: &AppName, name: &SecretName) -> Result<String, SecretError> {
+    if app.as_str().contains("--") || name.as_str().contains("--") {
+        return Err(SecretError::Dashes { app: app.clone(), name: name.clone() });
+    }
+    let upper = |text: &str| text.replace('-', "_").to_uppercase();
+    Ok(format!("{VARIABLE}{}__{}", upper(app.as_str()), upper(name.as_str())))
 }
 
 fn key(app: &AppName, name: &SecretName) -> String {
@@ -299,6 +312,16 @@ mod tests {
         assert_eq!(secrets.revision(&other, [&source, &file("db")]), 0);
         let without = Secrets { keys: Vec::new(), ..secrets };
         assert!(matches!(without.read(&app(), &source), Err(SecretError::NoKey { .. })));
+    }
+
+    #[test]
+    fn no_two_secrets_have_the_same_variable() {
+        let of = |app: &str, name: &str| variable(&app.parse().unwrap(), &name.parse().unwrap());
+        assert_eq!(of("shop", "eu-db").unwrap(), "LATTICE_SECRET_SHOP__EU_DB");
+        assert_eq!(of("shop-eu", "db").unwrap(), "LATTICE_SECRET_SHOP_EU__DB");
+        for (app, name) in [("a--b", "c"), ("a", "b--c")] {
+            assert!(matches!(of(app, name), Err(SecretError::Dashes { .. })), "{app}/{name}");
+        }
     }
 
     #[test]

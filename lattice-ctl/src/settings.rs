@@ -86,7 +86,7 @@ fn problem(manifest: &Manifest, of: &SettingsOf, finding: &str) -> Problem {
     let provider = manifest.spec.providers.0.iter().find(|(name, _)| name.value == of.unit.unit.as_str());
     let message = format!("{}: {finding}", of.kind);
     let Some((name, provider)) = provider else { return Problem::new(message) };
-    let key = finding.split([':', '.', '[']).next().unwrap_or_default();
+    let key = settings::setting(finding);
     match provider.config.0.iter().find(|(setting, _)| setting.value == key) {
         Some((_, value)) => Problem::at(value, message),
         None => Problem::at(provider.kind.as_ref().unwrap_or(name), message),

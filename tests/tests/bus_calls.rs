@@ -332,8 +332,9 @@ async fn a_call_without_a_connection_fails_soon_and_is_not_made_later() {
     nats.stop();
     connected(false).await;
     let began = Instant::now();
-    let sleep = || caller.call(&served.subject, &head("sleep", SOON), Bytes::new());
-    let (alone, shared) = tokio::join!(sleep(), together(&caller, &served.subject, "sleep", ""));
+    let sleep = head("sleep", SOON);
+    let alone = caller.call(&served.subject, &sleep, Bytes::new());
+    let (alone, shared) = tokio::join!(alone, together(&caller, &served.subject, "sleep", ""));
     for outcome in [alone, shared] {
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains("there is no connection to NATS; the call was not sent"), "{text}");

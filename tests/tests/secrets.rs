@@ -28,7 +28,7 @@ fn start(hosts: usize, keys: &TempDir) -> Lattice {
     Lattice::start_with(hosts, |host| {
         host.arguments =
             vec!["--secrets-key".into(), key.clone(), "--secrets-dir".into(), folder.display().to_string()];
-        host.variables = vec![("LATTICE_SECRET_SHOP_API_TOKEN".into(), "from-the-environment".into())];
+        host.variables = vec![("LATTICE_SECRET_SHOP__API_TOKEN".into(), "from-the-environment".into())];
     })
 }
 

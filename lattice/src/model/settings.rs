@@ -28,6 +28,11 @@ pub struct SettingsOf {
 /// What the provider says; `None` when nothing is wrong, or nothing can be told here.
 pub type Finding = Option<String>;
 
+/// The setting that a finding is about; what it begins with.
+pub fn setting(finding: &str) -> &str {
+    finding.split([':', '.', '[']).next().unwrap_or_default()
+}
+
 /// The interface by which hosts are asked.
 pub fn interface() -> Result<Interface, IdError> {
     INTERFACE.parse()
