@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checker, secrets::lost};
+use super::Checker;
 use crate::{
     model::{
         app::{ComponentSpec, FusedSpec, LinkSpec, Transport, UnitSpec, links_of_import},
@@ -21,8 +21,8 @@ impl Checker<'_> {
             if component.links.iter().all(|link| link.fused.is_none()) {
                 continue;
             }
-            if let Some((secret, part)) = lost(component, &before) {
-                self.lost(name, &secret, &part);
+            if let Some((what, part)) = lost(component, &before) {
+                self.lost(name, &what, &part);
             }
             if let Some((import, one, other)) = chosen(component) {
                 self.chosen(name, &import, &one, &other);
@@ -32,11 +32,10 @@ impl Checker<'_> {
         }
     }
 
-    fn lost(&mut self, name: &UnitName, secret: &str, part: &UnitName) {
-        let message = format!("`{part}` is fused into `{name}`, which has not its secret `{secret}`");
+    fn lost(&mut self, name: &UnitName, what: &str, part: &UnitName) {
+        let message = format!("`{part}` is fused into `{name}`, which has not its {what}");
         let problem = self.at_component(name, message);
-        self.problems
-            .push(problem.help(format!("give `{name}` the same secret, or write `transport: local` for the link")));
+        self.problems.push(problem.help(format!("give `{name}` the same, or write `transport: local` for the link")));
     }
 
     fn contested(&mut self, name: &UnitName, import: &str, one: &str, other: &str) {
@@ -75,6 +74,21 @@ fn fill(links: &mut [LinkSpec], units: &BTreeMap<UnitName, UnitSpec>, depth: usi
         }
         link.fused = Some(Box::new(part));
     }
+}
+
+/// What a part is given and the whole is not: a part has what the whole has, and nothing else.
+fn lost(whole: &ComponentSpec, units: &BTreeMap<UnitName, UnitSpec>) -> Option<(String, UnitName)> {
+    whole.links.iter().filter(|link| link.fused.is_some()).find_map(|link| {
+        let UnitSpec::Component(part) = units.get(&link.to.unit)? else { return None };
+        let secret = missing(&part.secrets, &whole.secrets).map(|name| format!("secret `{name}`"));
+        let setting = || missing(&part.config, &whole.config).map(|name| format!("setting `{name}`"));
+        let variable = || missing(&part.env, &whole.env).map(|name| format!("variable `{name}`"));
+        Some((secret.or_else(setting).or_else(variable)?, link.to.unit.clone()))
+    })
+}
+
+fn missing<'p, T: PartialEq>(part: &'p BTreeMap<String, T>, whole: &BTreeMap<String, T>) -> Option<&'p str> {
+    part.iter().find(|(name, value)| whole.get(*name) != Some(value)).map(|(name, _)| name.as_str())
 }
 
 /// An import with links of several names, of which one is fused: what it is composed with cannot be chosen at a call.

@@ -8,12 +8,11 @@ use serde_saphyr::Spanned;
 use super::Checker;
 use crate::{
     model::{
-        app::{ComponentSpec, UnitSpec},
         manifest::{Component, Manifest},
         problem::{Problem, nearest},
         secret::{self, ReferenceError, SecretSource},
     },
-    wire::{SecretName, UnitName},
+    wire::SecretName,
 };
 
 /// How a secret is named.
@@ -47,15 +46,6 @@ impl Checker<'_> {
     fn bad_reference(&mut self, at: &Spanned<Value>, error: &ReferenceError) {
         self.problems.push(Problem::at(at, error.to_string()).help(HELP));
     }
-}
-
-/// A secret of a part that the whole does not have: a part reads what the whole may read, and nothing else.
-pub(super) fn lost(whole: &ComponentSpec, units: &BTreeMap<UnitName, UnitSpec>) -> Option<(String, UnitName)> {
-    whole.links.iter().filter(|link| link.fused.is_some()).find_map(|link| {
-        let UnitSpec::Component(part) = units.get(&link.to.unit)? else { return None };
-        let (name, _) = part.secrets.iter().find(|(name, source)| whole.secrets.get(*name) != Some(source))?;
-        Some((name.clone(), link.to.unit.clone()))
-    })
 }
 
 /// The secrets that the manifest names and the lattice does not have. `known` are the app's own.

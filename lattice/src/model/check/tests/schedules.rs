@@ -86,7 +86,7 @@ fn what_is_no_schedule_is_told_with_its_place() {
         ),
         (
             "{ every: 1s, to: report, call: acme:report/dayly.make }",
-            "11:45: `report` does not export acme:report/dayly / did you mean `acme:report/daily@1.0.0`?",
+            "11:45: `report` does not export acme:report/dayly / known are `acme:report/daily@1.0.0`, `wasi:cli/run@0.2.3`",
         ),
         (
             "{ every: 1s, to: report, call: make }",

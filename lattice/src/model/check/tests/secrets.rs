@@ -57,12 +57,12 @@ fn a_secret_that_the_lattice_does_not_have_is_missed() {
 }
 
 #[test]
-fn a_part_of_a_whole_has_the_secrets_of_the_whole() {
+fn a_part_of_a_whole_has_what_the_whole_has() {
     let manifest = |of_part: &str, of_whole: &str| {
         format!(
             "apiVersion: lattice/v1\nkind: App\nmetadata: {{ name: shop }}\nspec:\n  components:\n    cart:\n      image: \
-             ./cart.wasm\n      secrets: {of_whole}\n      links: {{ acme:pricing/quote: {{ to: pricing, transport: fused }} \
-             }}\n    pricing: {{ image: ./pricing.wasm, secrets: {of_part} }}\n"
+             ./cart.wasm\n      {of_whole}\n      links: {{ acme:pricing/quote: {{ to: pricing, transport: fused }} \
+             }}\n    pricing: {{ image: ./pricing.wasm, {of_part} }}\n"
         )
     };
     let interface: Interface = "acme:pricing/quote@1.0.0".parse().unwrap();
@@ -81,12 +81,16 @@ fn a_part_of_a_whole_has_the_secrets_of_the_whole() {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(show).collect(),
     };
-    assert_eq!(problems(&manifest("{ key: k }", "{ key: k, more: m }")), Vec::<String>::new());
-    assert_eq!(
-        problems(&manifest("{ key: k }", "{ key: other }")),
-        [
-            "6:5: `pricing` is fused into `cart`, which has not its secret `key` / give `cart` the same secret, or write \
-          `transport: local` for the link"
-        ]
-    );
+    assert_eq!(problems(&manifest("secrets: { key: k }", "secrets: { key: k, more: m }")), Vec::<String>::new());
+    for (of_part, of_whole, what) in [
+        ("secrets: { key: k }", "secrets: { key: other }", "secret `key`"),
+        ("config: { key: k }", "replicas: 1", "setting `key`"),
+        ("env: { KEY: k }", "env: { KEY: other }", "variable `KEY`"),
+    ] {
+        let problem = format!(
+            "6:5: `pricing` is fused into `cart`, which has not its {what} / give `cart` the same, or write `transport: \
+             local` for the link"
+        );
+        assert_eq!(problems(&manifest(of_part, of_whole)), [problem], "{of_part}");
+    }
 }
