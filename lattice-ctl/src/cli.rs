@@ -232,6 +232,7 @@ pub(crate) enum SecretsCommand {
     /// What runs with it goes on with it; what starts later fails until it is there again.
     #[command(after_help = EXIT_CODES)]
     Delete {
+        /// Whose secret it is, and its name
         #[arg(value_name = "APP/NAME")]
         secret: SecretId,
     },
@@ -245,8 +246,9 @@ pub(crate) enum SecretsCommand {
 
 /// Seal a secret and store it
 ///
-/// The value is read from stdin, where a line's end at its end does not count, or is all of a file's bytes. Units that
-/// are given the secret have the new value at once: components when they ask again, providers by being started anew.
+/// The value is read from stdin, where a line's end at its end does not count, or is all of
+/// a file's bytes. Units that are given the secret have the new value at once: components when
+/// they ask again, providers by being started anew.
 ///
 /// Examples:
 ///
@@ -255,6 +257,7 @@ pub(crate) enum SecretsCommand {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct PutSecretArgs {
+    /// Whose secret it is, and its name
     #[arg(value_name = "APP/NAME")]
     pub(crate) secret: SecretId,
     /// Read the value from a file, as it is
