@@ -7,8 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::{bus::Bus, model::schedule::ScheduleSpec, wire::UnitId};
-use lattice_provider::schedule::Scheduled;
+use lattice::{
+    bus::Bus,
+    model::schedule::ScheduleSpec,
+    wire::{CallError, UnitId},
+};
+use lattice_provider::schedule::{Scheduled, ScheduledError};
 
 use super::{
     function::FunctionLink,
@@ -30,7 +34,7 @@ struct ScheduledCall {
 
 #[async_trait]
 impl Scheduled for ScheduledCall {
-    async fn run(&self) -> Result<(), String> {
+    async fn run(&self) -> Result<(), ScheduledError> {
         let call = Outgoing {
             interface: &self.spec.interface,
             function: &self.spec.function,
@@ -41,8 +45,15 @@ impl Scheduled for ScheduledCall {
             session: None,
             idempotent: false,
         };
-        let (reply, _) = self.link.call(call, None).await.map_err(|error| error.to_string())?;
+        let failed = |error: CallError| match error.certainly_not_started() {
+            true => ScheduledError::NotBegun(error.to_string()),
+            false => ScheduledError::Failed(error.to_string()),
+        };
+        let (reply, _) = self.link.call(call, None).await.map_err(failed)?;
         // A `result` begins with which of the two it is.
-        if self.spec.fallible && reply.first() != Some(&0) { Err("it returned an error".to_owned()) } else { Ok(()) }
+        if self.spec.fallible && reply.first() != Some(&0) {
+            return Err(ScheduledError::Failed("it returned an error".to_owned()));
+        }
+        Ok(())
     }
 }

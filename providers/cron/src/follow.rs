@@ -6,7 +6,7 @@ use lattice::{
     bus::{Entry, StoreError, Table},
     model::schedule::{Due, Tick, due},
 };
-use lattice_provider::schedule::Schedule;
+use lattice_provider::schedule::{Schedule, ScheduledError};
 use tokio_util::sync::CancellationToken;
 
 /// The longest pause: somebody may set the machine's clock.
@@ -33,7 +33,7 @@ impl Follower {
 
     pub(crate) async fn follow(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let pause = match self.step().await {
+            let pause = match self.step(&stop).await {
                 Ok(pause) => {
                     self.told = None;
                     pause
@@ -56,7 +56,7 @@ impl Follower {
     }
 
     /// Does what is to be done now, and says how long nothing is.
-    async fn step(&mut self) -> Result<Duration, StoreError> {
+    async fn step(&mut self, stop: &CancellationToken) -> Result<Duration, StoreError> {
         let Some(Entry { value: tick, revision }) = self.ticks.get(&self.key).await? else {
             // What lies before the schedule's beginning is not missed.
             let begun = Tick { version: Tick::VERSION, at: now(), open: false };
@@ -78,7 +78,7 @@ impl Follower {
             Due::Now(at) => {
                 let open = Tick { at, open: true, ..tick };
                 match self.ticks.update(&self.key, &open, revision).await {
-                    Ok(revision) => self.call(open, revision).await,
+                    Ok(revision) => self.call(open, revision, stop).await,
                     other => settled(other),
                 }
             }
@@ -86,11 +86,22 @@ impl Follower {
     }
 
     /// Makes the call that is ours, and says that it is over.
-    async fn call(&self, tick: Tick, revision: u64) -> Result<Duration, StoreError> {
+    async fn call(&self, tick: Tick, revision: u64, stop: &CancellationToken) -> Result<Duration, StoreError> {
         let to = &self.schedule.spec.to;
-        match self.schedule.to.run().await {
+        let late = Duration::from_millis(self.schedule.spec.late_ms);
+        let began = Instant::now();
+        let outcome = loop {
+            match self.schedule.to.run().await {
+                // The component may be on its way to another host.
+                Err(ScheduledError::NotBegun(_)) if began.elapsed() < late && !stop.is_cancelled() => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                outcome => break outcome,
+            }
+        };
+        match outcome {
             Ok(()) => tracing::debug!(schedule = self.key, %to, "called by the clock"),
-            Err(error) => tracing::warn!(schedule = self.key, %to, error, "a call by the clock failed"),
+            Err(error) => tracing::warn!(schedule = self.key, %to, %error, "a call by the clock failed"),
         }
         settled(self.ticks.update(&self.key, &Tick { open: false, ..tick }, revision).await)
     }
@@ -105,7 +116,8 @@ impl Follower {
                 now
             }
         };
-        if since.elapsed() < Duration::from_millis(self.schedule.spec.timeout_ms) + GRACE {
+        let spec = &self.schedule.spec;
+        if since.elapsed() < Duration::from_millis(spec.timeout_ms + spec.late_ms) + GRACE {
             return Ok(RETRY);
         }
         tracing::warn!(schedule = self.key, "who had begun a call by the clock is gone; going on with the next one");

@@ -16,7 +16,7 @@ use lattice::{
 };
 use lattice_provider::{
     Provider, Work, conformance,
-    schedule::{Schedule, Scheduled},
+    schedule::{Schedule, Scheduled, ScheduledError},
 };
 use lattice_provider_cron::{Config, CronProvider};
 
@@ -44,12 +44,12 @@ struct ByInstance {
 
 #[async_trait]
 impl Scheduled for ByInstance {
-    async fn run(&self) -> Result<(), String> {
+    async fn run(&self) -> Result<(), ScheduledError> {
         assert_eq!(self.calls.under_way.fetch_add(1, Ordering::SeqCst), 0, "two calls at a time");
         self.calls.made.lock().unwrap().push((self.instance, now()));
         tokio::time::sleep(self.takes).await;
         self.calls.under_way.fetch_sub(1, Ordering::SeqCst);
-        Err("it returned an error".into())
+        Err(ScheduledError::Failed("it returned an error".into()))
     }
 }
 
@@ -138,7 +138,7 @@ async fn missed_calls_are_made_up_for_as_the_policy_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_caller_is_gone_is_not_made_again_and_holds_nothing_up_for_ever() {
     let bus = Bus::memory("default".parse().unwrap());
-    let spec = ScheduleSpec { timeout_ms: 100, ..spec(Missed::Skip) };
+    let spec = ScheduleSpec { timeout_ms: 100, late_ms: 100, ..spec(Missed::Skip) };
     let tick = Tick { version: Tick::VERSION, at: now() / 1000 * 1000, open: true };
     bus.store().ticks().put("shop.clock.beat", &tick).await.unwrap();
     let calls = Arc::<Calls>::default();
@@ -149,5 +149,45 @@ async fn a_call_whose_caller_is_gone_is_not_made_again_and_holds_nothing_up_for_
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(now() - begun >= 9_000, "the other one had its time");
+    work.drain(Duration::from_secs(5)).await;
+}
+
+/// A component that is not there at first.
+struct Absent {
+    asked: Arc<AtomicUsize>,
+    until: usize,
+}
+
+#[async_trait]
+impl Scheduled for Absent {
+    async fn run(&self) -> Result<(), ScheduledError> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) + 1 < self.until {
+            return Err(ScheduledError::NotBegun("no instance of shop/report answers".into()));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_has_not_begun_is_made_when_the_component_is_there() {
+    let bus = Bus::memory("default".parse().unwrap());
+    let spec = ScheduleSpec { when: When::every(3_600_000).unwrap(), missed: Missed::Once, ..spec(Missed::Once) };
+    let tick = Tick { version: Tick::VERSION, at: now() / 3_600_000 * 3_600_000 - 3_600_000, open: false };
+    bus.store().ticks().put("shop.clock.beat", &tick).await.unwrap();
+    let asked = Arc::<AtomicUsize>::default();
+    let (mut context, _health) =
+        conformance::context(&"shop/clock".parse().unwrap(), std::env::temp_dir().as_path(), &bus);
+    context.schedules = vec![Schedule { spec, to: Arc::new(Absent { asked: asked.clone(), until: 3 }) }];
+    let work = context.work.clone();
+    CronProvider::start(context, Config {}).await.unwrap();
+    let begun = now();
+    loop {
+        let tick = bus.store().ticks().get("shop.clock.beat").await.unwrap().unwrap().value;
+        if asked.load(Ordering::SeqCst) == 3 && !tick.open {
+            break;
+        }
+        assert!(now() - begun < 20_000, "asked {} times", asked.load(Ordering::SeqCst));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     work.drain(Duration::from_secs(5)).await;
 }

@@ -9,7 +9,17 @@ use lattice::model::schedule::ScheduleSpec;
 #[async_trait]
 pub trait Scheduled: Send + Sync + 'static {
     /// Calls it once, and says why it did not do its work.
-    async fn run(&self) -> Result<(), String>;
+    async fn run(&self) -> Result<(), ScheduledError>;
+}
+
+/// Why a call did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduledError {
+    /// It has certainly not begun: it may be made again.
+    #[error("{0}")]
+    NotBegun(String),
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// When a component shall be called, and the way to it.
