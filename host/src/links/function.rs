@@ -1,18 +1,21 @@
 //! A link whose calls are those of the WIT interface itself: to another component, or to a provider of an interface
 //! that this host has no road of its own for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, Exchange, within},
     model::app::{LinkSpec, Transport},
-    wire::{CallError, InstanceId, UnitId},
+    wire::{CallError, InstanceId, Interface, UnitId, value::FunctionShape},
 };
 
 use super::{
     link::{deadline, is_idempotent, nowhere},
-    road::{Outgoing, Road},
+    road::{GRACE, Outgoing, Road},
     router::Router,
 };
 
@@ -38,9 +41,25 @@ impl FunctionLink {
         Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone() }
     }
 
-    /// By whichever road is shorter, for calls that run once.
-    pub(super) fn to_unit(road: Road, deadline: Duration) -> Self {
+    /// From a provider to the component `to`, which may take `timeout_ms`: by whichever road is shorter, for calls that run
+    /// once.
+    pub(super) fn to_component(bus: &Bus, router: &Arc<Router>, caller: &UnitId, to: &UnitId, timeout_ms: u64) -> Self {
+        let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: to.clone() };
+        let deadline = Duration::from_millis(timeout_ms) + GRACE;
         Self { road, transport: Transport::Auto, deadline, idempotent: Vec::new() }
+    }
+
+    /// Makes a call that belongs to nothing else, within the link's own time.
+    pub(super) async fn call_once(
+        &self,
+        interface: &Interface,
+        function: &str,
+        shape: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let until = Instant::now() + self.deadline;
+        let call = Outgoing { interface, function, payload, shape, until, session: None, idempotent: false };
+        self.call(call, None).await.map(|(reply, _)| reply)
     }
 
     /// The unit that it leads to.

@@ -1,9 +1,6 @@
 //! The way of a call by the clock to a component.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,16 +11,11 @@ use lattice::{
 };
 use lattice_provider::schedule::{Scheduled, ScheduledError};
 
-use super::{
-    function::FunctionLink,
-    road::{GRACE, Outgoing, Road},
-    router::Router,
-};
+use super::{function::FunctionLink, router::Router};
 
 /// From a schedule of `caller` to the component that it calls.
 pub(crate) fn scheduled(bus: &Bus, router: &Arc<Router>, caller: &UnitId, spec: &ScheduleSpec) -> Arc<dyn Scheduled> {
-    let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: spec.to.clone() };
-    let link = FunctionLink::to_unit(road, Duration::from_millis(spec.timeout_ms) + GRACE);
+    let link = FunctionLink::to_component(bus, router, caller, &spec.to, spec.timeout_ms);
     Arc::new(ScheduledCall { link, spec: spec.clone() })
 }
 
@@ -35,21 +27,13 @@ struct ScheduledCall {
 #[async_trait]
 impl Scheduled for ScheduledCall {
     async fn run(&self) -> Result<(), ScheduledError> {
-        let call = Outgoing {
-            interface: &self.spec.interface,
-            function: &self.spec.function,
-            // No arguments.
-            payload: Bytes::new(),
-            shape: None,
-            until: Instant::now() + self.link.deadline(),
-            session: None,
-            idempotent: false,
-        };
+        let ScheduleSpec { interface, function, .. } = &self.spec;
         let failed = |error: CallError| match error.certainly_not_started() {
             true => ScheduledError::NotBegun(error.to_string()),
             false => ScheduledError::Failed(error.to_string()),
         };
-        let (reply, _) = self.link.call(call, None).await.map_err(failed)?;
+        // No arguments.
+        let reply = self.link.call_once(interface, function, None, Bytes::new()).await.map_err(failed)?;
         // A `result` begins with which of the two it is.
         if self.spec.fallible && reply.first() != Some(&0) {
             return Err(ScheduledError::Failed("it returned an error".to_owned()));

@@ -1,9 +1,6 @@
 //! The way of a provider's messages to a component.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,16 +11,11 @@ use lattice::{
 };
 use lattice_provider::Caller;
 
-use super::{
-    function::FunctionLink,
-    road::{GRACE, Outgoing, Road},
-    router::Router,
-};
+use super::{function::FunctionLink, router::Router};
 
 /// From a subscription of `caller` to the component that takes its messages.
 pub(crate) fn subscriber(bus: &Bus, router: &Arc<Router>, caller: &UnitId, spec: &SubscriptionSpec) -> Arc<dyn Caller> {
-    let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: spec.to.clone() };
-    Arc::new(Subscriber(FunctionLink::to_unit(road, Duration::from_millis(spec.timeout_ms) + GRACE)))
+    Arc::new(Subscriber(FunctionLink::to_component(bus, router, caller, &spec.to, spec.timeout_ms)))
 }
 
 struct Subscriber(FunctionLink);
@@ -37,15 +29,6 @@ impl Caller for Subscriber {
         shape: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
-        let call = Outgoing {
-            interface,
-            function,
-            payload,
-            shape,
-            until: Instant::now() + self.0.deadline(),
-            session: None,
-            idempotent: false,
-        };
-        self.0.call(call, None).await.map(|(reply, _)| reply)
+        self.0.call_once(interface, function, shape, payload).await
     }
 }
