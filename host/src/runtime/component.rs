@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,7 @@ use super::{
     link_names, logging,
     plain::IdleInstances,
     secrets,
+    spares::Spares,
 };
 use crate::links::ComponentLinks;
 
@@ -48,13 +49,14 @@ pub struct Runtime {
 struct Linked {
     engine: Engine,
     linker: Linker<Guest>,
+    spares: Arc<Spares>,
 }
 
 impl Linked {
     fn new(kind: EngineKind) -> Result<Self, EngineError> {
-        let engine = engine::make(kind)?;
+        let (engine, slots) = engine::make(kind)?;
         let linker = linker(&engine, kind).map_err(|error| EngineError::Start(format!("{error:#}")))?;
-        Ok(Self { engine, linker })
+        Ok(Self { engine, linker, spares: Arc::new(Spares::new(slots)) })
     }
 }
 
@@ -90,10 +92,10 @@ impl Runtime {
         Ok(linked.engine.clone())
     }
 
-    /// The linker of the engine that compiled `component`.
-    fn linker(&self, component: &Component) -> &Linker<Guest> {
+    /// The engine that compiled `component`.
+    fn linked(&self, component: &Component) -> &Linked {
         let second = self.concurrent.get().filter(|linked| Engine::same(&linked.engine, component.engine()));
-        &second.unwrap_or(&self.plain).linker
+        second.unwrap_or(&self.plain)
     }
 
     /// Binds a compiled component to its links, its limits and what it is granted beyond them.
@@ -109,11 +111,12 @@ impl Runtime {
             return Err(PrepareError::Memory { wanted: spec.limits.memory_bytes });
         }
         let unsatisfied = |error: wasmtime::Error| PrepareError::Imports(format!("{error:#}"));
+        let linked = self.linked(component);
         let pre = if links.functions.is_empty() {
-            self.linker(component).instantiate_pre(component).map_err(unsatisfied)?
+            linked.linker.instantiate_pre(component).map_err(unsatisfied)?
         } else {
             // What it imports from other components is of its own types.
-            let mut linker = Linker::clone(self.linker(component));
+            let mut linker = Linker::clone(&linked.linker);
             imports::define(&mut linker, component, &links).map_err(unsatisfied)?;
             linker.instantiate_pre(component).map_err(unsatisfied)?
         };
@@ -138,6 +141,8 @@ impl Runtime {
             in_flight: AtomicU32::new(0),
             reuse: spec.reuse.max(1),
             idle: IdleInstances::default(),
+            spares: linked.spares.clone(),
+            has_spares: AtomicBool::new(false),
             instances: Arc::new(Instances::pool(spec.reuse.max(1))),
             faults: FaultLog::default(),
             concurrent: !Engine::same(component.engine(), &self.plain.engine),
@@ -213,6 +218,9 @@ pub struct LoadedComponent {
     pub(super) reuse: u32,
     /// Its idle instances on the plain engine.
     pub(super) idle: IdleInstances,
+    pub(super) spares: Arc<Spares>,
+    /// Whether the maker of spares looks after it.
+    pub(super) has_spares: AtomicBool,
     /// Its instances on the engine for WASI 0.3.
     pub(super) instances: Arc<Instances>,
     faults: FaultLog,

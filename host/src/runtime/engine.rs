@@ -36,8 +36,8 @@ const POOLS: [u32; 4] = [1000, 250, 60, 16];
 /// from the kernel anew. Only with PAGEMAP_SCAN; without it the whole range would be written each time.
 const KEEP_RESIDENT: usize = 2 << 20;
 
-/// Makes an engine, with the largest pool that this machine carries.
-pub fn make(kind: EngineKind) -> Result<Engine, EngineError> {
+/// Makes an engine, with the largest pool that this machine carries, and says how many instances that holds.
+pub fn make(kind: EngineKind) -> Result<(Engine, u32), EngineError> {
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let budget = memory_available().map(|bytes| bytes / 4);
     let mut reason = String::new();
@@ -56,7 +56,7 @@ pub fn make(kind: EngineKind) -> Result<Engine, EngineError> {
                     tracing::info!(slots, ?kind, pagemap_scan = scan, "instance pool ready");
                 }
                 start_ticker(&engine)?;
-                return Ok(engine);
+                return Ok((engine, slots));
             }
             Err(error) => reason = format!("{error:#}"),
         }

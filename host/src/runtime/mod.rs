@@ -2,7 +2,7 @@
 //!
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
 //! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
-//! one call at a time, or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
+//! one call at a time, the next of them made ahead by [`spares`], or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
 //! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`]; [`config`] and [`secrets`] tell it what its manifest says.
 
 mod blobstore;
@@ -29,6 +29,7 @@ mod outgoing;
 mod plain;
 mod secrets;
 mod session;
+mod spares;
 mod streams;
 
 pub use cache::ArtifactCache;

@@ -1,7 +1,7 @@
 //! Instances on the engine for WASI 0.2, which do one thing at a time.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use super::{
     component::LoadedComponent,
     functions::{Answer, FunctionCall},
     guest::{Guest, GuestStore},
+    spares::Spare,
     streams,
 };
 
@@ -23,15 +24,34 @@ pub(super) struct PlainInstance {
     /// How it answers HTTP; looked up at the first request.
     proxy: Option<Proxy>,
     calls_left: u32,
+    /// Until its first call, when it was made ahead.
+    pub(super) spare: Option<Spare>,
 }
 
-/// Instances that have calls left. A lock around a push or a pop; only components with `reuse` ever take it.
+/// Instances that have calls left. A lock around a push or a pop.
 #[derive(Default)]
 pub(super) struct IdleInstances(Mutex<Vec<PlainInstance>>);
 
 impl IdleInstances {
     fn all(&self) -> MutexGuard<'_, Vec<PlainInstance>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    pub(super) fn push(&self, instance: PlainInstance) {
+        self.all().push(instance);
+    }
+
+    pub(super) fn any(&self, of: impl Fn(&PlainInstance) -> bool) -> bool {
+        self.all().iter().any(of)
+    }
+
+    /// Takes out some.
+    pub(super) fn take(&self, of: impl Fn(&PlainInstance) -> bool) -> Vec<PlainInstance> {
+        self.all().extract_if(.., |instance| of(instance)).collect()
     }
 }
 
@@ -61,20 +81,23 @@ impl PlainInstance {
 }
 
 impl LoadedComponent {
-    /// An instance for a call that may take `allowed`: an idle one when the component allows reuse, else a fresh one.
+    /// An instance for a call that may take `allowed`: one that has calls left, or that was made ahead, else a fresh one.
     pub(super) async fn plain_instance(&self, allowed: Duration) -> Result<PlainInstance, CallError> {
-        if self.reuse > 1
-            && let Some(mut instance) = self.idle.all().pop()
-        {
-            Guest::begin(&mut instance.store, allowed);
-            return Ok(instance);
-        }
+        let idle = self.idle.all().pop();
+        let Some(mut instance) = idle else { return self.fresh_instance(allowed).await };
+        instance.spare = None;
+        Guest::begin(&mut instance.store, allowed);
+        Ok(instance)
+    }
+
+    /// A fresh instance whose first call may take `allowed`.
+    pub(super) async fn fresh_instance(&self, allowed: Duration) -> Result<PlainInstance, CallError> {
         let (store, instance) = self.instantiate(allowed).await?;
-        Ok(PlainInstance { store, instance, proxy: None, calls_left: self.reuse })
+        Ok(PlainInstance { store, instance, proxy: None, calls_left: self.reuse, spare: None })
     }
 
     /// Calls a function that gives no resources away.
-    pub(super) async fn call_plain(&self, call: FunctionCall) -> Result<Answer, CallError> {
+    pub(super) async fn call_plain(self: &Arc<Self>, call: FunctionCall) -> Result<Answer, CallError> {
         let mut instance = self.plain_instance(call.allowed).await?;
         let answer = instance.call(self, call).await?;
         self.give_back(instance);
@@ -82,10 +105,11 @@ impl LoadedComponent {
     }
 
     /// Takes back an instance whose call ended well.
-    pub(super) fn give_back(&self, mut instance: PlainInstance) {
+    pub(super) fn give_back(self: &Arc<Self>, mut instance: PlainInstance) {
         instance.calls_left -= 1;
-        if instance.calls_left > 0 {
-            self.idle.all().push(instance);
+        match instance.calls_left {
+            0 => self.spares.replace(self, instance),
+            _ => self.idle.push(instance),
         }
     }
 }

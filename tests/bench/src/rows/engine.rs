@@ -71,7 +71,8 @@ fn measure(runtime: &Runtime, tiny: &Arc<Tiny>, times: Times) -> Result<Latencie
 
 pub(super) fn instantiate(bench: &Bench) -> Result<Vec<Row>> {
     let file = bench.guest("tiny")?;
-    let ours = Arc::new(Tiny::load(engine::make(EngineKind::Plain)?, &file)?);
+    let (engine, _) = engine::make(EngineKind::Plain)?;
+    let ours = Arc::new(Tiny::load(engine, &file)?);
     let mut config = Config::new();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::default()));
     let plain = Arc::new(Tiny::load(Engine::new(&config)?, &file)?);
