@@ -98,7 +98,8 @@ impl Lattice {
         let apps = self.bus.store().apps();
         let before = apps.get("shop").await.unwrap().map(|entry| entry.value);
         let units = units.iter().map(|(name, scale)| (name.parse().unwrap(), spec(*scale))).collect();
-        let next = AppRecord::next(shop(), before.as_ref(), String::new(), BTreeMap::new(), units).unwrap();
+        let next =
+            AppRecord::next(shop(), before.as_ref(), String::new(), BTreeMap::new(), units, BTreeMap::new()).unwrap();
         apps.put("shop", &next).await.unwrap();
     }
 

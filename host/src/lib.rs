@@ -12,6 +12,7 @@
 //! per listener connections, each with a task                     -> responses
 //! per process  a provider's reports                              -> news for the agent
 //! epoch        a clock, as a thread                              -> ends overdue guests
+//! spares       instances that have had their calls, as a thread  -> fresh ones for the next calls
 //! ```
 //!
 //! The private `secrets` knows what units may read that nobody else shall; [`runtime`] turns an artifact into answered calls and knows no NATS; [`links`] decides where a call goes; the agent

@@ -6,7 +6,7 @@ use lattice::{
     bus::{Bus, StoreError},
     model::{
         app::AppRecord,
-        check::{CheckedApp, check, missing_secrets},
+        check::{CheckedApp, ComponentFacts, check, missing_secrets},
         manifest::Manifest,
         status::AppStatus,
     },
@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::{
     cli::{ApplyArgs, Format, Global, Waiting},
     failure::{Failure, Result},
+    foreign,
     image::Images,
     output::{Output, Paint},
     progress::Progress,
@@ -44,10 +45,10 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &mut Output) 
 pub(crate) async fn check_alone(source: &Source, manifest: &Manifest) -> Result<()> {
     let images = Images::read(manifest, &source.folder, None).await?;
     // An app whose images are not all here would seem to lack what they are.
-    if images.incomplete && images.problems.is_empty() {
+    if (images.incomplete || manifest.reaches_out()) && images.problems.is_empty() {
         return Ok(());
     }
-    checked(source, manifest, &images, &World::default(), None).map(drop)
+    checked(source, manifest, &images, BTreeMap::new(), &World::default(), None).map(drop)
 }
 
 /// Applies a manifest and, unless told otherwise, waits until the app is ready.
@@ -133,7 +134,7 @@ impl Changes {
         };
         let parts = [part("changed", &self.changed), part("added", &self.added), part("removed", &self.removed)];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
-        if parts.is_empty() { "labels changed".to_owned() } else { parts.join("; ") }
+        if parts.is_empty() { "labels or shares changed".to_owned() } else { parts.join("; ") }
     }
 }
 
@@ -169,7 +170,8 @@ async fn write(
     for _ in 0..ATTEMPTS {
         let world = World::read(bus).await?;
         let secrets = secrets::of_app(bus, &manifest.metadata.name.value).await?;
-        let mut app = checked(source, manifest, images, &world, Some(&secrets))?;
+        let foreign = foreign::facts(bus, &world, manifest).await;
+        let mut app = checked(source, manifest, images, foreign, &world, Some(&secrets))?;
         let found = settings::check(bus, &world, &app, manifest, output).await;
         if !found.is_empty() {
             return Err(source.rejected(found));
@@ -190,16 +192,19 @@ async fn write(
     Err(conflict.map_or_else(|| Failure::Other("nothing was written".to_owned()), Failure::Store))
 }
 
-/// The app that the manifest describes, or everything that is wrong. `secrets` are those that the lattice has of it.
+/// The app that the manifest describes, or everything that is wrong. `foreign` are units of other apps, `secrets` those that
+/// the lattice has of this one.
 fn checked(
     source: &Source,
     manifest: &Manifest,
     images: &Images,
+    mut foreign: BTreeMap<String, ComponentFacts>,
     world: &World,
     secrets: Option<&BTreeSet<String>>,
 ) -> Result<CheckedApp> {
     let others = world.apps.values().map(|entry| &entry.value);
-    let checked = check(manifest, &images.facts, others);
+    foreign.extend(images.facts.clone());
+    let checked = check(manifest, &foreign, others);
     let missing = secrets.map(|known| missing_secrets(manifest, known));
     let problems = images.problems.iter().cloned().chain(missing.into_iter().flatten()).collect::<Vec<_>>();
     match (checked, problems) {
@@ -228,7 +233,8 @@ async fn write_once(bus: &Bus, source: &Source, app: CheckedApp, world: &World) 
     let key = app.name.as_str().to_owned();
     let previous = world.apps.get(&key);
     let before = previous.map(|entry| &entry.value);
-    let Some(mut record) = AppRecord::next(app.name, before, source.text.clone(), app.labels, app.units) else {
+    let CheckedApp { name, labels, units, shares, .. } = app;
+    let Some(mut record) = AppRecord::next(name, before, source.text.clone(), labels, units, shares) else {
         return match previous {
             Some(entry) => Ok(Applied { record: entry.value.clone(), changes: None }),
             None => Err(Failure::Other("a new app cannot be unchanged".to_owned())),

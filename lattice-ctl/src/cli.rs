@@ -122,6 +122,9 @@ pub(crate) struct DeleteArgs {
     /// The manifest that names the app; `-` reads it from stdin
     #[arg(long, short, value_name = "FILE")]
     pub(crate) file: Option<String>,
+    /// Delete it also when other apps are linked to its units: their calls fail then
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lattice::{bus::Bus, wire::AppName};
+use lattice::{bus::Bus, model::check::links_to, wire::AppName};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global, args: &DeleteArgs, output: &mut Output)
         (None, Some(file)) => Source::read(file)?.parse()?.metadata.name.value,
         (None, None) => return Err(Failure::Other("name an app".to_owned())),
     };
-    delete(&global.connect().await?, &name, args.waiting, output).await
+    delete(&global.connect().await?, &name, args.force, args.waiting, output).await
 }
 
 /// What `-o json` prints.
@@ -32,9 +32,12 @@ struct Report<'a> {
     gone: bool,
 }
 
-async fn delete(bus: &Bus, name: &str, waiting: Waiting, output: &mut Output) -> Result<()> {
+async fn delete(bus: &Bus, name: &str, force: bool, waiting: Waiting, output: &mut Output) -> Result<()> {
     let world = World::read(bus).await?;
     let app = world.app(name, bus.lattice())?.value.name.clone();
+    if !force {
+        unused(&world, &app)?;
+    }
     // Whatever somebody else makes of it meanwhile: it shall be gone.
     bus.store().apps().delete(name).await?;
     output.say(&format!("app {name}: deleted"))?;
@@ -48,6 +51,19 @@ async fn delete(bus: &Bus, name: &str, waiting: Waiting, output: &mut Output) ->
         Format::Table => Ok(()),
         _ => output.value(&Report { app: name, gone }),
     }
+}
+
+/// Refuses while another app is linked to a unit of `app`.
+fn unused(world: &World, app: &AppName) -> Result<()> {
+    for other in world.apps.values().map(|entry| &entry.value) {
+        if let Some((user, unit)) = links_to(other, app).first() {
+            return Err(Failure::Refused {
+                message: format!("app {app} is in use: `{user}` is linked to `{app}/{unit}`"),
+                help: format!("change or delete app {} first, or add --force", other.name),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// An app of the same name begins its schedules anew.
@@ -98,7 +114,7 @@ mod tests {
         let fake = Fake::new();
         fake.app(TINY).await;
         let (mut output, _) = Output::captured(Format::Table);
-        let failure = delete(&fake.bus, "shpo", WAITING, &mut output).await.unwrap_err();
+        let failure = delete(&fake.bus, "shpo", false, WAITING, &mut output).await.unwrap_err();
         assert_eq!(failure.exit_code(), 6);
         assert_eq!(failure.help().as_deref(), Some("did you mean `shop`?"));
     }
@@ -110,7 +126,7 @@ mod tests {
         fake.runs("A", &record).await;
         fake.beat("A").await;
         let (mut output, captured) = Output::captured(Format::Table);
-        let failure = delete(&fake.bus, "shop", WAITING, &mut output).await.unwrap_err();
+        let failure = delete(&fake.bus, "shop", false, WAITING, &mut output).await.unwrap_err();
         assert_eq!(failure.exit_code(), 5);
         assert_eq!(failure.to_string(), "app shop still runs 5 s after it was deleted: cache on NAAAAAAA (ready)");
         assert!(fake.bus.store().apps().get("shop").await.unwrap().is_none());
@@ -123,7 +139,7 @@ mod tests {
         // A host that is gone does not count.
         fake.bus.store().beats().delete(&crate::wait::tests::host("A").to_string()).await.unwrap();
         fake.app(TINY).await;
-        delete(&fake.bus, "shop", WAITING, &mut output).await.unwrap();
+        delete(&fake.bus, "shop", false, WAITING, &mut output).await.unwrap();
         assert_eq!(ticks.list().await.unwrap().into_keys().collect::<Vec<_>>(), ["other.clock.beat"]);
         assert_eq!(captured.out(), "app shop: deleted\napp shop: deleted\napp shop: nothing of it runs any more\n");
     }

@@ -449,6 +449,7 @@ mod tests {
             deadline_ms: Some(200),
             idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
             allow: Vec::new(),
+            own_names: false,
             fused: None,
         };
         let spec = UnitSpec::Component(ComponentSpec {

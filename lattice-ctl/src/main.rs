@@ -10,6 +10,7 @@ mod cli;
 mod conform;
 mod delete;
 mod failure;
+mod foreign;
 mod get;
 mod image;
 mod inspect;

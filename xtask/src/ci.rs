@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     conform,
-    project::{EVERYTHING, cargo, root, run},
+    project::{cargo, root, run},
     test,
 };
 
@@ -15,10 +15,8 @@ pub(crate) fn check() -> Result<()> {
         run(cargo().args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest))?;
     }
     heading("lints");
-    // The benchmarks apart, for the features that they add to wasmtime.
-    for packages in [&EVERYTHING[..], &["--package", "lattice-bench"]] {
-        run(cargo().arg("clippy").args(packages).args(["--all-targets", "--", "-D", "warnings"]))?;
-    }
+    // All at once: apart, the features that the benchmarks add to wasmtime would have it checked twice.
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     heading("tests");
     test::run_tests(None, &[])?;
     heading("backends");

@@ -70,6 +70,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         deadline_ms: None,
         idempotent: Vec::new(),
         allow: Vec::new(),
+        own_names: false,
         fused: Some(Box::new(FusedSpec { digest: empty.clone(), imports: Vec::new(), links: Vec::new() })),
     };
     UnitSpec::Component(ComponentSpec {
@@ -100,7 +101,7 @@ pub fn program(mut spec: UnitSpec) -> UnitSpec {
 
 pub fn app(name: &str, units: Vec<(&str, UnitSpec)>) -> AppRecord {
     let units = units.into_iter().map(|(unit, spec)| (unit.parse().unwrap(), spec)).collect();
-    AppRecord::next(name.parse().unwrap(), None, String::new(), BTreeMap::new(), units).unwrap()
+    AppRecord::next(name.parse().unwrap(), None, String::new(), BTreeMap::new(), units, BTreeMap::new()).unwrap()
 }
 
 /// The app with one unit changed.
@@ -108,7 +109,7 @@ pub fn change(app: &AppRecord, unit: &UnitName, spec: UnitSpec) -> AppRecord {
     let mut units: BTreeMap<_, _> = app.units.iter().map(|(name, unit)| (name.clone(), unit.spec.clone())).collect();
     units.insert(unit.clone(), spec);
     let same = app.clone();
-    AppRecord::next(app.name.clone(), Some(app), String::new(), BTreeMap::new(), units).unwrap_or(same)
+    AppRecord::next(app.name.clone(), Some(app), String::new(), BTreeMap::new(), units, BTreeMap::new()).unwrap_or(same)
 }
 
 pub fn world(apps: Vec<AppRecord>, hosts: BTreeMap<HostId, HostRecord>) -> World {

@@ -60,7 +60,8 @@ fn messy() -> impl Strategy<Value = World> {
         for app in apps {
             let old = world.apps.remove(&app.name).unwrap();
             let specs = app.units.iter().map(|(name, unit)| (name.clone(), unit.spec.clone())).collect();
-            let next = AppRecord::next(app.name.clone(), Some(&old), String::new(), BTreeMap::new(), specs);
+            let next =
+                AppRecord::next(app.name.clone(), Some(&old), String::new(), BTreeMap::new(), specs, BTreeMap::new());
             world.apps.insert(app.name.clone(), next.unwrap_or(old));
         }
         for (at, fate) in fates.into_iter().enumerate() {

@@ -12,6 +12,7 @@ use lattice::{
     model::{
         app::{LinkSpec, Transport},
         outbound::AllowedOrigin,
+        share::own_name,
     },
     wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
@@ -76,6 +77,8 @@ pub struct Link {
     idempotent: Arc<[String]>,
     /// Where HTTP requests may go by it.
     allow: Arc<[AllowedOrigin]>,
+    /// Whether the store at its end is another app's, where the caller's has names of its own.
+    own_names: bool,
 }
 
 /// Where a link leads at one moment.
@@ -95,6 +98,7 @@ impl Link {
             own_deadline: spec.deadline_ms.map(Duration::from_millis),
             idempotent: spec.idempotent.clone().into(),
             allow: spec.allow.clone().into(),
+            own_names: spec.own_names,
         }
     }
 
@@ -115,6 +119,14 @@ impl Link {
     /// In place of a target that is something else: a host of another release may have checked the manifest.
     fn other(&self, wanted: &str) -> Arc<dyn Caller> {
         Arc::new(Nowhere(CallError::NotServed(format!("{} is no {wanted}", self.road.to))))
+    }
+
+    /// What the store calls the bucket or container that the caller calls `name`.
+    pub fn stored_name(&self, name: String) -> String {
+        match self.own_names {
+            true => own_name(&self.road.caller.app, &name),
+            false => name,
+        }
     }
 
     /// The key-value store that the link leads to now, for a caller that has until `until`.

@@ -17,6 +17,7 @@ use self::{
     container::Container,
 };
 use super::guest::Guest;
+use crate::links::Link;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -50,35 +51,54 @@ fn answer<T>(outcome: Result<T, BlobError>) -> Answer<T> {
     Ok(outcome.map_err(|error| error.to_string()))
 }
 
-const UNLINKED: &str = "no link in the manifest satisfies this import";
+/// Where objects are, and what containers are called there.
+struct Objects {
+    store: Arc<dyn Blobstore>,
+    link: Arc<Link>,
+}
 
-impl Guest {
-    /// Where calls of `interface` go now.
-    fn objects(&self, interface: &str) -> Result<Arc<dyn Blobstore>, String> {
-        let links = self.links.capability(interface);
-        let link = links.and_then(|links| links.get(self.link_names.chosen(interface)));
-        link.map(|link| link.blobstore(self.until())).ok_or_else(|| UNLINKED.to_owned())
+impl Objects {
+    /// What the store calls a guest's container.
+    fn container(&self, name: String) -> String {
+        self.link.stored_name(name)
     }
 }
 
+const UNLINKED: &str = "no link in the manifest satisfies this import";
+
+impl Guest {
+    /// By which link calls of `interface` go now.
+    fn objects(&self, interface: &str) -> Result<Objects, String> {
+        let links = self.links.capability(interface);
+        let link = links.and_then(|links| links.get(self.link_names.chosen(interface)));
+        let link = link.ok_or_else(|| UNLINKED.to_owned())?.clone();
+        Ok(Objects { store: link.blobstore(self.until()), link })
+    }
+}
+
+/// What a guest's call goes on with, or the guest's error.
+macro_rules! there {
+    ($outcome:expr) => {
+        match $outcome {
+            Ok(there) => there,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+}
+use there;
+
 impl blobstore::Host for Guest {
     async fn create_container(&mut self, name: String) -> Answer<Resource<Container>> {
-        let store = match self.objects(BLOBSTORE) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        match store.create_container(name.clone()).await {
+        let objects = there!(self.objects(BLOBSTORE));
+        match objects.store.create_container(objects.container(name.clone())).await {
             Ok(()) => Ok(Ok(self.table.push(Container(name))?)),
             Err(error) => answer(Err(error)),
         }
     }
 
     async fn get_container(&mut self, name: String) -> Answer<Resource<Container>> {
-        let store = match self.objects(BLOBSTORE) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        match store.container_exists(name.clone()).await {
+        let objects = there!(self.objects(BLOBSTORE));
+        match objects.store.container_exists(objects.container(name.clone())).await {
             Ok(true) => Ok(Ok(self.table.push(Container(name))?)),
             Ok(false) => answer(Err(BlobError::NoSuchContainer)),
             Err(error) => answer(Err(error)),
@@ -86,30 +106,24 @@ impl blobstore::Host for Guest {
     }
 
     async fn delete_container(&mut self, name: String) -> Answer<()> {
-        match self.objects(BLOBSTORE) {
-            Ok(store) => answer(store.delete_container(name).await),
-            Err(error) => Ok(Err(error)),
-        }
+        let objects = there!(self.objects(BLOBSTORE));
+        answer(objects.store.delete_container(objects.container(name)).await)
     }
 
     async fn container_exists(&mut self, name: String) -> Answer<bool> {
-        match self.objects(BLOBSTORE) {
-            Ok(store) => answer(store.container_exists(name).await),
-            Err(error) => Ok(Err(error)),
-        }
+        let objects = there!(self.objects(BLOBSTORE));
+        answer(objects.store.container_exists(objects.container(name)).await)
     }
 
     async fn copy_object(&mut self, from: ObjectId, to: ObjectId) -> Answer<()> {
-        match self.objects(BLOBSTORE) {
-            Ok(store) => answer(store.copy_object(from.container, from.object, to.container, to.object).await),
-            Err(error) => Ok(Err(error)),
-        }
+        let objects = there!(self.objects(BLOBSTORE));
+        let (source, target) = (objects.container(from.container), objects.container(to.container));
+        answer(objects.store.copy_object(source, from.object, target, to.object).await)
     }
 
     async fn move_object(&mut self, from: ObjectId, to: ObjectId) -> Answer<()> {
-        match self.objects(BLOBSTORE) {
-            Ok(store) => answer(store.move_object(from.container, from.object, to.container, to.object).await),
-            Err(error) => Ok(Err(error)),
-        }
+        let objects = there!(self.objects(BLOBSTORE));
+        let (source, target) = (objects.container(from.container), objects.container(to.container));
+        answer(objects.store.move_object(source, from.object, target, to.object).await)
     }
 }

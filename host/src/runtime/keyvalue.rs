@@ -71,7 +71,7 @@ impl Guest {
         let name = self.table.get(bucket)?.0.clone();
         let links = self.links.capability(interface);
         let link = links.and_then(|links| links.get(self.link_names.chosen(interface)));
-        Ok(link.map(|link| (name, link.key_value(self.until()))))
+        Ok(link.map(|link| (link.stored_name(name), link.key_value(self.until()))))
     }
 }
 

@@ -77,7 +77,7 @@ async fn revisions_grow_with_changes_alone() {
         "app shop: revision 3 (changed: cart; added: store; removed: cache)\n"
     );
     let labelled = renamed.replace("  name: shop", "  name: shop\n  labels: { team: a }");
-    assert_eq!(said(&fake, dir.path(), &labelled).await, "app shop: revision 4 (labels changed)\n");
+    assert_eq!(said(&fake, dir.path(), &labelled).await, "app shop: revision 4 (labels or shares changed)\n");
     assert!(fake.bus.artifacts().has(&Digest::of(&bytes)).await.unwrap());
 }
 

@@ -33,7 +33,7 @@ impl Fake {
 
     pub(crate) async fn app(&self, manifest: &str) -> AppRecord {
         let app = check(&parse(manifest).unwrap(), &BTreeMap::new(), []).unwrap();
-        let record = AppRecord::next(app.name, None, manifest.to_owned(), app.labels, app.units).unwrap();
+        let record = AppRecord::next(app.name, None, manifest.to_owned(), app.labels, app.units, app.shares).unwrap();
         self.bus.store().apps().put(record.name.as_str(), &record).await.unwrap();
         record
     }

@@ -9,6 +9,7 @@ use super::{
     outbound::AllowedOrigin,
     schedule::ScheduleSpec,
     secret::{self, SecretSource},
+    share::Share,
 };
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
@@ -25,6 +26,9 @@ pub struct AppRecord {
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     pub units: BTreeMap<UnitName, UnitRecord>,
+    /// Units that other apps may link to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<UnitName, Share>,
 }
 
 /// A unit, and since when it is what it is.
@@ -180,6 +184,10 @@ pub struct LinkSpec {
     /// Of a link to an HTTP client: where requests may go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<AllowedOrigin>,
+    /// Of a link to another app's store: whether its buckets and containers are this app's own, see
+    /// [`own_name`](super::share::own_name).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_names: bool,
     /// Of a fused link: what becomes a part of the component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fused: Option<Box<FusedSpec>>,
@@ -367,6 +375,7 @@ impl AppRecord {
         manifest: String,
         labels: BTreeMap<String, String>,
         units: BTreeMap<UnitName, UnitSpec>,
+        shares: BTreeMap<UnitName, Share>,
     ) -> Option<AppRecord> {
         let revision = previous.map_or(1, |p| p.revision + 1);
         let units: BTreeMap<_, _> = units
@@ -378,8 +387,10 @@ impl AppRecord {
             })
             .collect();
         match previous {
-            Some(previous) if previous.units == units && previous.labels == labels => None,
-            _ => Some(AppRecord { version: Self::VERSION, name, revision, manifest, labels, units }),
+            Some(previous) if (&previous.units, &previous.labels, &previous.shares) == (&units, &labels, &shares) => {
+                None
+            }
+            _ => Some(AppRecord { version: Self::VERSION, name, revision, manifest, labels, units, shares }),
         }
     }
 

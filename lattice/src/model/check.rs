@@ -7,6 +7,7 @@ mod provider;
 mod routes;
 mod schedules;
 mod secrets;
+mod shares;
 mod subscriptions;
 mod transport;
 mod types;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::Spanned;
 
-pub use secrets::missing_secrets;
+pub use self::{secrets::missing_secrets, shares::links_to};
 
 use super::{
     app::{AppRecord, ComponentSpec, Scale, UnitSpec},
@@ -23,6 +24,7 @@ use super::{
     problem::{Problem, suggest},
     settings::RESERVED_APP,
     shape::InterfaceShape,
+    share::Share,
 };
 use crate::wire::{AppName, Digest, Interface, UnitId, UnitName};
 
@@ -46,21 +48,24 @@ pub struct CheckedApp {
     pub name: AppName,
     pub labels: BTreeMap<String, String>,
     pub units: BTreeMap<UnitName, UnitSpec>,
+    /// Units that other apps may link to.
+    pub shares: BTreeMap<UnitName, Share>,
     /// What is odd and does no harm.
     pub notes: Vec<String>,
 }
 
 /// Checks a manifest. `facts` are those of its components and programs by unit name; one whose file could not be read is
-/// not among them, and its problem has been told. What a program serves is taken from the manifest. `others` are the apps
-/// that the lattice has already.
+/// not among them, and its problem has been told. What a program serves is taken from the manifest. Units of other apps that
+/// it links to are among the facts as `app/unit`. `others` are the apps that the lattice has already.
 pub fn check<'a>(
-    manifest: &Manifest,
+    manifest: &'a Manifest,
     facts: &BTreeMap<String, ComponentFacts>,
     others: impl IntoIterator<Item = &'a AppRecord>,
 ) -> Result<CheckedApp, Vec<Problem>> {
     let facts = provider::with_served(manifest, facts);
-    let mut checker = Checker { manifest, facts: &facts, problems: Vec::new(), notes: Vec::new() };
+    let mut checker = Checker { manifest, facts: &facts, others: Vec::new(), problems: Vec::new(), notes: Vec::new() };
     let name = checker.name::<AppName>(&manifest.metadata.name);
+    checker.others = others.into_iter().filter(|record| Some(&record.name) != name.as_ref()).collect();
     if manifest.metadata.name.value == RESERVED_APP {
         let problem = Problem::at(&manifest.metadata.name, format!("the name `{RESERVED_APP}` is taken by the hosts"));
         checker.problems.push(problem.help("give the app another name"));
@@ -68,11 +73,15 @@ pub fn check<'a>(
     let mut units = checker.units(name.as_ref());
     hand_timeouts(&mut units);
     checker.fuse(&mut units);
-    checker.routes(&units, name.as_ref(), others);
+    checker.routes(&units);
     checker.transports();
+    let shares = checker.shares();
+    if let Some(name) = &name {
+        checker.still_shared(name, &shares);
+    }
     match name {
         Some(name) if checker.problems.is_empty() => {
-            Ok(CheckedApp { name, labels: manifest.metadata.labels.clone(), units, notes: checker.notes })
+            Ok(CheckedApp { name, labels: manifest.metadata.labels.clone(), units, shares, notes: checker.notes })
         }
         _ => {
             checker.problems.sort_by_key(|p| p.place.map(|place| place.offset));
@@ -104,6 +113,7 @@ fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
 struct Checker<'m> {
     manifest: &'m Manifest,
     facts: &'m BTreeMap<String, ComponentFacts>,
+    others: Vec<&'m AppRecord>,
     problems: Vec<Problem>,
     notes: Vec<String>,
 }
@@ -254,7 +264,7 @@ impl<'m> Checker<'m> {
                     .help(format!("write `{unit}`"))
             }
             Some(_) => Problem::at(name, format!("`{}` is a unit of another app", name.value))
-                .help("this version connects units of one app: name a unit of this manifest"),
+                .help("only links lead to other apps: name a unit of this manifest"),
             None => Problem::at(name, format!("there is no unit `{}`", name.value)).help(suggest(&name.value, known)),
         };
         self.problems.push(problem);

@@ -3,6 +3,7 @@
 mod link;
 mod route;
 mod schedule;
+mod share;
 mod subscription;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
@@ -17,10 +18,12 @@ pub use self::{
     link::{Link, Links},
     route::RouteTargets,
     schedule::Schedule,
+    share::{Data, Share, Sharers},
     subscription::Subscription,
 };
 use super::{
     app::{Limits, Placement},
+    outbound::INTERNAL,
     problem::{Problem, place, suggest},
 };
 
@@ -109,6 +112,8 @@ pub struct Component {
     /// `ns:pkg` or `ns:pkg/interface`, and who serves it.
     #[serde(default)]
     pub links: Entries<Links>,
+    /// The other apps that may link to it.
+    pub share: Option<Share>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,6 +157,20 @@ pub struct Provider {
     /// For calls by the clock.
     #[serde(default)]
     pub schedules: Entries<Schedule>,
+    /// The other apps that may link to it.
+    pub share: Option<Share>,
+}
+
+impl Manifest {
+    /// Whether it names units of other apps, which only the lattice knows.
+    pub fn reaches_out(&self) -> bool {
+        let components = self.spec.components.0.iter();
+        let mut links = components.flat_map(|(_, component)| &component.links.0).flat_map(|(_, links)| &links.0);
+        links.any(|link| {
+            let mut allowed = link.allow.iter().flat_map(|allow| &allow.value);
+            link.to.value.contains('/') || allowed.any(|origin| origin.value.contains(INTERNAL))
+        })
+    }
 }
 
 /// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.

@@ -18,4 +18,5 @@ pub mod schedule;
 pub mod secret;
 pub mod settings;
 pub mod shape;
+pub mod share;
 pub mod status;

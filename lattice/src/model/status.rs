@@ -195,7 +195,7 @@ mod tests {
             program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);
-        AppRecord::next("shop".parse().unwrap(), None, String::new(), BTreeMap::new(), units).unwrap()
+        AppRecord::next("shop".parse().unwrap(), None, String::new(), BTreeMap::new(), units, BTreeMap::new()).unwrap()
     }
 
     fn plan(hosts: &[HostId]) -> PlanReport {

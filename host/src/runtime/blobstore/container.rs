@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 use super::{
     Answer, CONTAINER, answer,
     bindings::wasi::blobstore::container::{self, ContainerMetadata, ObjectMetadata},
+    there,
     values::{IncomingValue, OutgoingValue},
 };
 use crate::runtime::guest::Guest;
@@ -46,30 +47,17 @@ impl Names {
 }
 
 impl Guest {
-    /// The container's name and where calls to it go.
+    /// What the store calls a container, and where calls to it go.
     fn container(&self, container: &Resource<Container>) -> Answer<(String, Arc<dyn Blobstore>)> {
         let name = self.table.get(container)?.0.clone();
-        Ok(self.objects(CONTAINER).map(|store| (name, store)))
+        Ok(self.objects(CONTAINER).map(|objects| (objects.container(name), objects.store)))
     }
 
     async fn take_names(&mut self, names: Resource<Names>, most: u64) -> Answer<(Vec<String>, bool)> {
-        let store = match self.objects(CONTAINER) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
+        let store = there!(self.objects(CONTAINER)).store;
         let most = usize::try_from(most.min(MAX_NAMES))?;
         answer(self.table.get_mut(&names)?.take(&*store, most).await)
     }
-}
-
-/// The name and the store, or the guest's error.
-macro_rules! there {
-    ($outcome:expr) => {
-        match $outcome {
-            Ok(there) => there,
-            Err(error) => return Ok(Err(error)),
-        }
-    };
 }
 
 impl container::Host for Guest {}
@@ -80,8 +68,9 @@ impl container::HostContainer for Guest {
     }
 
     async fn info(&mut self, container: Resource<Container>) -> Answer<ContainerMetadata> {
-        let (name, store) = there!(self.container(&container)?);
-        let created = store.container_created(name.clone()).await;
+        let (stored, store) = there!(self.container(&container)?);
+        let created = store.container_created(stored).await;
+        let name = self.table.get(&container)?.0.clone();
         answer(created.map(|created_at| ContainerMetadata { name, created_at }))
     }
 
@@ -132,8 +121,9 @@ impl container::HostContainer for Guest {
     }
 
     async fn object_info(&mut self, container: Resource<Container>, object: String) -> Answer<ObjectMetadata> {
-        let (container, store) = there!(self.container(&container)?);
-        let found = there!(answer(store.object_info(container.clone(), object.clone()).await)?);
+        let (stored, store) = there!(self.container(&container)?);
+        let found = there!(answer(store.object_info(stored, object.clone()).await)?);
+        let container = self.table.get(&container)?.0.clone();
         Ok(Ok(ObjectMetadata { name: object, container, created_at: found.created_at, size: found.size }))
     }
 

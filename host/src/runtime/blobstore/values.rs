@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -50,7 +50,7 @@ pub struct OutgoingValue {
     /// There until the guest has it.
     body: Option<Body>,
     /// There until it is written to an object. What the guest writes until then waits, as far as there is room.
-    flow: Option<Flow>,
+    flow: Option<(Flow, End)>,
     writing: Option<AbortOnDropHandle<Result<(), BlobError>>>,
 }
 
@@ -65,15 +65,22 @@ impl OutgoingValue {
         // Bounded by the room.
         let (sender, parts) = mpsc::unbounded_channel();
         let (room, begun) = (Arc::new(Semaphore::new(BUFFER)), Arc::<AtomicBool>::default());
-        let body = Body { sender: sender.clone(), room: room.clone(), begun: begun.clone() };
-        Self { sender, begun, body: Some(body), flow: Some(Flow { parts, room }), writing: None }
+        let failed = Arc::<OnceLock<String>>::default();
+        let body = Body { sender: sender.clone(), room: room.clone(), begun: begun.clone(), failed: failed.clone() };
+        Self { sender, begun, body: Some(body), flow: Some((Flow(parts), End { room, failed })), writing: None }
     }
 
     /// Begins to write it to an object.
     pub(super) fn begin(&mut self, store: Arc<dyn Blobstore>, container: String, object: String) -> Result<(), String> {
-        let flow = self.flow.take().ok_or("the value is written to an object already")?;
+        let (flow, end) = self.flow.take().ok_or("the value is written to an object already")?;
         self.begun.store(true, Ordering::Release);
-        let writing = async move { store.write(container, object, ByteStream::new(flow)).await };
+        let writing = async move {
+            let written = store.write(container, object, ByteStream::new(flow)).await;
+            if let Err(error) = &written {
+                let _ = end.failed.set(error.to_string());
+            }
+            written
+        };
         self.writing = Some(AbortOnDropHandle::new(tokio::spawn(writing)));
         Ok(())
     }
@@ -87,23 +94,27 @@ impl OutgoingValue {
     }
 }
 
-/// A value on its way to the store. When it is dropped, the guest can write no more.
-struct Flow {
-    parts: mpsc::UnboundedReceiver<Part>,
+/// The way to a store. When it is dropped, the guest can write no more, and knows why: a store that has stopped to read may
+/// still be about to say so, which is why this is not the flow's own.
+struct End {
     room: Arc<Semaphore>,
+    failed: Arc<OnceLock<String>>,
 }
 
-impl Drop for Flow {
+impl Drop for End {
     fn drop(&mut self) {
         self.room.close();
     }
 }
 
+/// A value on its way to the store.
+struct Flow(mpsc::UnboundedReceiver<Part>);
+
 impl Stream for Flow {
     type Item = Result<Bytes, CallError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(match ready!(self.parts.poll_recv(cx)) {
+        Poll::Ready(match ready!(self.0.poll_recv(cx)) {
             Some(Part::Data(bytes, _room)) => Some(Ok(bytes)),
             Some(Part::End) => None,
             None => Some(Err(CallError::Transport("the component has not finished the value".into()))),
@@ -116,9 +127,19 @@ struct Body {
     sender: mpsc::UnboundedSender<Part>,
     room: Arc<Semaphore>,
     begun: Arc<AtomicBool>,
+    /// What the store has said, when it does not take the value.
+    failed: Arc<OnceLock<String>>,
 }
 
 impl Body {
+    /// Why nothing can be written any more.
+    fn ended(&self) -> StreamError {
+        match self.failed.get() {
+            Some(reason) => StreamError::LastOperationFailed(wasmtime::Error::msg(reason.clone())),
+            None => StreamError::Closed,
+        }
+    }
+
     /// Whether nobody makes room until the guest does something else.
     fn is_stuck(&self) -> bool {
         !self.begun.load(Ordering::Acquire) && self.room.available_permits() < MAX_WRITE + OVERHEAD
@@ -142,10 +163,12 @@ impl OutputStream for Body {
         }
         let room = self.room.clone().try_acquire_many_owned((bytes.len() + OVERHEAD) as u32);
         let room = room.map_err(|error| match error {
-            TryAcquireError::Closed => StreamError::Closed,
+            TryAcquireError::Closed => self.ended(),
             TryAcquireError::NoPermits => StreamError::trap("a write of more bytes than were permitted"),
         })?;
-        self.sender.send(Part::Data(bytes, room)).map_err(|_| StreamError::Closed)
+        // A store that reads no more has not said yet why; when it has, the next write fails, or `finish`.
+        let _ = self.sender.send(Part::Data(bytes, room));
+        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -154,7 +177,7 @@ impl OutputStream for Body {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         if self.room.is_closed() {
-            return Err(StreamError::Closed);
+            return Err(self.ended());
         }
         if self.is_stuck() {
             let text = format!("a value of more than {BUFFER} bytes is written to before its `write-data`");

@@ -5,7 +5,7 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts, links::Wire, routes::HTTP_HANDLERS};
 use crate::{
     model::{
-        app::{LinkSpec, links_of_import},
+        app::{LinkSpec, UnitSpec, links_of_import},
         catalog::HTTP_CLIENT,
         outbound::{AllowedOrigin, Host, INTERNAL, Names, Origin, Scheme, internal_name},
         problem::{Problem, suggest},
@@ -73,14 +73,14 @@ impl Checker<'_> {
                 "has a scheme or port that components do not have",
                 format!("write `http://{name}`: such requests never leave the lattice"),
             ),
-            Some(unit) if unit.app != *app => (
-                "is a unit of another app",
-                "this version connects units of one app: name a component of this manifest".to_owned(),
+            Some(unit) if unit.app != *app && !self.is_shared(unit, app) => (
+                "is a unit of another app, which does not share it",
+                format!("app `{}` has to have it, with `share: [{app}]`", unit.app),
             ),
-            Some(unit) if !components.contains(&unit.unit.as_str()) => {
+            Some(unit) if unit.app == *app && !components.contains(&unit.unit.as_str()) => {
                 ("is no component of this app", suggest(unit.unit.as_str(), components.iter().copied()))
             }
-            Some(unit) if !self.answers_http(unit) => {
+            Some(unit) if !self.answers_http(unit, app) => {
                 ("answers no HTTP requests", format!("it would have to export {}", HTTP_HANDLERS.join(" or ")))
             }
             Some(unit) => {
@@ -93,9 +93,20 @@ impl Checker<'_> {
     }
 
     /// Whether a component exports an HTTP handler, as far as is known.
-    fn answers_http(&self, unit: &UnitId) -> bool {
-        let facts = self.facts.get(unit.unit.as_str());
-        facts.is_none_or(|facts| facts.exports.iter().any(|export| HTTP_HANDLERS.contains(&export.unversioned())))
+    fn answers_http(&self, unit: &UnitId, app: &AppName) -> bool {
+        let exports = match unit.app == *app {
+            true => self.facts.get(unit.unit.as_str()).map(|facts| &facts.exports),
+            false => match self.foreign(&unit.to_string()).map(|foreign| &foreign.unit.spec) {
+                Some(UnitSpec::Component(component)) => Some(&component.exports),
+                _ => return false,
+            },
+        };
+        exports.is_none_or(|exports| exports.iter().any(|export| HTTP_HANDLERS.contains(&export.unversioned())))
+    }
+
+    /// Whether a unit of another app is there for `app`.
+    fn is_shared(&self, unit: &UnitId, app: &AppName) -> bool {
+        self.foreign(&unit.to_string()).and_then(|foreign| foreign.share).is_some_and(|share| share.is_with(app))
     }
 
     /// A component that sends requests by WASI 0.2 and by 0.3 does so by one link: the host does not see which it used.

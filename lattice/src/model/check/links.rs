@@ -7,9 +7,9 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{self, DEFAULT_LINK, LinkSpec, LinkTarget},
+        app::{self, DEFAULT_LINK, LinkSpec, LinkTarget, UnitSpec},
         catalog::{self, ProviderKind},
-        manifest::{Component, Link, Links, Provider, resolve_duration},
+        manifest::{Component, Link, Links, resolve_duration},
         problem::{Problem, suggest},
     },
     wire::{AppName, Interface, MAX_NAME},
@@ -111,7 +111,7 @@ impl Checker<'_> {
     fn link(&mut self, app: &AppName, wire: Wire<'_>, facts: Option<&ComponentFacts>) -> Option<LinkSpec> {
         let Wire { importer, pattern, link, .. } = wire;
         let deadline_ms = link.deadline.as_ref().and_then(|d| resolve_duration(d, &mut self.problems));
-        let to = self.target(app, &link.to)?;
+        let to = self.link_target(app, &link.to)?;
         if link.to.value == importer {
             let problem = Problem::at(&link.to, format!("`{importer}` cannot be linked to itself"));
             self.problems.push(problem.help("link it to another unit that serves the interface"));
@@ -133,6 +133,7 @@ impl Checker<'_> {
             LinkTarget::Wit
         };
         let allow = self.allow(app, wire);
+        let own_names = target == LinkTarget::Capability && self.has_own_names(&link.to.value);
         Some(LinkSpec {
             interface: pattern.value.clone(),
             name: link.name().to_owned(),
@@ -142,25 +143,34 @@ impl Checker<'_> {
             deadline_ms,
             idempotent: link.idempotent.iter().map(|name| name.value.clone()).collect(),
             allow,
+            own_names,
             fused: None,
         })
     }
 
     pub(super) fn is_provider(&self, unit: &str) -> bool {
-        self.manifest_provider(unit).is_some()
+        self.provider_is_program(unit).is_some()
     }
 
     /// Whether it is a provider whose calls are those of a capability.
     pub(super) fn is_capability(&self, unit: &str) -> bool {
-        self.manifest_provider(unit).is_some_and(|provider| provider.image.is_none())
+        self.provider_is_program(unit) == Some(false)
     }
 
     pub(super) fn is_program(&self, unit: &str) -> bool {
-        self.manifest_provider(unit).is_some_and(|provider| provider.image.is_some())
+        self.provider_is_program(unit) == Some(true)
     }
 
-    fn manifest_provider(&self, unit: &str) -> Option<&Provider> {
-        self.manifest.spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, provider)| provider)
+    /// Of a provider, whether it is a program of a user's own.
+    fn provider_is_program(&self, unit: &str) -> Option<bool> {
+        let own = self.manifest.spec.providers.0.iter().find(|(key, _)| key.value == unit);
+        match own {
+            Some((_, provider)) => Some(provider.image.is_some()),
+            None => match &self.foreign(unit)?.unit.spec {
+                UnitSpec::Provider(provider) => Some(provider.program.is_some()),
+                UnitSpec::Component(_) => None,
+            },
+        }
     }
 
     /// What a unit does with the interfaces that others import from it.

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{Isolation, PROGRAM, ProgramSpec, ProviderSpec},
+        app::{Isolation, PROGRAM, ProgramSpec, ProviderSpec, UnitSpec},
         catalog::{self, ProviderKind},
         manifest::{Manifest, Provider},
         problem::{Problem, suggest},
@@ -34,8 +34,13 @@ pub(super) fn with_served(
 
 impl<'m> Checker<'m> {
     pub(super) fn provider_kind(&self, unit: &str) -> Option<&'static ProviderKind> {
-        let (_, provider) = self.manifest.spec.providers.0.iter().find(|(k, _)| k.value == unit)?;
-        catalog::find(&provider.kind.as_ref()?.value)
+        match self.manifest.spec.providers.0.iter().find(|(k, _)| k.value == unit) {
+            Some((_, provider)) => catalog::find(&provider.kind.as_ref()?.value),
+            None => match &self.foreign(unit)?.unit.spec {
+                UnitSpec::Provider(provider) => catalog::find(&provider.kind),
+                UnitSpec::Component(_) => None,
+            },
+        }
     }
 
     pub(super) fn provider(

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::Checker;
 use crate::{
     model::{
-        app::{AppRecord, Limits, RouteSpec, RouteTarget, UnitSpec},
+        app::{Limits, RouteSpec, RouteTarget, UnitSpec},
         manifest::RouteTargets,
         problem::Problem,
         routes::{Pattern, PatternError},
@@ -73,15 +73,10 @@ impl Checker<'_> {
     }
 
     /// Two routes of one address must differ, also across apps, and an address speaks TLS or does not.
-    pub(super) fn routes<'a>(
-        &mut self,
-        units: &BTreeMap<UnitName, UnitSpec>,
-        app: Option<&AppName>,
-        others: impl IntoIterator<Item = &'a AppRecord>,
-    ) {
+    pub(super) fn routes(&mut self, units: &BTreeMap<UnitName, UnitSpec>) {
         let mut taken: BTreeMap<(String, Pattern), String> = BTreeMap::new();
         let mut secured: BTreeMap<String, (bool, String)> = BTreeMap::new();
-        for other in others.into_iter().filter(|o| Some(&o.name) != app) {
+        for other in &self.others {
             for (unit, record) in other.unit_ids() {
                 let owner = format!("app {} ({unit})", other.name);
                 for (address, pattern) in listens(&record.spec) {

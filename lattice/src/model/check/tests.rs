@@ -6,6 +6,7 @@ mod links;
 mod programs;
 mod schedules;
 mod secrets;
+mod shares;
 
 const GOOD: &str = r#"apiVersion: lattice/v1
 kind: App
@@ -133,7 +134,9 @@ fn colliding_routes_are_refused_also_across_apps() {
 
     let manifest = parse(GOOD).unwrap();
     let app = check(&manifest, &facts(), &[]).unwrap();
-    let record = AppRecord::next("other".parse().unwrap(), None, String::new(), BTreeMap::new(), app.units).unwrap();
+    let record =
+        AppRecord::next("other".parse().unwrap(), None, String::new(), BTreeMap::new(), app.units, BTreeMap::new())
+            .unwrap();
     let found = check(&manifest, &facts(), [&record]).unwrap_err();
     assert_eq!(
         show(&found[0]),

@@ -42,7 +42,16 @@ impl<'m> Checker<'m> {
     fn placement(&self, unit: &str) -> Option<&'m Placement> {
         let spec = &self.manifest.spec;
         let component = spec.components.0.iter().find(|(key, _)| key.value == unit).map(|(_, c)| &c.placement);
-        component.or_else(|| spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, p)| &p.placement))
+        let own =
+            component.or_else(|| spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, p)| &p.placement));
+        own.or_else(|| self.foreign(unit).map(|foreign| foreign.unit.spec.placement()))
+    }
+
+    /// The component that `unit` is fused into.
+    pub(super) fn fused_by(&self, unit: &str) -> Option<&'m str> {
+        let mut links = self.all_links().into_iter();
+        let found = links.find(|(.., link)| link.to.value == unit && link.transport() == Transport::Fused);
+        found.map(|(key, ..)| key)
     }
 
     fn local(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
@@ -62,7 +71,10 @@ impl<'m> Checker<'m> {
 
     fn fused(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
         let target = &link.to.value;
-        let problem = if self.is_provider(target) {
+        let problem = if self.foreign(target).is_some() {
+            Problem::at(at, format!("`{target}` cannot be fused into `{key}`: it is a unit of another app"))
+                .help("write `transport: local` to stay inside the host")
+        } else if self.is_provider(target) {
             Problem::at(at, format!("`{target}` is a provider; only a component can be fused into `{key}`")).help(
                 match self.is_program(target) {
                     true => "remove `transport: fused`",

@@ -77,6 +77,7 @@ pub(super) fn link(interface: &str, to: UnitId, target: LinkTarget) -> LinkSpec 
         deadline_ms: None,
         idempotent: Vec::new(),
         allow: Vec::new(),
+        own_names: false,
         fused: None,
     }
 }

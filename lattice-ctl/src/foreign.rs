@@ -1,0 +1,54 @@
+//! Units of other apps that a manifest links to: what they are.
+
+use std::collections::BTreeMap;
+
+use lattice::{
+    bus::Bus,
+    model::{app::UnitSpec, check::ComponentFacts, manifest::Manifest},
+};
+
+use crate::{inspect::inspect, wit::Wit, world::World};
+
+/// What the lattice knows of them, by `app/unit`. One whose artifact cannot be had is not among them: it is checked only by
+/// the names of its interfaces when it is called.
+pub(crate) async fn facts(bus: &Bus, world: &World, manifest: &Manifest) -> BTreeMap<String, ComponentFacts> {
+    let mut facts = BTreeMap::new();
+    let components = manifest.spec.components.0.iter();
+    for link in components.flat_map(|(_, component)| &component.links.0).flat_map(|(_, links)| &links.0) {
+        let name = &link.to.value;
+        let Some((app, unit)) = name.split_once('/').filter(|_| !facts.contains_key(name)) else { continue };
+        let units = world.apps.get(app).map(|entry| &entry.value.units);
+        let unit = units.and_then(|units| units.iter().find(|(known, _)| known.as_str() == unit));
+        if let Some((_, unit)) = unit
+            && let Some(found) = of(bus, &unit.spec).await
+        {
+            facts.insert(name.clone(), found);
+        }
+    }
+    facts
+}
+
+/// Of a provider of the catalog there is nothing to know beyond its kind.
+async fn of(bus: &Bus, spec: &UnitSpec) -> Option<ComponentFacts> {
+    match spec {
+        UnitSpec::Component(component) => {
+            let bytes = bus.artifacts().get(&component.digest).await.ok()?;
+            Some(inspect(&bytes).ok()?.facts)
+        }
+        UnitSpec::Provider(provider) => {
+            let program = provider.program.as_ref()?;
+            let wit = match &program.wit {
+                Some(wit) => Some(Wit::decode(&bus.artifacts().get(wit).await.ok()?)?),
+                None => None,
+            };
+            Some(ComponentFacts {
+                digest: program.digest.clone(),
+                imports: Vec::new(),
+                exports: program.serves.clone(),
+                import_shapes: BTreeMap::new(),
+                export_shapes: wit.map(|wit| wit.shapes()).unwrap_or_default(),
+                wit: program.wit.clone(),
+            })
+        }
+    }
+}
