@@ -137,6 +137,30 @@ fn postgres_serves_every_function_in_each_place() {
 }
 
 #[test]
+fn a_component_is_a_provider_beside_its_user_and_on_another_host() {
+    let lattice = Lattice::start(2);
+    for zone in ["a", "b"] {
+        println!("the component in zone {zone}");
+        let (address, there) = (free_address(), format!("placement: {{ require: {{ zone: [{zone}] }} }}"));
+        let middle = format!(
+            "  components:\n    middle: {{ image: {}, links: {{ wasi:keyvalue: cache }}, {there} }}\n",
+            image("middle")
+        );
+        let plain = kv(address, "use: keyvalue-memory, placement: { require: { zone: [a] } }");
+        let through = plain.replacen("wasi:keyvalue: cache", "wasi:keyvalue: middle", 1);
+        lattice.apply(&through.replacen("  components:\n", &middle, 1));
+        all_functions(address);
+        // The same user without it: what it wrote came through the component.
+        lattice.apply(&plain);
+        let mut kv = Kv(Client::connect(address).unwrap());
+        kv.expect("/get/m3", b"", 404, "");
+        kv.expect("/get/kept%2Fm3", b"", 200, "v3");
+        kv.expect("/get/kept%2Fm3?bucket=other", b"", 200, "elsewhere");
+        assert_eq!(lattice.ctl(&["delete", "kv"]).code, Some(0));
+    }
+}
+
+#[test]
 fn entries_live_as_long_as_the_manifest_says() {
     let lattice = Lattice::start(1);
     let address = free_address();
