@@ -246,7 +246,7 @@ fn what_cannot_be_linked_is_told() {
         (
             "acme:pricing: pricing",
             "acme:pricing: bank/pricing",
-            "9:23: `bank/pricing` is a unit of another app / this version connects units of one app: name a unit of this manifest",
+            "9:23: there is no app `bank` / there are none to choose from",
         ),
         (
             "acme:pricing: pricing",
