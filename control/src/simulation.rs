@@ -39,6 +39,7 @@ fn spec(scale: Scale) -> UnitSpec {
         routes: Vec::new(),
         subscriptions: Vec::new(),
         schedules: Vec::new(),
+        watches: Vec::new(),
         program: None,
     })
 }

@@ -54,6 +54,7 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         routes: Vec::new(),
         subscriptions: Vec::new(),
         schedules: Vec::new(),
+        watches: Vec::new(),
         program: None,
     })
 }

@@ -1,11 +1,14 @@
 //! The providers that are part of the host's own program.
 
 use lattice::{
-    model::{app::ProviderSpec, catalog::HTTP_SERVER, messages::SubscriptionSpec, schedule::ScheduleSpec},
+    model::{
+        app::ProviderSpec, catalog::HTTP_SERVER, messages::SubscriptionSpec, schedule::ScheduleSpec, watch::WatchSpec,
+    },
     wire::UnitId,
 };
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, Work, check_config,
+    keyvalue::Watch,
     messaging::{HandlerRemote, Subscription},
     parse_config,
     schedule::Schedule,
@@ -88,6 +91,8 @@ async fn start_one<P: Provider>(
         spec: spec.clone(),
         to: links::scheduled(&here.bus, &here.router, &key.unit, spec),
     };
+    let watch =
+        |spec: &WatchSpec| Watch { spec: spec.clone(), to: links::watcher(&here.bus, &here.router, &key.unit, spec) };
     let work = Work::default();
     let context = StartContext {
         unit: key.unit.clone(),
@@ -96,6 +101,7 @@ async fn start_one<P: Provider>(
         health,
         subscriptions: spec.subscriptions.iter().map(subscription).collect(),
         schedules: spec.schedules.iter().map(schedule).collect(),
+        watches: spec.watches.iter().map(watch).collect(),
         work: work.clone(),
     };
     let capability = P::start(context, config).await.map_err(failed)?;

@@ -125,6 +125,7 @@ mod tests {
             routes: Vec::new(),
             subscriptions: Vec::new(),
             schedules: Vec::new(),
+            watches: Vec::new(),
             program: None,
         };
         UnitRecord { revision, spec: UnitSpec::Provider(spec) }

@@ -8,6 +8,7 @@ mod route;
 mod router;
 mod scheduled;
 mod subscriber;
+mod watcher;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,6 +31,7 @@ pub use route::route;
 pub use router::{LocalInstance, Router};
 pub(crate) use scheduled::scheduled;
 pub(crate) use subscriber::subscriber;
+pub(crate) use watcher::watcher;
 
 /// The links of one import, by name.
 #[derive(Debug)]

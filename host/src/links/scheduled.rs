@@ -4,12 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::{
-    bus::Bus,
-    model::schedule::ScheduleSpec,
-    wire::{CallError, UnitId},
-};
-use lattice_provider::schedule::{Scheduled, ScheduledError};
+use lattice::{bus::Bus, model::schedule::ScheduleSpec, wire::UnitId};
+use lattice_provider::{NotDone, schedule::Scheduled};
 
 use super::{function::FunctionLink, router::Router};
 
@@ -26,17 +22,13 @@ struct ScheduledCall {
 
 #[async_trait]
 impl Scheduled for ScheduledCall {
-    async fn run(&self) -> Result<(), ScheduledError> {
+    async fn run(&self) -> Result<(), NotDone> {
         let ScheduleSpec { interface, function, .. } = &self.spec;
-        let failed = |error: CallError| match error.certainly_not_started() {
-            true => ScheduledError::NotBegun(error.to_string()),
-            false => ScheduledError::Failed(error.to_string()),
-        };
         // No arguments.
-        let reply = self.link.call_once(interface, function, None, Bytes::new()).await.map_err(failed)?;
+        let reply = self.link.call_once(interface, function, None, Bytes::new()).await?;
         // A `result` begins with which of the two it is.
         if self.spec.fallible && reply.first() != Some(&0) {
-            return Err(ScheduledError::Failed("it returned an error".to_owned()));
+            return Err(NotDone::Failed("it returned an error".to_owned()));
         }
         Ok(())
     }

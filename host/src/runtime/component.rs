@@ -174,7 +174,7 @@ pub(crate) fn linker(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Link
 pub(super) struct Blueprint {
     pub(super) unit: Arc<UnitId>,
     about: Arc<About>,
-    pre: InstancePre<Guest>,
+    pub(super) pre: InstancePre<Guest>,
     pub(super) http: Option<HttpExport>,
     pub(super) grants: Grants,
     /// Of a component that was granted HTTP.

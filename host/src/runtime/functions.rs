@@ -25,6 +25,7 @@ use super::{
     lens::Intake,
     session::{Session, Sessions},
     streams::{self, Sources},
+    watcher::{self, WatcherExport},
 };
 
 /// The functions of a component, ready for calls.
@@ -35,6 +36,7 @@ impl LoadedFunctions {
     pub fn new(loaded: Arc<LoadedComponent>, component: &Component, exchange: Exchange) -> Self {
         let exports = Exports::of(component, loaded.concurrent);
         Self(Arc::new(Functions {
+            watcher: WatcherExport::of(&loaded.blueprint.pre),
             component: loaded,
             exports,
             sessions: Arc::default(),
@@ -79,6 +81,7 @@ impl CallHandler for LoadedFunctions {
 struct Functions {
     component: Arc<LoadedComponent>,
     exports: Exports,
+    watcher: Option<WatcherExport>,
     sessions: Arc<Sessions>,
     exchange: Exchange,
     /// Only sessions that there are may go on.
@@ -117,6 +120,10 @@ impl Functions {
         if head.interface.unversioned() == SESSION_INTERFACE {
             return self.control(&head, &payload).await;
         }
+        if watcher::is_told(&head) {
+            let told = watcher::tell(&self.component, self.watcher.as_ref(), &head, &payload).await;
+            return told.inspect_err(|error| self.record(error));
+        }
         let function = self.exports.find(&head.interface, &head.function)?;
         let bytes = match head.content_type {
             ContentType::Postcard => payload,
@@ -129,11 +136,8 @@ impl Functions {
         };
         let intake = Intake { bytes, streams: streams.clone(), ..Intake::default() };
         let call = FunctionCall { function: function.clone(), intake, allowed, permit: self.component.permit()? };
-        let Answer { mut bytes, sources } = self.answer(head.session, call).await.inspect_err(|error| {
-            if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
-                self.component.record(error);
-            }
-        })?;
+        let Answer { mut bytes, sources } =
+            self.answer(head.session, call).await.inspect_err(|error| self.record(error))?;
         let offers = streams::hand_out(&self.exchange, &mut bytes, sources).await?;
         offers.into_iter().for_each(HandedOut::leave);
         match (head.content_type, streams) {
@@ -146,6 +150,13 @@ impl Functions {
                 Ok(json::result_to_json(function.shape.result.as_ref(), &gathered)?.into())
             }
             (ContentType::Json, None) => Ok(json::result_to_json(function.shape.result.as_ref(), &bytes)?.into()),
+        }
+    }
+
+    /// Counts what is the component's own fault.
+    fn record(&self, error: &CallError) {
+        if matches!(error, CallError::Trap(_) | CallError::Deadline(_)) {
+            self.component.record(error);
         }
     }
 

@@ -13,7 +13,7 @@ use self::bindings::wasi::keyvalue::{
 };
 use super::guest::Guest;
 
-mod bindings {
+pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit/deps/keyvalue",
         world: "imports",
@@ -29,7 +29,7 @@ const BATCH: &str = "wasi:keyvalue/batch";
 
 /// What a guest holds as `bucket`.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Bucket(String);
+pub struct Bucket(pub(super) String);
 
 /// Pairs of one `set-many`, or keys of one batch call, at the most: a guest decides, so it is clamped.
 const MAX_BATCH: usize = 10_000;

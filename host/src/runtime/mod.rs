@@ -31,6 +31,7 @@ mod secrets;
 mod session;
 mod spares;
 mod streams;
+mod watcher;
 
 pub use cache::ArtifactCache;
 pub use component::{LoadedComponent, Runtime};

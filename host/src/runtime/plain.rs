@@ -56,6 +56,10 @@ impl IdleInstances {
 }
 
 impl PlainInstance {
+    pub(super) fn parts(&mut self) -> (&mut GuestStore, Instance) {
+        (&mut self.store, self.instance)
+    }
+
     /// Its store, and how it answers HTTP.
     pub(super) fn http(&mut self, indices: &ProxyIndices) -> wasmtime::Result<(&mut GuestStore, &Proxy)> {
         let proxy = match self.proxy.take() {

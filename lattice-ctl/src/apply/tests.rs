@@ -184,6 +184,7 @@ async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
         routes: Vec::<RouteSpec>::new(),
         subscriptions: Vec::new(),
         schedules: Vec::new(),
+        watches: Vec::new(),
         program: None,
     });
     let unit: UnitId = "shop/cache".parse().unwrap();

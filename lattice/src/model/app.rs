@@ -10,6 +10,7 @@ use super::{
     schedule::ScheduleSpec,
     secret::{self, SecretSource},
     share::Share,
+    watch::WatchSpec,
 };
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
@@ -87,6 +88,8 @@ pub struct ProviderSpec {
     pub subscriptions: Vec<SubscriptionSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<ScheduleSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchSpec>,
     /// The program that it is, when it is none of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramSpec>,

@@ -8,6 +8,8 @@ use crate::wire::Interface;
 pub const HTTP_SERVER: &str = "http-server";
 /// The name of what calls components by the clock.
 pub const CRON: &str = "cron";
+/// The kind of the provider that has watches.
+pub const KEYVALUE_NATS: &str = "keyvalue-nats";
 
 /// A provider that can be named in `use:`.
 #[derive(Debug)]
@@ -175,7 +177,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         has_subscriptions: false,
     },
     ProviderKind {
-        name: "keyvalue-nats",
+        name: KEYVALUE_NATS,
         capability: Some(&KEYVALUE),
         config: &[
             key("bucket", false, "name of the JetStream key-value bucket (default <lattice>-<app>-<unit>)"),

@@ -11,6 +11,7 @@ mod shares;
 mod subscriptions;
 mod transport;
 mod types;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +91,7 @@ pub fn check<'a>(
     }
 }
 
-/// A route, a subscription or a schedule waits as long as its component may take.
+/// A route, a subscription, a schedule or a watch waits as long as its component may take.
 fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
     let timeout = |spec: &UnitSpec| match spec {
         UnitSpec::Component(component) => Some(component.limits.timeout_ms),
@@ -104,7 +105,8 @@ fn hand_timeouts(units: &mut BTreeMap<UnitName, UnitSpec>) {
         let routes = routes.map(|target| (&target.unit, &mut target.timeout_ms));
         let subscriptions = provider.subscriptions.iter_mut().map(|s| (&s.to, &mut s.timeout_ms));
         let schedules = provider.schedules.iter_mut().map(|s| (&s.to, &mut s.timeout_ms));
-        for (unit, timeout) in routes.chain(subscriptions).chain(schedules) {
+        let watches = provider.watches.iter_mut().map(|w| (&w.to, &mut w.timeout_ms));
+        for (unit, timeout) in routes.chain(subscriptions).chain(schedules).chain(watches) {
             *timeout = timeouts.get(&unit.unit).copied().unwrap_or(*timeout);
         }
     }

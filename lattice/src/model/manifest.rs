@@ -157,6 +157,9 @@ pub struct Provider {
     /// For calls by the clock.
     #[serde(default)]
     pub schedules: Entries<Schedule>,
+    /// For a store of keys: a bucket, to the component that is told of its changes.
+    #[serde(default)]
+    pub watches: Entries<Spanned<String>>,
     /// The other apps that may link to it.
     pub share: Option<Share>,
 }

@@ -20,3 +20,4 @@ pub mod settings;
 pub mod shape;
 pub mod share;
 pub mod status;
+pub mod watch;

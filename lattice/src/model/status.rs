@@ -192,6 +192,7 @@ mod tests {
             routes: Vec::new(),
             subscriptions: Vec::new(),
             schedules: Vec::new(),
+            watches: Vec::new(),
             program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);

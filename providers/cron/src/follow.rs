@@ -6,7 +6,7 @@ use lattice::{
     bus::{Entry, StoreError, Table},
     model::schedule::{Due, Tick, due},
 };
-use lattice_provider::schedule::{Schedule, ScheduledError};
+use lattice_provider::{NotDone, schedule::Schedule};
 use tokio_util::sync::CancellationToken;
 
 /// The longest pause: somebody may set the machine's clock.
@@ -93,7 +93,7 @@ impl Follower {
         let outcome = loop {
             match self.schedule.to.run().await {
                 // The component may be on its way to another host.
-                Err(ScheduledError::NotBegun(_)) if began.elapsed() < late && !stop.is_cancelled() => {
+                Err(NotDone::NotBegun(_)) if began.elapsed() < late && !stop.is_cancelled() => {
                     tokio::time::sleep(RETRY).await;
                 }
                 outcome => break outcome,

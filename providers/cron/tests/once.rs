@@ -15,8 +15,8 @@ use lattice::{
     wire::UnitId,
 };
 use lattice_provider::{
-    Provider, Work, conformance,
-    schedule::{Schedule, Scheduled, ScheduledError},
+    NotDone, Provider, Work, conformance,
+    schedule::{Schedule, Scheduled},
 };
 use lattice_provider_cron::{Config, CronProvider};
 
@@ -44,12 +44,12 @@ struct ByInstance {
 
 #[async_trait]
 impl Scheduled for ByInstance {
-    async fn run(&self) -> Result<(), ScheduledError> {
+    async fn run(&self) -> Result<(), NotDone> {
         assert_eq!(self.calls.under_way.fetch_add(1, Ordering::SeqCst), 0, "two calls at a time");
         self.calls.made.lock().unwrap().push((self.instance, now()));
         tokio::time::sleep(self.takes).await;
         self.calls.under_way.fetch_sub(1, Ordering::SeqCst);
-        Err(ScheduledError::Failed("it returned an error".into()))
+        Err(NotDone::Failed("it returned an error".into()))
     }
 }
 
@@ -160,9 +160,9 @@ struct Absent {
 
 #[async_trait]
 impl Scheduled for Absent {
-    async fn run(&self) -> Result<(), ScheduledError> {
+    async fn run(&self) -> Result<(), NotDone> {
         if self.asked.fetch_add(1, Ordering::SeqCst) + 1 < self.until {
-            return Err(ScheduledError::NotBegun("no instance of shop/report answers".into()));
+            return Err(NotDone::NotBegun("no instance of shop/report answers".into()));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use async_nats::HeaderMap;
+
 fn escape(text: &str, out: &mut String) {
     if text.is_empty() {
         out.push('=');
@@ -48,6 +50,12 @@ pub(crate) fn in_bucket(bucket: &str) -> String {
     escape(bucket, &mut name);
     name.push('.');
     name
+}
+
+/// Whether a message with these headers says that a key is gone.
+pub(crate) fn is_gone(headers: Option<&HeaderMap>) -> bool {
+    let operation = headers.and_then(|headers| headers.get("KV-Operation"));
+    operation.is_some_and(|operation| matches!(operation.as_str(), "DEL" | "PURGE"))
 }
 
 /// The key, from what follows [`in_bucket`]; `None` when others have made that name.

@@ -1,12 +1,14 @@
 //! Key-value in a JetStream key-value bucket of the lattice's own NATS: replicated, and nothing else to run.
 
+mod changes;
 mod key;
 mod listing;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Display,
     future::IntoFuture,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -73,6 +75,8 @@ pub(crate) struct Bucket {
     pub(crate) store: kv::Store,
     client: async_nats::Client,
     connected: watch::Receiver<bool>,
+    /// Buckets of components that somebody watches.
+    watched: Arc<HashSet<String>>,
 }
 
 /// Whether NATS takes it as the name of a bucket.
@@ -111,7 +115,8 @@ impl Bucket {
                 })?
             }
         };
-        Ok(Self { store, client, connected: context.bus.connected() })
+        let watched = Arc::new(changes::watched(&context.watches));
+        Ok(Self { store, client, connected: context.bus.connected(), watched })
     }
 
     /// Waits for NATS, but not for long, and not at all while there is no connection: requests made then would wait
@@ -137,8 +142,16 @@ impl Bucket {
         self.ask(self.store.put(name, value)).await?.map(drop).map_err(|e| failed(&e))
     }
 
-    /// Purges the key. A delete marker instead would stay in the bucket for ever, for each key that there ever was.
-    async fn delete(&self, name: String) -> Result<(), KeyValueError> {
+    /// Purges the key. A delete marker instead would stay in the bucket for ever, for each key that there ever was; where
+    /// somebody watches, they remove it.
+    async fn delete(&self, bucket: &str, key: &str) -> Result<(), KeyValueError> {
+        let name = key::name(bucket, key);
+        if self.watched.contains(bucket) {
+            return match self.entry(name.clone()).await? {
+                (Some(_), _) => self.ask(self.store.delete(name)).await?.map_err(|e| failed(&e)),
+                (None, _) => Ok(()),
+            };
+        }
         let purge = self.store.stream.purge().filter(format!("{}{name}", self.store.prefix));
         self.ask(purge).await?.map(drop).map_err(|e| failed(&e))
     }
@@ -209,8 +222,9 @@ impl Provider for Nats {
         config.bucket.as_deref().map_or(Ok(()), check_name)
     }
 
-    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+    async fn start(mut context: StartContext, config: Config) -> Result<Capability, StartError> {
         let bucket = Bucket::open(&context, config).await?;
+        changes::begin(&bucket, &mut context).await?;
         let health = AbortOnDropHandle::new(tokio::spawn(bucket.clone().report_health(context.health)));
         let stripes = std::array::from_fn(|_| Mutex::new(None));
         Ok(Capability::key_value(Self { bucket, stripes, _health: health }))
@@ -228,7 +242,7 @@ impl KeyValue for Nats {
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.bucket.delete(key::name(&bucket, &key)).await
+        self.bucket.delete(&bucket, &key).await
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
@@ -285,7 +299,8 @@ impl KeyValue for Nats {
     }
 
     async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
-        let deletes = keys.into_iter().map(|key| self.bucket.delete(key::name(&bucket, &key)));
+        let (kv, bucket) = (&self.bucket, bucket.as_str());
+        let deletes = keys.into_iter().map(|key| async move { kv.delete(bucket, &key).await });
         stream::iter(deletes).buffer_unordered(CONCURRENT).try_collect().await
     }
 }

@@ -35,9 +35,7 @@ pub(crate) async fn page(kv: &Bucket, bucket: &str, from: u64) -> Result<KeyPage
             let message = message.map_err(|e| failed(&e))?;
             pending = message.info().map_err(KeyValueError::other)?.pending;
             // Other programs that use the bucket may have left a marker where a key was.
-            let gone = message.headers.as_ref().is_some_and(|headers| {
-                headers.get("KV-Operation").is_some_and(|op| matches!(op.as_str(), "DEL" | "PURGE"))
-            });
+            let gone = key::is_gone(message.headers.as_ref());
             if !gone && let Some(key) = message.subject.strip_prefix(&prefix).and_then(key::key) {
                 first.add(from, key);
             }

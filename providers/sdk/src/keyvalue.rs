@@ -11,12 +11,14 @@ mod made {
     crate::generate!({ path: "../../wit/keyvalue" });
 }
 mod ttl;
+mod watch;
 
 pub use made::store::{
     Error as KeyValueError, FUNCTIONS, Handler as KeyValueHandler, KeyPage, Remote as KeyValueRemote,
     Store as KeyValue, interface,
 };
 pub use ttl::Ttl;
+pub use watch::{Change, Watch, Watcher};
 
 impl KeyValueError {
     /// An error of a backend, in words.

@@ -82,4 +82,6 @@ pub use lattice::wire::value::ByteStream;
 pub use lattice_provider_macros::generate;
 pub use lines::Lines;
 pub use process::{Failed, Launch, Order, PROGRAM_ENVIRONMENT, Report, json_only, main};
-pub use provider::{Health, HealthReporter, Provider, StartContext, StartError, Work, check_config, parse_config};
+pub use provider::{
+    Health, HealthReporter, NotDone, Provider, StartContext, StartError, Work, check_config, parse_config,
+};

@@ -181,6 +181,7 @@ async fn run<P: Provider>() -> Result<(), Failure> {
         health,
         subscriptions: Vec::new(),
         schedules: Vec::new(),
+        watches: Vec::new(),
         work: Default::default(),
     };
     let capability = P::start(context, config).await?;

@@ -3,12 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use lattice::{bus::Bus, wire::UnitId};
+use lattice::{
+    bus::Bus,
+    wire::{CallError, UnitId},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Capability, messaging::Subscription, schedule::Schedule};
+use crate::{Capability, keyvalue::Watch, messaging::Subscription, schedule::Schedule};
 
 /// A backend of a capability.
 #[async_trait]
@@ -40,7 +43,9 @@ pub struct StartContext {
     pub subscriptions: Vec<Subscription>,
     /// When components shall be called. Only providers inside a host have some.
     pub schedules: Vec<Schedule>,
-    /// What the provider does by itself for both.
+    /// Whose changes components shall be told of. Only providers inside a host have some.
+    pub watches: Vec<Watch>,
+    /// What the provider does by itself for these.
     pub work: Work,
 }
 
@@ -59,6 +64,25 @@ impl Work {
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), ?limit, "calls are still under way; stopping all the same");
+        }
+    }
+}
+
+/// Why a call that a provider makes by itself did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// It has certainly not begun: it may be made again.
+    #[error("{0}")]
+    NotBegun(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<CallError> for NotDone {
+    fn from(error: CallError) -> Self {
+        match error.certainly_not_started() {
+            true => Self::NotBegun(error.to_string()),
+            false => Self::Failed(error.to_string()),
         }
     }
 }

@@ -108,6 +108,7 @@ impl<'m> Checker<'m> {
         }
         let subscriptions = self.subscriptions(app, kind, provider, isolate);
         let schedules = self.schedules(app, kind, provider);
+        let watches = self.watches(app, kind, provider, isolate);
         Some(ProviderSpec {
             kind: kind.name.to_owned(),
             config,
@@ -117,6 +118,7 @@ impl<'m> Checker<'m> {
             routes,
             subscriptions,
             schedules,
+            watches,
             program: None,
         })
     }
@@ -191,6 +193,10 @@ impl<'m> Checker<'m> {
             let problem = Problem::at(first, "a program has no schedules");
             self.problems.push(problem.help("only cron has `schedules:`"));
         }
+        if let Some((first, _)) = provider.watches.0.first() {
+            let problem = Problem::at(first, "a program has no watches");
+            self.problems.push(problem.help("only keyvalue-nats has `watches:`"));
+        }
         for (_, value) in &provider.config.0 {
             self.secret_references(value, &value.value);
         }
@@ -212,6 +218,7 @@ impl<'m> Checker<'m> {
             routes: Vec::new(),
             subscriptions: Vec::new(),
             schedules: Vec::new(),
+            watches: Vec::new(),
             program: Some(ProgramSpec {
                 image: image.value.clone(),
                 digest: facts.digest.clone(),

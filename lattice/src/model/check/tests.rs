@@ -7,6 +7,7 @@ mod programs;
 mod schedules;
 mod secrets;
 mod shares;
+mod watches;
 
 const GOOD: &str = r#"apiVersion: lattice/v1
 kind: App

@@ -109,6 +109,11 @@ impl<'m> Checker<'m> {
         if let Some((broker, (subject, _))) = subscriptions.find(|(_, (_, to))| to.to.value == unit) {
             return Some(format!("the subscription `{}` of `{}`", subject.value, broker.value));
         }
+        let watches = self.manifest.spec.providers.0.iter();
+        let mut watches = watches.flat_map(|(key, p)| p.watches.0.iter().map(move |w| (key, w)));
+        if let Some((store, (bucket, _))) = watches.find(|(_, (_, to))| to.value == unit) {
+            return Some(format!("the watch of `{}` of `{}`", bucket.value, store.value));
+        }
         let mut links = self.all_links().into_iter();
         let other = links.find(|(_, _, link)| link.to.value == unit && link.transport() != Transport::Fused);
         other.map(|(key, ..)| format!("a link of `{key}` that is not fused"))

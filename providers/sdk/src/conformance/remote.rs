@@ -30,6 +30,7 @@ pub fn context(unit: &UnitId, data_dir: &Path, bus: &Bus) -> (StartContext, watc
             health,
             subscriptions: Vec::new(),
             schedules: Vec::new(),
+            watches: Vec::new(),
             work: Default::default(),
         },
         healths,

@@ -109,6 +109,7 @@ pub(super) fn context(dir: &Path) -> Result<StartContext> {
         health: HealthReporter::new().0,
         subscriptions: Vec::new(),
         schedules: Vec::new(),
+        watches: Vec::new(),
         work: Default::default(),
     })
 }

@@ -1,0 +1,63 @@
+//! Watches: whether each leads to a component that wants to be told of changes.
+
+use serde_saphyr::Spanned;
+
+use super::Checker;
+use crate::{
+    model::{
+        app::{Isolation, Limits},
+        catalog::{KEYVALUE_NATS, ProviderKind},
+        manifest::Provider,
+        problem::Problem,
+        watch::WatchSpec,
+    },
+    wire::{AppName, MAX_BUCKET},
+};
+
+/// What a component must export to be told of changes, and in which version.
+const EXPORT: &str = "wasi:keyvalue/watcher@0.2.0-draft";
+
+impl Checker<'_> {
+    pub(super) fn watches(
+        &mut self,
+        app: &AppName,
+        kind: &ProviderKind,
+        provider: &Provider,
+        isolate: Isolation,
+    ) -> Vec<WatchSpec> {
+        if let Some((first, _)) = provider.watches.0.first() {
+            if kind.name != KEYVALUE_NATS {
+                let problem = Problem::at(first, format!("{} has no watches", kind.name));
+                self.problems.push(problem.help(format!("only {KEYVALUE_NATS} has `watches:`")));
+            } else if isolate == Isolation::Process {
+                let problem = Problem::at(first, "a provider with watches runs only inside the host");
+                self.problems.push(problem.help("remove `isolate: process`, or give the watches to another provider"));
+            }
+        }
+        provider.watches.0.iter().filter_map(|(bucket, to)| self.watch(app, bucket, to)).collect()
+    }
+
+    fn watch(&mut self, app: &AppName, bucket: &Spanned<String>, to: &Spanned<String>) -> Option<WatchSpec> {
+        if bucket.value.len() > MAX_BUCKET {
+            let problem = Problem::at(bucket, "this is no name of a bucket");
+            self.problems.push(problem.help(format!("it has at most {MAX_BUCKET} bytes")));
+        }
+        let unit = self.target(app, to)?;
+        self.is_told(to);
+        let timeout_ms = Limits::default().timeout_ms;
+        Some(WatchSpec { bucket: bucket.value.clone(), to: unit, timeout_ms })
+    }
+
+    fn is_told(&mut self, to: &Spanned<String>) {
+        let Ok(wanted) = EXPORT.parse() else { return };
+        if self.is_provider(&to.value) {
+            let problem = Problem::at(to, format!("`{}` is a provider, which is told of no changes", to.value));
+            self.problems.push(problem.help("name a component"));
+        } else if let Some(facts) = self.facts.get(&to.value)
+            && !facts.exports.iter().any(|export| export.satisfies(&wanted))
+        {
+            let problem = format!("`{}` does not export {EXPORT}, so it cannot be told of changes", to.value);
+            self.problems.push(Problem::at(to, problem));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Watches: a component is told of each change of a bucket, one after another, until it has taken it.
+//!
+//! How far a watch has come is JetStream's to remember, so that it holds over restarts, and for all instances of the
+//! provider together. Of changes of one key that were not told yet only the newest is left: the bucket keeps no others.
+
+use std::{collections::HashSet, time::Duration};
+
+use async_nats::jetstream::{
+    AckKind, Message,
+    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+};
+use futures_util::StreamExt;
+use lattice_provider::{
+    NotDone, StartContext, StartError, Work,
+    keyvalue::{Change, Watch, position},
+};
+
+use crate::{Bucket, key, reason};
+
+/// Beside the component's own time, before a change whose fate is not known is told again: its provider has died.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a component is told of a change that it fails at; then the next change has its turn.
+const TRIES: u32 = 5;
+/// The pause before a change is told again; each further time it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Changes of one request; each is sent when the one before is done.
+const BATCH: usize = 100;
+/// How long one request for changes stands.
+const EXPIRES: Duration = Duration::from_secs(5);
+/// The pause after a request that has failed.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A watch that nobody has used for so long is forgotten, with what it has not told yet.
+const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Buckets in which a key that is deleted leaves a marker, for those who watch.
+pub(crate) fn watched(watches: &[Watch]) -> HashSet<String> {
+    watches.iter().map(|watch| watch.spec.bucket.clone()).collect()
+}
+
+/// Begins all watches of a provider.
+pub(crate) async fn begin(bucket: &Bucket, context: &mut StartContext) -> Result<(), StartError> {
+    for watch in std::mem::take(&mut context.watches) {
+        let unit = &context.unit;
+        let place = position(&watch.spec.bucket);
+        let name = format!("{}-{}-{}-{place:016x}", context.bus.lattice(), unit.app, unit.unit);
+        let watching = Watching { bucket: bucket.clone(), name, watch, failures: (0, 0) };
+        let consumer = watching.consumer().await?;
+        context.work.tasks.spawn(watching.follow(consumer, context.work.clone()));
+    }
+    Ok(())
+}
+
+struct Watching {
+    bucket: Bucket,
+    name: String,
+    watch: Watch,
+    /// A change by its number in the stream, and how often the component has failed at it.
+    failures: (u64, u32),
+}
+
+impl Watching {
+    fn prefix(&self) -> String {
+        format!("{}{}", self.bucket.store.prefix, key::in_bucket(&self.watch.spec.bucket))
+    }
+
+    /// Our place in the bucket; one that is made anew begins with the changes from now on.
+    async fn consumer(&self) -> Result<PullConsumer, StartError> {
+        let spec = &self.watch.spec;
+        let consumer = pull::Config {
+            durable_name: Some(self.name.clone()),
+            description: Some(format!("changes of {} for {}", spec.bucket, spec.to)),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_millis(spec.timeout_ms) + GRACE,
+            filter_subject: format!("{}*", self.prefix()),
+            deliver_policy: DeliverPolicy::New,
+            // In order.
+            max_ack_pending: 1,
+            inactive_threshold: FORGET,
+            ..Default::default()
+        };
+        self.bucket.store.stream.create_consumer(consumer).await.map_err(|error| {
+            StartError::Backend(format!("cannot watch bucket {} in NATS: {}", spec.bucket, reason(&error)))
+        })
+    }
+
+    async fn follow(mut self, mut consumer: PullConsumer, work: Work) {
+        while !work.stop.is_cancelled() {
+            if let Err(error) = self.batch(&consumer, &work).await {
+                tracing::debug!(name = self.name, error, "cannot ask for changes; trying again");
+                tokio::time::sleep(PAUSE).await;
+                // The bucket or our place in it may be gone with a server.
+                match self.consumer().await {
+                    Ok(again) => consumer = again,
+                    Err(error) => tracing::warn!(name = self.name, %error, "cannot ask for changes; trying again"),
+                }
+            }
+        }
+    }
+
+    async fn batch(&mut self, consumer: &PullConsumer, work: &Work) -> Result<(), String> {
+        let batch = consumer.batch().max_messages(BATCH).expires(EXPIRES).messages();
+        let mut messages = batch.await.map_err(|error| error.to_string())?;
+        loop {
+            // Cancel-safe: a message is taken out of its channel when its arm completes.
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = work.stop.cancelled() => return Ok(()),
+            };
+            let Some(message) = message else { return Ok(()) };
+            self.tell(message.map_err(|error| error.to_string())?).await;
+        }
+    }
+
+    /// Tells of one change, and settles what becomes of it.
+    async fn tell(&mut self, message: Message) {
+        let number = message.info().map_or(0, |info| info.stream_sequence);
+        let Some(change) = self.change(&message) else {
+            // What others have put beside our keys.
+            let _ = message.ack().await;
+            return;
+        };
+        let settled = match self.watch.to.changed(&change).await {
+            Ok(()) => self.done(&message, &change, number).await,
+            Err(NotDone::NotBegun(error)) => {
+                tracing::debug!(to = %self.watch.spec.to, error, "nobody could be told of a change; trying again");
+                message.ack_with(AckKind::Nak(Some(PAUSE))).await
+            }
+            Err(NotDone::Failed(error)) => {
+                let failures = if self.failures.0 == number { self.failures.1 + 1 } else { 1 };
+                self.failures = (number, failures);
+                let (to, key) = (&self.watch.spec.to, &change.key);
+                if failures < TRIES {
+                    tracing::info!(%to, key, error, failures, "a change was not taken; it is told again");
+                    let pause = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
+                    message.ack_with(AckKind::Nak(Some(pause))).await
+                } else {
+                    tracing::error!(%to, key, error, failures, "a change was not taken, and is given up");
+                    self.done(&message, &change, number).await
+                }
+            }
+        };
+        // What is not settled is told again.
+        if let Err(error) = settled {
+            tracing::debug!(%error, "cannot settle a change");
+        }
+    }
+
+    /// The change has been told. A marker of a key that was deleted has done its work then: it is removed, unless the key has
+    /// a value again.
+    async fn done(&self, message: &Message, change: &Change, number: u64) -> Result<(), async_nats::Error> {
+        message.ack().await?;
+        if change.value.is_none() {
+            let purge = self.bucket.store.stream.purge().filter(message.subject.to_string()).sequence(number + 1);
+            purge.await?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, message: &Message) -> Option<Change> {
+        let key = key::key(message.subject.strip_prefix(&self.prefix())?)?;
+        let value = (!key::is_gone(message.headers.as_ref())).then(|| message.payload.clone());
+        Some(Change { bucket: self.watch.spec.bucket.clone(), key, value })
+    }
+}
