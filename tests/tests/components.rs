@@ -197,8 +197,13 @@ fn a_call_ends_at_the_link_s_deadline() {
     for (caller, library) in [("", ""), (&*zone("a"), &*zone("b"))] {
         lattice.apply(&app(address, ", deadline: 300ms", caller, library));
         let asked = Instant::now();
-        assert_eq!(text(address, "/sleep-with-result?ms=3000"), "Err(\"no answer within 300 ms\")\n");
-        assert_eq!(text(address, "/spin"), "Err(\"no answer within 300 ms\")\n");
+        for path in ["/sleep-with-result?ms=3000", "/spin"] {
+            let answer = text(address, path);
+            // What is left of the time where it ends.
+            let left = answer.strip_prefix("Err(\"no answer within ").and_then(|rest| rest.strip_suffix(" ms\")\n"));
+            let left = left.and_then(|left| left.parse::<u64>().ok());
+            assert!(left.is_some_and(|left| (200..=300).contains(&left)), "{path}: {answer}");
+        }
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
 }
