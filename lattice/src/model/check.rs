@@ -246,6 +246,21 @@ impl<'m> Checker<'m> {
         settings
     }
 
+    /// Whether a provider may call `to`, as far as is known: a component that exports `wanted`. `is_not` says what providers
+    /// are not there for, `cannot` what a component cannot do without it.
+    fn must_export(&mut self, to: &Spanned<String>, wanted: &str, is_not: &str, cannot: &str) {
+        let Ok(interface) = wanted.parse() else { return };
+        if self.is_provider(&to.value) {
+            let problem = Problem::at(to, format!("`{}` is a provider, which {is_not}", to.value));
+            self.problems.push(problem.help("name a component"));
+        } else if let Some(facts) = self.facts.get(&to.value)
+            && !facts.exports.iter().any(|export| export.satisfies(&interface))
+        {
+            let problem = format!("`{}` does not export {wanted}, so it cannot {cannot}", to.value);
+            self.problems.push(Problem::at(to, problem));
+        }
+    }
+
     /// The unit of this app that `name` means.
     fn target(&mut self, app: &AppName, name: &Spanned<String>) -> Option<UnitId> {
         let spec = &self.manifest.spec;

@@ -55,7 +55,7 @@ impl Checker<'_> {
         let to = &subscription.to;
         let unit = self.target(app, to);
         if unit.is_some() {
-            self.takes_messages(to);
+            self.must_export(to, HANDLER, "takes no messages", "be given messages");
         }
         let in_flight = match &subscription.in_flight {
             Some(at) if at.value == 0 || at.value > MAX_IN_FLIGHT => {
@@ -74,19 +74,6 @@ impl Checker<'_> {
     fn subject<T: std::str::FromStr<Err = SubjectError>>(&mut self, text: &Spanned<String>) -> Option<T> {
         let parsed = text.value.parse();
         parsed.map_err(|error: SubjectError| self.problems.push(Problem::at(text, error.to_string()))).ok()
-    }
-
-    fn takes_messages(&mut self, to: &Spanned<String>) {
-        let Ok(wanted) = HANDLER.parse() else { return };
-        if self.is_provider(&to.value) {
-            let problem = Problem::at(to, format!("`{}` is a provider, which takes no messages", to.value));
-            self.problems.push(problem.help("name a component"));
-        } else if let Some(facts) = self.facts.get(&to.value)
-            && !facts.exports.iter().any(|export| export.satisfies(&wanted))
-        {
-            let problem = format!("`{}` does not export {HANDLER}, so it cannot be given messages", to.value);
-            self.problems.push(Problem::at(to, problem));
-        }
     }
 
     fn durable(&mut self, subscription: &Subscription) -> Option<DurableSpec> {

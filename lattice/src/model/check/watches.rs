@@ -43,21 +43,8 @@ impl Checker<'_> {
             self.problems.push(problem.help(format!("it has at most {MAX_BUCKET} bytes")));
         }
         let unit = self.target(app, to)?;
-        self.is_told(to);
+        self.must_export(to, EXPORT, "is told of no changes", "be told of changes");
         let timeout_ms = Limits::default().timeout_ms;
         Some(WatchSpec { bucket: bucket.value.clone(), to: unit, timeout_ms })
-    }
-
-    fn is_told(&mut self, to: &Spanned<String>) {
-        let Ok(wanted) = EXPORT.parse() else { return };
-        if self.is_provider(&to.value) {
-            let problem = Problem::at(to, format!("`{}` is a provider, which is told of no changes", to.value));
-            self.problems.push(problem.help("name a component"));
-        } else if let Some(facts) = self.facts.get(&to.value)
-            && !facts.exports.iter().any(|export| export.satisfies(&wanted))
-        {
-            let problem = format!("`{}` does not export {EXPORT}, so it cannot be told of changes", to.value);
-            self.problems.push(Problem::at(to, problem));
-        }
     }
 }
