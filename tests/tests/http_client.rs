@@ -131,7 +131,8 @@ fn bodies_stream_in_bounded_memory_and_connections_are_kept() {
     const SIZE: usize = 200 << 20;
     let (mut lattice, origin, front) = (Lattice::start(1), Origin::plain(), free_address());
     let url = format!("http://{}", origin.address);
-    lattice.apply(&app("fetcher", front, std::slice::from_ref(&url), "", ""));
+    let patient = app("fetcher", front, std::slice::from_ref(&url), "", "");
+    lattice.apply(&patient.replace("timeout: 20s", "timeout: 60s").replace("deadline: 15s", "deadline: 60s"));
     let pid = lattice.host("a").pid();
     bodies(front, &url, &url);
     let before = (origin.connections(), memory(pid));
