@@ -69,10 +69,10 @@ impl Spares {
             return;
         }
         let maker = self.maker.get_or_init(|| {
+            // What instances hold may want to be ended inside of the runtime that they were in.
+            let runtime = Handle::try_current().ok()?;
             let (maker, ended) = sync_channel(QUEUE);
             let made_ahead = MadeAhead { places: self.places.clone(), components: Vec::new(), look_at: Instant::now() };
-            // What instances hold may want to be ended inside of the runtime that they were in.
-            let runtime = Handle::current();
             let work = move || made_ahead.run(&runtime, &ended);
             let thread = std::thread::Builder::new().name("spares".into()).spawn(work);
             thread.inspect_err(|error| tracing::warn!(%error, "no instances are made ahead")).is_ok().then_some(maker)
