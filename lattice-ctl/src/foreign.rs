@@ -13,8 +13,7 @@ use crate::{inspect::inspect, wit::Wit, world::World};
 /// the names of its interfaces when it is called.
 pub(crate) async fn facts(bus: &Bus, world: &World, manifest: &Manifest) -> BTreeMap<String, ComponentFacts> {
     let mut facts = BTreeMap::new();
-    let components = manifest.spec.components.0.iter();
-    for link in components.flat_map(|(_, component)| &component.links.0).flat_map(|(_, links)| &links.0) {
+    for (.., link) in manifest.links() {
         let name = &link.to.value;
         let Some((app, unit)) = name.split_once('/').filter(|_| !facts.contains_key(name)) else { continue };
         let units = world.apps.get(app).map(|entry| &entry.value.units);
@@ -37,10 +36,10 @@ async fn of(bus: &Bus, spec: &UnitSpec) -> Option<ComponentFacts> {
         }
         UnitSpec::Provider(provider) => {
             let program = provider.program.as_ref()?;
-            let wit = match &program.wit {
-                Some(wit) => Some(Wit::decode(&bus.artifacts().get(wit).await.ok()?)?),
-                None => None,
-            };
+            let wit = Wit::of(bus, program).await;
+            if wit.is_none() && program.wit.is_some() {
+                return None;
+            }
             Some(ComponentFacts {
                 digest: program.digest.clone(),
                 imports: Vec::new(),

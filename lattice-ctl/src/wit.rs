@@ -1,10 +1,11 @@
 //! WIT packages: those beside a program in the user's files, and what the lattice keeps of them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use bytes::Bytes;
 use lattice::{
-    model::shape::InterfaceShape,
+    bus::Bus,
+    model::{app::ProgramSpec, shape::InterfaceShape},
     wire::{
         Interface,
         value::{FunctionShape, Shape},
@@ -18,6 +19,8 @@ use crate::shape::Shapes;
 /// So many parts a function's types may have, all in all: WIT shares types, and what is made of few lines may be larger
 /// than any memory.
 const MAX_PARTS: usize = 10_000;
+/// How long the lattice may take to give the WIT of a program.
+const FETCH: Duration = Duration::from_secs(5);
 
 /// Interfaces that were described in WIT.
 #[derive(Debug)]
@@ -41,6 +44,12 @@ impl Wit {
             Ok(DecodedWasm::WitPackage(resolve, _)) => Some(Self { resolve }),
             _ => None,
         }
+    }
+
+    /// The WIT that came with a program. Without it a call goes on as one of a program that has none.
+    pub(crate) async fn of(bus: &Bus, program: &ProgramSpec) -> Option<Self> {
+        let fetched = tokio::time::timeout(FETCH, bus.artifacts().get(program.wit.as_ref()?)).await;
+        Self::decode(&fetched.ok()?.ok()?)
     }
 
     /// Every interface, by its full name.

@@ -117,8 +117,8 @@ fn build() -> Result<BTreeSet<TestBinary>> {
 /// Where the libraries are that tests of procedural macros are linked to.
 fn libraries() -> Result<String> {
     let folder = capture(Command::new("rustc").current_dir(project::root()).args(["--print", "target-libdir"]))?;
-    let before = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
-    Ok(format!("{}:{before}", folder.trim()))
+    let before = std::env::var("LD_LIBRARY_PATH").ok().filter(|before| !before.is_empty());
+    Ok(before.map_or(folder.trim().to_owned(), |before| format!("{}:{before}", folder.trim())))
 }
 
 /// Runs all, and prints what each has said when it has ended; those that failed.

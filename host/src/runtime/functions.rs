@@ -120,8 +120,8 @@ impl Functions {
         if head.interface.unversioned() == SESSION_INTERFACE {
             return self.control(&head, &payload).await;
         }
-        if watcher::is_told(&head) {
-            let told = watcher::tell(&self.component, self.watcher.as_ref(), &head, &payload).await;
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| watcher::is_told(&head)) {
+            let told = watcher.tell(&self.component, &head, &payload).await;
             return told.inspect_err(|error| self.record(error));
         }
         let function = self.exports.find(&head.interface, &head.function)?;

@@ -8,7 +8,8 @@ use lattice::{
     model::watch::WATCHER,
     wire::{CallError, CallHead, decode},
 };
-use wasmtime::component::{Instance, InstancePre, Resource};
+use lattice_provider::keyvalue::Change;
+use wasmtime::component::{Instance, InstancePre};
 
 use self::bindings::exports::wasi::keyvalue::watcher::GuestIndices;
 use super::{
@@ -40,24 +41,17 @@ pub(super) fn is_told(head: &CallHead) -> bool {
 pub(super) struct WatcherExport(GuestIndices);
 
 /// What there is to tell.
-enum Told {
-    Set(String, String, Bytes),
-    Delete(String, String),
-}
-
-impl Told {
-    fn read(head: &CallHead, payload: &[u8]) -> Result<Self, CallError> {
-        match head.function.as_str() {
-            "on-set" => {
-                let (bucket, key, value) = decode(head.content_type, payload)?;
-                Ok(Self::Set(bucket, key, value))
-            }
-            "on-delete" => {
-                let (bucket, key) = decode(head.content_type, payload)?;
-                Ok(Self::Delete(bucket, key))
-            }
-            other => Err(CallError::NotServed(format!("{}#{other}", head.interface))),
+fn read(head: &CallHead, payload: &[u8]) -> Result<Change, CallError> {
+    match head.function.as_str() {
+        "on-set" => {
+            let (bucket, key, value) = decode(head.content_type, payload)?;
+            Ok(Change { bucket, key, value: Some(value) })
         }
+        "on-delete" => {
+            let (bucket, key) = decode(head.content_type, payload)?;
+            Ok(Change { bucket, key, value: None })
+        }
+        other => Err(CallError::NotServed(format!("{}#{other}", head.interface))),
     }
 }
 
@@ -67,45 +61,36 @@ impl WatcherExport {
         GuestIndices::new(pre).ok().map(Self)
     }
 
-    async fn tell(&self, store: &mut GuestStore, instance: &Instance, told: Told) -> wasmtime::Result<()> {
+    /// Tells `component` of a change.
+    pub(super) async fn tell(
+        &self,
+        component: &Arc<LoadedComponent>,
+        head: &CallHead,
+        payload: &[u8],
+    ) -> Result<Bytes, CallError> {
+        let change = read(head, payload)?;
+        let _permit = component.permit()?;
+        let allowed = head.deadline.min(component.timeout());
+        if component.concurrent {
+            let (mut store, instance) = component.instantiate(allowed).await?;
+            let told = self.call(&mut store, &instance, change).await;
+            return told.map(|()| Bytes::new()).map_err(|error| component.explain(&store, &error));
+        }
+        let mut instance = component.plain_instance(allowed).await?;
+        let (store, running) = instance.parts();
+        let told = self.call(store, &running, change).await;
+        told.map_err(|error| component.explain(&instance.store, &error))?;
+        component.give_back(instance);
+        Ok(Bytes::new())
+    }
+
+    async fn call(&self, store: &mut GuestStore, instance: &Instance, change: Change) -> wasmtime::Result<()> {
         let watcher = self.0.load(&mut *store, instance)?;
-        let bucket = |store: &mut GuestStore, name| -> wasmtime::Result<Resource<Bucket>> {
-            Ok(store.data_mut().table.push(Bucket(name))?)
-        };
-        match told {
-            Told::Set(name, key, value) => {
-                let bucket = bucket(store, name)?;
-                watcher.call_on_set(&mut *store, bucket, &key, &value).await
-            }
-            Told::Delete(name, key) => {
-                let bucket = bucket(store, name)?;
-                watcher.call_on_delete(&mut *store, bucket, &key).await
-            }
+        let Change { bucket, key, value } = change;
+        let bucket = store.data_mut().table.push(Bucket(bucket))?;
+        match value {
+            Some(value) => watcher.call_on_set(&mut *store, bucket, &key, &value).await,
+            None => watcher.call_on_delete(&mut *store, bucket, &key).await,
         }
     }
-}
-
-/// Tells a component of a change.
-pub(super) async fn tell(
-    component: &Arc<LoadedComponent>,
-    watcher: Option<&WatcherExport>,
-    head: &CallHead,
-    payload: &[u8],
-) -> Result<Bytes, CallError> {
-    let missing = || CallError::NotServed(format!("{}: {} watches nothing", head.interface, component.unit()));
-    let watcher = watcher.ok_or_else(missing)?;
-    let told = Told::read(head, payload)?;
-    let _permit = component.permit()?;
-    let allowed = head.deadline.min(component.timeout());
-    if component.concurrent {
-        let (mut store, instance) = component.instantiate(allowed).await?;
-        let done = watcher.tell(&mut store, &instance, told).await;
-        return done.map(|()| Bytes::new()).map_err(|error| component.explain(&store, &error));
-    }
-    let mut instance = component.plain_instance(allowed).await?;
-    let (store, running) = instance.parts();
-    let done = watcher.tell(store, &running, told).await;
-    done.map_err(|error| component.explain(&instance.store, &error))?;
-    component.give_back(instance);
-    Ok(Bytes::new())
 }

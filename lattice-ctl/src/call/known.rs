@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use lattice::{
     bus::Bus,
     model::{
-        app::{ProgramSpec, ProviderSpec, UnitSpec},
+        app::{ProviderSpec, UnitSpec},
         problem::suggest,
         shape::InterfaceShape,
     },
@@ -34,7 +34,7 @@ impl Known {
         }
         match spec {
             UnitSpec::Provider(ProviderSpec { program: Some(program), .. }) => {
-                let shapes = wit_of(bus, program).await.map(|wit| wit.shapes()).unwrap_or_default();
+                let shapes = Wit::of(bus, program).await.map(|wit| wit.shapes()).unwrap_or_default();
                 find(shapes, interface)
             }
             UnitSpec::Provider(_) => provided(interface),
@@ -69,12 +69,6 @@ fn find(mut shapes: BTreeMap<Interface, InterfaceShape>, interface: &Interface) 
     let same = shapes.remove(interface);
     let other = || shapes.into_iter().find(|(export, _)| export.unversioned() == interface.unversioned());
     same.or_else(|| other().map(|(_, shape)| shape)).map(Known::from).unwrap_or_default()
-}
-
-/// The WIT that came with a program. Without it a call goes on as one of a program that has none.
-pub(super) async fn wit_of(bus: &Bus, program: &ProgramSpec) -> Option<Wit> {
-    let fetched = tokio::time::timeout(FETCH, bus.artifacts().get(program.wit.as_ref()?)).await;
-    Wit::decode(&fetched.ok()?.ok()?)
 }
 
 impl From<InterfaceShape> for Known {

@@ -10,8 +10,8 @@ use lattice::{
     },
 };
 
-use super::{CallFailure, instances::Candidate, known::wit_of};
-use crate::failure::Result;
+use super::{CallFailure, instances::Candidate};
+use crate::{failure::Result, wit::Wit};
 
 /// The types of the function that is called, when they are known here.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Typed(Option<FunctionShape>);
 impl Typed {
     pub(super) async fn find(bus: &Bus, spec: &UnitSpec, candidates: &[Candidate], function: &str) -> Self {
         let (Some(program), Some(candidate)) = (spec.program(), candidates.first()) else { return Self::default() };
-        Self(wit_of(bus, program).await.and_then(|wit| wit.function(&candidate.interface, function)))
+        Self(Wit::of(bus, program).await.and_then(|wit| wit.function(&candidate.interface, function)))
     }
 
     pub(super) fn check_arguments(&self, payload: &[u8]) -> std::result::Result<(), CallError> {

@@ -8,7 +8,9 @@ use crate::wire::Interface;
 pub const HTTP_SERVER: &str = "http-server";
 /// The name of what calls components by the clock.
 pub const CRON: &str = "cron";
-/// The kind of the provider that has watches.
+/// The name of what brings messages to components.
+pub const MESSAGING_NATS: &str = "messaging-nats";
+/// The name of what tells components of changes.
 pub const KEYVALUE_NATS: &str = "keyvalue-nats";
 
 /// A provider that can be named in `use:`.
@@ -239,7 +241,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         has_subscriptions: false,
     },
     ProviderKind {
-        name: "messaging-nats",
+        name: MESSAGING_NATS,
         capability: Some(&MESSAGING),
         config: &[
             key(

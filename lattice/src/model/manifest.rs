@@ -58,6 +58,12 @@ pub struct Spec {
 #[derive(Debug)]
 pub struct Entries<T>(pub Vec<(Spanned<String>, T)>);
 
+impl<T> Entries<T> {
+    pub(super) fn first_key(&self) -> Option<&Spanned<String>> {
+        self.0.first().map(|(key, _)| key)
+    }
+}
+
 impl<T> Default for Entries<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -165,11 +171,17 @@ pub struct Provider {
 }
 
 impl Manifest {
+    /// Every link with the component that has it, in the order of the file.
+    pub fn links(&self) -> impl Iterator<Item = (&Spanned<String>, &Component, &Link)> {
+        self.spec.components.0.iter().flat_map(|(key, component)| {
+            let links = component.links.0.iter().flat_map(|(_, links)| &links.0);
+            links.map(move |link| (key, component, link))
+        })
+    }
+
     /// Whether it names units of other apps, which only the lattice knows.
     pub fn reaches_out(&self) -> bool {
-        let components = self.spec.components.0.iter();
-        let mut links = components.flat_map(|(_, component)| &component.links.0).flat_map(|(_, links)| &links.0);
-        links.any(|link| {
+        self.links().any(|(.., link)| {
             let mut allowed = link.allow.iter().flat_map(|allow| &allow.value);
             link.to.value.contains('/') || allowed.any(|origin| origin.value.contains(INTERNAL))
         })

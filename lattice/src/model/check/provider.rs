@@ -8,7 +8,7 @@ use super::{Checker, ComponentFacts};
 use crate::{
     model::{
         app::{Isolation, PROGRAM, ProgramSpec, ProviderSpec, UnitSpec},
-        catalog::{self, ProviderKind},
+        catalog::{self, CRON, HTTP_SERVER, KEYVALUE_NATS, MESSAGING_NATS, ProviderKind},
         manifest::{Manifest, Provider},
         problem::{Problem, suggest},
     },
@@ -101,10 +101,8 @@ impl<'m> Checker<'m> {
         let config = self.config(kind, name, provider);
         let routes =
             provider.routes.0.iter().filter_map(|(pattern, to)| self.route(app, pattern, to)).collect::<Vec<_>>();
-        if let (false, Some((first, _))) = (kind.has_routes, provider.routes.0.first()) {
-            self.problems.push(
-                Problem::at(first, format!("{} has no routes", kind.name)).help("only http-server has `routes:`"),
-            );
+        if !kind.has_routes {
+            self.only_of(provider.routes.first_key(), kind.name, "routes", HTTP_SERVER);
         }
         let subscriptions = self.subscriptions(app, kind, provider, isolate);
         let schedules = self.schedules(app, kind, provider);
@@ -121,6 +119,21 @@ impl<'m> Checker<'m> {
             watches,
             program: None,
         })
+    }
+
+    /// Refuses what only the provider `owner` has, where `who` has it.
+    pub(super) fn only_of(&mut self, first: Option<&Spanned<String>>, who: &str, what: &str, owner: &str) {
+        let problem = first.map(|first| Problem::at(first, format!("{who} has no {what}")));
+        self.problems.extend(problem.map(|problem| problem.help(format!("only {owner} has `{what}:`"))));
+    }
+
+    /// Refuses what needs the components' links of the host in a process of its own.
+    pub(super) fn only_inside(&mut self, first: Option<&Spanned<String>>, what: &str, isolate: Isolation) {
+        let first = first.filter(|_| isolate == Isolation::Process);
+        let problem =
+            first.map(|first| Problem::at(first, format!("a provider with {what} runs only inside the host")));
+        let help = format!("remove `isolate: process`, or give the {what} to another provider");
+        self.problems.extend(problem.map(|problem| problem.help(help)));
     }
 
     /// Keys that mean nothing to a provider of the catalog.
@@ -155,7 +168,7 @@ impl<'m> Checker<'m> {
             let problem = Problem::at(name, format!("{} needs the setting `{}`", kind.name, missing.name));
             self.problems.push(problem.help(format!("add `config: {{ {}: ... }}`: {}", missing.name, missing.about)));
         }
-        if let (catalog::HTTP_SERVER, Some((_, address))) =
+        if let (HTTP_SERVER, Some((_, address))) =
             (kind.name, provider.config.0.iter().find(|(k, _)| k.value == "address"))
         {
             let text = address.value.as_str().unwrap_or_default();
@@ -181,21 +194,13 @@ impl<'m> Checker<'m> {
             let problem = Problem::at(word, "a program of your own always is a process of its own");
             self.problems.push(problem.help("remove `isolate:`"));
         }
-        if let Some((first, _)) = provider.routes.0.first() {
-            let problem = Problem::at(first, "a program has no routes");
-            self.problems.push(problem.help("only http-server has `routes:`"));
-        }
-        if let Some((first, _)) = provider.subscriptions.0.first() {
-            let problem = Problem::at(first, "a program has no subscriptions");
-            self.problems.push(problem.help("only messaging-nats has `subscriptions:`"));
-        }
-        if let Some((first, _)) = provider.schedules.0.first() {
-            let problem = Problem::at(first, "a program has no schedules");
-            self.problems.push(problem.help("only cron has `schedules:`"));
-        }
-        if let Some((first, _)) = provider.watches.0.first() {
-            let problem = Problem::at(first, "a program has no watches");
-            self.problems.push(problem.help("only keyvalue-nats has `watches:`"));
+        for (first, what, owner) in [
+            (provider.routes.first_key(), "routes", HTTP_SERVER),
+            (provider.subscriptions.first_key(), "subscriptions", MESSAGING_NATS),
+            (provider.schedules.first_key(), "schedules", CRON),
+            (provider.watches.first_key(), "watches", KEYVALUE_NATS),
+        ] {
+            self.only_of(first, "a program", what, owner);
         }
         for (_, value) in &provider.config.0 {
             self.secret_references(value, &value.value);

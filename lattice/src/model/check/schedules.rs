@@ -20,9 +20,8 @@ const CRON_HELP: &str = "write minute, hour, day of the month, month and day of 
 
 impl Checker<'_> {
     pub(super) fn schedules(&mut self, app: &AppName, kind: &ProviderKind, provider: &Provider) -> Vec<ScheduleSpec> {
-        if let (Some((first, _)), true) = (provider.schedules.0.first(), kind.name != CRON) {
-            let problem = Problem::at(first, format!("{} has no schedules", kind.name));
-            self.problems.push(problem.help("only cron has `schedules:`"));
+        if kind.name != CRON {
+            self.only_of(provider.schedules.first_key(), kind.name, "schedules", CRON);
         }
         let all = &provider.schedules.0;
         all.iter().filter_map(|(name, schedule)| self.schedule(app, name, schedule)).collect()

@@ -6,7 +6,7 @@ use super::Checker;
 use crate::{
     model::{
         app::{Isolation, Limits},
-        catalog::ProviderKind,
+        catalog::{MESSAGING_NATS, ProviderKind},
         manifest::{Provider, Subscription, resolve_duration},
         messages::{
             DEFAULT_BACKOFF_MS, DEFAULT_DELIVERIES, DEFAULT_IN_FLIGHT, DurableSpec, MAX_IN_FLIGHT, SubjectError,
@@ -31,15 +31,10 @@ impl Checker<'_> {
         provider: &Provider,
         isolate: Isolation,
     ) -> Vec<SubscriptionSpec> {
-        if let Some((first, _)) = provider.subscriptions.0.first() {
-            if !kind.has_subscriptions {
-                let problem = Problem::at(first, format!("{} has no subscriptions", kind.name));
-                self.problems.push(problem.help("only messaging-nats has `subscriptions:`"));
-            } else if isolate == Isolation::Process {
-                let problem = Problem::at(first, "a provider with subscriptions runs only inside the host");
-                self.problems
-                    .push(problem.help("remove `isolate: process`, or give the subscriptions to another provider"));
-            }
+        let first = provider.subscriptions.first_key();
+        match kind.has_subscriptions {
+            true => self.only_inside(first, "subscriptions", isolate),
+            false => self.only_of(first, kind.name, "subscriptions", MESSAGING_NATS),
         }
         let all = &provider.subscriptions.0;
         all.iter().filter_map(|(subject, subscription)| self.subscription(app, subject, subscription)).collect()

@@ -30,13 +30,8 @@ impl<'m> Checker<'m> {
 
     /// Every link to another unit, in the order of the file.
     fn all_links(&self) -> Vec<(&'m str, &'m Component, &'m Link)> {
-        let mut all = Vec::new();
-        for (key, component) in &self.manifest.spec.components.0 {
-            let links = component.links.0.iter().flat_map(|(_, links)| &links.0);
-            let others = links.filter(|link| link.to.value != key.value);
-            all.extend(others.map(|link| (key.value.as_str(), component, link)));
-        }
-        all
+        let others = self.manifest.links().filter(|(key, _, link)| link.to.value != key.value);
+        others.map(|(key, component, link)| (key.value.as_str(), component, link)).collect()
     }
 
     fn placement(&self, unit: &str) -> Option<&'m Placement> {

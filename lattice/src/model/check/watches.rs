@@ -25,14 +25,10 @@ impl Checker<'_> {
         provider: &Provider,
         isolate: Isolation,
     ) -> Vec<WatchSpec> {
-        if let Some((first, _)) = provider.watches.0.first() {
-            if kind.name != KEYVALUE_NATS {
-                let problem = Problem::at(first, format!("{} has no watches", kind.name));
-                self.problems.push(problem.help(format!("only {KEYVALUE_NATS} has `watches:`")));
-            } else if isolate == Isolation::Process {
-                let problem = Problem::at(first, "a provider with watches runs only inside the host");
-                self.problems.push(problem.help("remove `isolate: process`, or give the watches to another provider"));
-            }
+        let first = provider.watches.first_key();
+        match kind.name == KEYVALUE_NATS {
+            true => self.only_inside(first, "watches", isolate),
+            false => self.only_of(first, kind.name, "watches", KEYVALUE_NATS),
         }
         provider.watches.0.iter().filter_map(|(bucket, to)| self.watch(app, bucket, to)).collect()
     }
