@@ -1,8 +1,10 @@
 //! One object on its way into a store: as one request when it is small, else in parts.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use lattice_provider::{ByteStream, blobstore::BlobError};
+use bytes::Bytes;
+use lattice_provider::{
+    ByteStream,
+    blobstore::{BlobError, Cutter},
+};
 use object_store::{MultipartUpload, ObjectStore, Result, path::Path};
 use tokio::task::JoinSet;
 
@@ -19,9 +21,9 @@ pub(crate) async fn upload(
     data: ByteStream,
     said: impl Fn(Result<()>) -> Result<(), BlobError>,
 ) -> Result<(), BlobError> {
-    let mut cutter = Cutter { data, rest: BytesMut::new(), ended: false };
+    let mut cutter = Cutter::new(data, PART);
     let first = cutter.next().await?;
-    if cutter.ended {
+    if cutter.ended() {
         return said(store.put(path, first.into()).await.map(drop));
     }
     let mut upload = match store.put_multipart(path).await {
@@ -64,7 +66,7 @@ impl Parts<'_> {
 
     async fn all(&mut self, first: Bytes, mut cutter: Cutter) -> Result<(), Failed> {
         self.begin(first);
-        while !cutter.ended {
+        while !cutter.ended() {
             let part = cutter.next().await.map_err(Failed::Data)?;
             self.at_most(CONCURRENT - 1).await?;
             if !part.is_empty() {
@@ -87,29 +89,5 @@ impl Parts<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Cuts a stream into parts.
-struct Cutter {
-    data: ByteStream,
-    /// Of a piece that was longer than its part.
-    rest: BytesMut,
-    ended: bool,
-}
-
-impl Cutter {
-    /// The next part; only the last one is smaller than [`PART`].
-    async fn next(&mut self) -> Result<Bytes, BlobError> {
-        while self.rest.len() < PART {
-            match self.data.next().await.transpose()? {
-                Some(piece) => self.rest.extend_from_slice(&piece),
-                None => {
-                    self.ended = true;
-                    return Ok(self.rest.split().freeze());
-                }
-            }
-        }
-        Ok(self.rest.split_to(PART).freeze())
     }
 }

@@ -9,13 +9,13 @@ use async_nats::jetstream::{
     AckKind, Message,
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
 };
-use futures_util::StreamExt;
 use lattice_provider::{
     NotDone, StartContext, StartError, Work,
     keyvalue::{Change, Watch, position},
 };
+use lattice_provider_jetstream::{FORGET, PAUSE, Place, reason};
 
-use crate::{Bucket, key, reason};
+use crate::{Bucket, key};
 
 /// Beside the component's own time, before a change whose fate is not known is told again: its provider has died.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,12 +26,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Changes of one request; each is sent when the one before is done.
 const BATCH: usize = 100;
-/// How long one request for changes stands.
-const EXPIRES: Duration = Duration::from_secs(5);
-/// The pause after a request that has failed.
-const PAUSE: Duration = Duration::from_millis(500);
-/// A watch that nobody has used for so long is forgotten, with what it has not told yet.
-const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Buckets in which a key that is deleted leaves a marker, for those who watch.
 pub(crate) fn watched(watches: &[Watch]) -> HashSet<String> {
@@ -45,8 +39,8 @@ pub(crate) async fn begin(bucket: &Bucket, context: &mut StartContext) -> Result
         let place = position(&watch.spec.bucket);
         let name = format!("{}-{}-{}-{place:016x}", context.bus.lattice(), unit.app, unit.unit);
         let watching = Watching { bucket: bucket.clone(), name, watch, failures: (0, 0) };
-        let consumer = watching.consumer().await?;
-        context.work.tasks.spawn(watching.follow(consumer, context.work.clone()));
+        let place = Place::new(watching.name.clone(), watching.consumer().await?);
+        context.work.tasks.spawn(watching.follow(place, context.work.clone()));
     }
     Ok(())
 }
@@ -84,31 +78,12 @@ impl Watching {
         })
     }
 
-    async fn follow(mut self, mut consumer: PullConsumer, work: Work) {
+    async fn follow(mut self, mut place: Place, work: Work) {
         while !work.stop.is_cancelled() {
-            if let Err(error) = self.batch(&consumer, &work).await {
-                tracing::debug!(name = self.name, error, "cannot ask for changes; trying again");
-                tokio::time::sleep(PAUSE).await;
-                // The bucket or our place in it may be gone with a server.
-                match self.consumer().await {
-                    Ok(again) => consumer = again,
-                    Err(error) => tracing::warn!(name = self.name, %error, "cannot ask for changes; trying again"),
-                }
+            let Some(mut changes) = place.ask(BATCH, self.consumer()).await else { continue };
+            while let Some(change) = changes.next(&work).await {
+                self.tell(change).await;
             }
-        }
-    }
-
-    async fn batch(&mut self, consumer: &PullConsumer, work: &Work) -> Result<(), String> {
-        let batch = consumer.batch().max_messages(BATCH).expires(EXPIRES).messages();
-        let mut messages = batch.await.map_err(|error| error.to_string())?;
-        loop {
-            // Cancel-safe: a message is taken out of its channel when its arm completes.
-            let message = tokio::select! {
-                message = messages.next() => message,
-                () = work.stop.cancelled() => return Ok(()),
-            };
-            let Some(message) = message else { return Ok(()) };
-            self.tell(message.map_err(|error| error.to_string())?).await;
         }
     }
 

@@ -6,7 +6,6 @@ mod listing;
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
     future::IntoFuture,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -19,13 +18,14 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use lattice::wire::UnitId;
+use lattice::wire::{LatticeName, UnitId};
 use lattice_provider::{
-    Capability, Health, HealthReporter, Provider, StartContext, StartError,
+    Capability, NatsUse, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, add, position},
 };
+use lattice_provider_jetstream::{JetStream, check_name, reason, uses_stream};
 use serde::Deserialize;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Which bucket it is, and how it is made when it is not there.
@@ -41,9 +41,14 @@ pub struct Config {
     pub ttl: Option<Ttl>,
 }
 
+impl Config {
+    fn bucket(&self, lattice: &LatticeName, unit: &UnitId) -> String {
+        self.bucket.clone().unwrap_or_else(|| format!("{lattice}-{}-{}", unit.app, unit.unit))
+    }
+}
+
 /// A request that takes longer counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests of one batch that are under way at the same time.
 const CONCURRENT: usize = 64;
 /// How often an increment is tried when other processes increment the same key.
@@ -73,35 +78,23 @@ struct Seen {
 #[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) store: kv::Store,
-    client: async_nats::Client,
-    connected: watch::Receiver<bool>,
+    jetstream: JetStream,
     /// Buckets of components that somebody watches.
     watched: Arc<HashSet<String>>,
-}
-
-/// Whether NATS takes it as the name of a bucket.
-fn check_name(name: &str) -> Result<(), StartError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > MAX_BUCKET_NAME || !name.chars().all(allowed) {
-        return Err(StartError::Config(format!("bucket: {name:?} is not made of letters, digits, '-' and '_'")));
-    }
-    Ok(())
 }
 
 impl Bucket {
     async fn open(context: &StartContext, config: Config) -> Result<Self, StartError> {
         let unit = &context.unit;
-        let name = config.bucket.unwrap_or_else(|| format!("{}-{}-{}", context.bus.lattice(), unit.app, unit.unit));
-        check_name(&name)?;
-        let client = context.bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
-        let mut jetstream = jetstream::new(client.clone());
-        jetstream.set_timeout(TIMEOUT);
+        let name = config.bucket(context.bus.lattice(), unit);
+        check_name("bucket", &name, MAX_BUCKET_NAME)?;
+        let jetstream = JetStream::new(&context.bus, TIMEOUT)?;
         let description = format!("Key-value of {unit} in lattice {}", context.bus.lattice());
-        let store = match jetstream.get_key_value(&name).await {
+        let store = match jetstream.context.get_key_value(&name).await {
             Ok(store) => {
                 let is_ours = store.stream.cached_info().config.description.as_ref() == Some(&description);
                 if is_ours || config.ttl.is_some() {
-                    set_lifetime(&jetstream, &store, config.ttl).await?;
+                    set_lifetime(&jetstream.context, &store, config.ttl).await?;
                 }
                 store
             }
@@ -110,26 +103,20 @@ impl Bucket {
                 let num_replicas = config.replicas.unwrap_or(1);
                 let (bucket, max_age) = (name.clone(), lifetime(config.ttl));
                 let made = kv::Config { bucket, description, history: 1, num_replicas, max_age, ..Default::default() };
-                jetstream.create_key_value(made).await.map_err(|error| {
+                jetstream.context.create_key_value(made).await.map_err(|error| {
                     StartError::Backend(format!("cannot make key-value bucket {name} in NATS: {}", reason(&error)))
                 })?
             }
         };
         let watched = Arc::new(changes::watched(&context.watches));
-        Ok(Self { store, client, connected: context.bus.connected(), watched })
+        Ok(Self { store, jetstream, watched })
     }
 
-    /// Waits for NATS, but not for long, and not at all while there is no connection: requests made then would wait
-    /// for one, and be carried out long after the caller was told that they had failed.
-    pub(crate) async fn ask<T, E: Display>(
+    pub(crate) async fn ask<T, E>(
         &self,
         request: impl IntoFuture<Output = Result<T, E>>,
     ) -> Result<Result<T, E>, KeyValueError> {
-        if !*self.connected.borrow() {
-            return Err(KeyValueError::Other("there is no connection to NATS".into()));
-        }
-        let answer = tokio::time::timeout(TIMEOUT, request.into_future()).await;
-        answer.map_err(|_| KeyValueError::Other(format!("no answer from NATS within {} s", TIMEOUT.as_secs())))
+        self.jetstream.ask(request).await.map_err(KeyValueError::other)
     }
 
     /// The newest value and its revision; revision 0 when there was never one.
@@ -155,23 +142,6 @@ impl Bucket {
         let purge = self.store.stream.purge().filter(format!("{}{name}", self.store.prefix));
         self.ask(purge).await?.map(drop).map_err(|e| failed(&e))
     }
-
-    async fn report_health(self, health: HealthReporter) {
-        let mut connected = self.connected.clone();
-        loop {
-            health.report(match self.ask(self.store.stream.get_info()).await {
-                Ok(Ok(_)) => Health::Ready,
-                Ok(Err(error)) => Health::Degraded(failed(&error).to_string()),
-                Err(error) => Health::Degraded(error.to_string()),
-            });
-            // Cancel-safe: both only wait.
-            tokio::select! {
-                // Its sender lives as long as the connection, which this task holds.
-                _ = connected.changed() => {}
-                () = tokio::time::sleep(HEALTH_INTERVAL) => {}
-            }
-        }
-    }
 }
 
 /// As NATS has it: zero is for ever.
@@ -195,14 +165,6 @@ async fn set_lifetime(jetstream: &jetstream::Context, store: &kv::Store, ttl: Op
     })
 }
 
-/// An error with its cause, which async-nats leaves out of the text.
-fn reason(error: &dyn std::error::Error) -> String {
-    match error.source().map(ToString::to_string) {
-        Some(source) if !error.to_string().contains(&source) => format!("{error}: {source}"),
-        _ => error.to_string(),
-    }
-}
-
 fn failed(error: &dyn std::error::Error) -> KeyValueError {
     KeyValueError::Other(format!("NATS key-value: {}", reason(error)))
 }
@@ -219,13 +181,22 @@ impl Provider for Nats {
     type Config = Config;
 
     fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
-        config.bucket.as_deref().map_or(Ok(()), check_name)
+        config.bucket.as_deref().map_or(Ok(()), |name| check_name("bucket", name, MAX_BUCKET_NAME))
+    }
+
+    fn nats_use(config: &Config, lattice: &LatticeName, unit: &UnitId) -> NatsUse {
+        let bucket = config.bucket(lattice, unit);
+        uses_stream(&format!("KV_{bucket}"), format!("$KV.{bucket}.>"))
     }
 
     async fn start(mut context: StartContext, config: Config) -> Result<Capability, StartError> {
         let bucket = Bucket::open(&context, config).await?;
         changes::begin(&bucket, &mut context).await?;
-        let health = AbortOnDropHandle::new(tokio::spawn(bucket.clone().report_health(context.health)));
+        let stream = bucket.store.stream.clone();
+        let health = bucket.jetstream.report_health(context.health, move || {
+            let stream = stream.clone();
+            async move { stream.get_info().await.map_err(|error| failed(&error)) }
+        });
         let stripes = std::array::from_fn(|_| Mutex::new(None));
         Ok(Capability::key_value(Self { bucket, stripes, _health: health }))
     }

@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn page(kv: &Bucket, bucket: &str, from: u64) -> Result<KeyPage, KeyValueError> {
     let prefix = format!("{}{}", kv.store.prefix, key::in_bucket(bucket));
     let config = push::OrderedConfig {
-        deliver_subject: kv.client.new_inbox(),
+        deliver_subject: kv.jetstream.client().new_inbox(),
         filter_subject: format!("{prefix}*"),
         headers_only: true,
         deliver_policy: DeliverPolicy::LastPerSubject,

@@ -13,12 +13,12 @@ use async_nats::{
         stream,
     },
 };
-use futures_util::StreamExt;
 use lattice::model::messages::{DurableSpec, Subject};
 use lattice_provider::{
     StartError, Work,
     messaging::{MessageHandler, Subscription},
 };
+use lattice_provider_jetstream::{FORGET, Place, reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{broker_message, store};
@@ -27,12 +27,6 @@ use crate::{broker_message, store};
 const ACK_GRACE: Duration = Duration::from_secs(5);
 /// The longest pause before a message is brought again.
 const MAX_BACKOFF: Duration = Duration::from_secs(600);
-/// How long one request for messages stands.
-const EXPIRES: Duration = Duration::from_secs(5);
-/// The pause after a request that has failed.
-const PAUSE: Duration = Duration::from_millis(500);
-/// A subscription that nobody has used for so long is forgotten, with what it has not brought yet.
-const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a dead letter says of itself.
 mod header {
@@ -59,8 +53,8 @@ pub(crate) async fn begin(
 ) -> Result<(), StartError> {
     let Some(spec) = subscription.spec.durable.clone() else { return Ok(()) };
     let durable = Arc::new(Durable { jetstream: jetstream.clone(), name, subscription, spec, replicas });
-    let consumer = durable.consumer().await?;
-    work.tasks.spawn(durable.follow(consumer, work.clone()));
+    let place = Place::new(durable.name.clone(), durable.consumer().await?);
+    work.tasks.spawn(durable.follow(place, work.clone()));
     Ok(())
 }
 
@@ -69,8 +63,7 @@ impl Durable {
     async fn consumer(&self) -> Result<PullConsumer, StartError> {
         let (stream, subject) = (&self.spec.stream, &self.subscription.spec.subject);
         let failed = |what: &str, error: &dyn std::error::Error| {
-            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-            StartError::Backend(format!("{what} of stream {stream}: {error}{source}"))
+            StartError::Backend(format!("{what} of stream {stream}: {}", reason(error)))
         };
         let made = stream::Config {
             name: stream.clone(),
@@ -102,51 +95,24 @@ impl Durable {
     }
 
     /// Asks for as many messages as there are free places, so that none waits here while its time runs.
-    async fn follow(self: Arc<Self>, mut consumer: PullConsumer, work: Work) {
+    async fn follow(self: Arc<Self>, mut place: Place, work: Work) {
         let all = self.subscription.spec.in_flight;
         let places = Arc::new(Semaphore::new(all as usize));
         while !work.stop.is_cancelled() {
             let Ok(first) = places.clone().acquire_owned().await else { return };
             let more = places.available_permits().min(all as usize - 1);
             let rest = u32::try_from(more).ok().and_then(|more| places.clone().try_acquire_many_owned(more).ok());
-            if let Err(error) = self.batch(&consumer, first, rest, &work).await {
-                tracing::debug!(name = self.name, error, "cannot ask for messages; trying again");
-                tokio::time::sleep(PAUSE).await;
-                // The stream or our place in it may be gone with a server.
-                match self.consumer().await {
-                    Ok(again) => consumer = again,
-                    Err(error) => tracing::warn!(name = self.name, %error, "cannot ask for messages; trying again"),
-                }
+            let (mut first, mut rest) = (Some(first), rest);
+            let count = 1 + rest.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let Some(mut messages) = place.ask(count, self.consumer()).await else { continue };
+            while let Some(message) = messages.next(&work).await {
+                let place = first.take().or_else(|| rest.as_mut()?.split(1));
+                let durable = self.clone();
+                work.tasks.spawn(async move {
+                    let _place = place;
+                    durable.bring(message).await;
+                });
             }
-        }
-    }
-
-    /// Takes at most as many messages as there are places.
-    async fn batch(
-        self: &Arc<Self>,
-        consumer: &PullConsumer,
-        first: OwnedSemaphorePermit,
-        mut rest: Option<OwnedSemaphorePermit>,
-        work: &Work,
-    ) -> Result<(), String> {
-        let count = 1 + rest.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let batch = consumer.batch().max_messages(count).expires(EXPIRES).messages();
-        let mut messages = batch.await.map_err(|error| error.to_string())?;
-        let mut first = Some(first);
-        loop {
-            // Cancel-safe: a message is taken out of its channel when its arm completes.
-            let message = tokio::select! {
-                message = messages.next() => message,
-                () = work.stop.cancelled() => return Ok(()),
-            };
-            let Some(message) = message else { return Ok(()) };
-            let message = message.map_err(|error| error.to_string())?;
-            let place = first.take().or_else(|| rest.as_mut()?.split(1));
-            let durable = self.clone();
-            work.tasks.spawn(async move {
-                let _place = place;
-                durable.bring(message).await;
-            });
         }
     }
 

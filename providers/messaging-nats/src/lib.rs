@@ -20,10 +20,10 @@ use bytes::Bytes;
 use lattice::{
     bus::Bus,
     model::messages::Subject,
-    wire::{Digest, UnitId},
+    wire::{ALL_CALLS, Digest, LatticeName, UnitId},
 };
 use lattice_provider::{
-    Capability, Health, HealthReporter, Provider, StartContext, StartError,
+    Capability, Health, HealthReporter, NatsUse, Provider, StartContext, StartError,
     messaging::{BrokerMessage, Consumer},
 };
 use tokio::sync::watch;
@@ -54,6 +54,14 @@ impl Provider for Messaging {
 
     fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
         config.check()
+    }
+
+    fn nats_use(config: &Config, _: &LatticeName, _: &UnitId) -> NatsUse {
+        if config.url.is_some() {
+            return NatsUse::default();
+        }
+        let never = [ALL_CALLS, "$JS.>", "$KV.>", "$O.>", "$SYS.>"];
+        NatsUse { publish: vec![">".to_owned()], never_publish: never.map(str::to_owned).into() }
     }
 
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {

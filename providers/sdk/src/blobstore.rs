@@ -1,6 +1,8 @@
 //! Stores of objects: `wasi:blobstore@0.2.0-draft` without its resources. Container and object are names that go with each
 //! call, so any instance of any backend can answer any call; what is read and written are streams.
 
+mod cutter;
+
 use async_trait::async_trait;
 use lattice::wire::{MAX_CONTAINER, MAX_OBJECT, MAX_OBJECTS};
 
@@ -10,6 +12,7 @@ mod made {
     crate::generate!({ path: "../../wit/blobstore" });
 }
 
+pub use cutter::Cutter;
 pub use made::store::{
     Error as BlobError, FUNCTIONS, Handler as BlobstoreHandler, Metadata, ObjectPage, Remote as BlobstoreRemote,
     Store as Blobstore, interface,
