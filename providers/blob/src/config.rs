@@ -54,6 +54,8 @@ pub struct AzureConfig {
 pub struct GcsConfig {
     pub bucket: String,
     pub prefix: Option<String>,
-    /// JSON. The identity of the machine when absent.
+    /// Of Google when absent.
+    pub endpoint: Option<String>,
+    /// JSON. The identity of the machine when absent; nobody's where there is an endpoint.
     pub service_account_key: Option<Secret>,
 }

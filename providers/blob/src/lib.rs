@@ -5,6 +5,7 @@
 
 mod config;
 mod kinds;
+mod names;
 mod objects;
 mod upload;
 

@@ -11,7 +11,7 @@ use lattice_provider::{
 };
 use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, path::Path};
 
-use crate::upload;
+use crate::{names::Names, upload};
 
 /// The folder of the objects that say which containers there are. No container is called so.
 const CONTAINERS: &str = ".containers";
@@ -24,16 +24,18 @@ pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// Empty, or with a slash at its end.
     prefix: String,
+    names: Names,
     health: HealthReporter,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: &Path, health: HealthReporter) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: &Path, names: Names, health: HealthReporter) -> Self {
         let prefix = if folder.as_ref().is_empty() { String::new() } else { format!("{folder}/") };
-        Self { store, prefix, health }
+        Self { store, prefix, names, health }
     }
 
     fn path(&self, container: &str, object: &str) -> Result<Path, BlobError> {
+        let object = self.names.stored(object);
         Path::parse(format!("{}{container}/{object}", self.prefix)).map_err(BlobError::other)
     }
 
@@ -223,7 +225,8 @@ impl Blobstore for Objects {
         let mut page = PageBuilder::default();
         while let Some(found) = self.said(listed.next().await.transpose())? {
             // What others have put beside may have names that components cannot say.
-            let Some(name) = found.location.as_ref().strip_prefix(&within).filter(|name| is_object(name)) else {
+            let stored = found.location.as_ref().strip_prefix(&within);
+            let Some(name) = stored.map(|stored| self.names.own(stored)).filter(|name| is_object(name)) else {
                 continue;
             };
             if !page.push(name) {

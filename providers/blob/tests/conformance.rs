@@ -32,7 +32,7 @@ fn they_take_what_the_catalog_says() {
     let s3 = ["bucket", "prefix", "region", "endpoint", "accessKeyId", "secretAccessKey"];
     conformance::configuration::<S3>(&text(&s3)).unwrap();
     conformance::configuration::<Azure>(&text(&["account", "container", "prefix", "endpoint", "accessKey"])).unwrap();
-    conformance::configuration::<Gcs>(&text(&["bucket", "prefix", "serviceAccountKey"])).unwrap();
+    conformance::configuration::<Gcs>(&text(&["bucket", "prefix", "endpoint", "serviceAccountKey"])).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

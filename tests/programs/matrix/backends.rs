@@ -2,7 +2,11 @@
 
 use anyhow::{Result, bail};
 use lattice::model::catalog::PROVIDERS;
-use lattice_tests::s3::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
+use lattice_provider::conformance::servers::{AZURE_ACCOUNT, AZURE_KEY};
+use lattice_tests::{
+    azure,
+    s3::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY},
+};
 
 use super::control::Kind;
 
@@ -21,24 +25,22 @@ pub(crate) struct Backend {
 pub(crate) const BACKENDS: &[Backend] = &[
     backend("keyvalue-nats", Some(Kind::Nats), none).lattice(),
     backend("blob-s3", Some(Kind::S3), s3),
+    backend("blob-azure", Some(Kind::Azure), azure),
+    backend("blob-gcs", Some(Kind::Google), |url, _| vec![format!("endpoint={url}"), format!("bucket={BUCKET}")]),
     backend("keyvalue-redis", Some(Kind::Redis), url),
     backend("keyvalue-postgres", Some(Kind::Postgres), url),
     backend("postgres", Some(Kind::Postgres), url),
     backend("messaging-nats", Some(Kind::Nats), url),
     backend("keyvalue-redb", None, none),
     backend("keyvalue-memory", None, none),
+    backend("blob-nats", Some(Kind::Nats), none).lattice(),
     backend("blob-fs", None, |_, folder| vec![format!("root={folder}")]),
     backend("blob-memory", None, none),
+    backend("http-client", None, none),
 ];
 
 /// Kinds that have no column, and why.
-const NOT_HERE: &[(&str, &str)] = &[
-    ("http-server", "it answers no calls"),
-    ("http-client", "there is no suite for it"),
-    ("cron", "it answers no calls"),
-    ("blob-azure", "there is no server of Azure's kind without Node.js"),
-    ("blob-gcs", "there is no server of Google's kind"),
-];
+const NOT_HERE: &[(&str, &str)] = &[("http-server", "it answers no calls"), ("cron", "it answers no calls")];
 
 const fn backend(name: &'static str, server: Option<Kind>, settings: fn(&str, &str) -> Vec<String>) -> Backend {
     Backend { name, server, in_lattice: false, settings }
@@ -61,6 +63,12 @@ fn url(url: &str, _: &str) -> Vec<String> {
 fn s3(url: &str, _: &str) -> Vec<String> {
     let settings =
         [("endpoint", url), ("bucket", BUCKET), ("accessKeyId", ACCESS_KEY_ID), ("secretAccessKey", SECRET_ACCESS_KEY)];
+    settings.iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+fn azure(url: &str, _: &str) -> Vec<String> {
+    let settings =
+        [("endpoint", url), ("account", AZURE_ACCOUNT), ("container", azure::CONTAINER), ("accessKey", AZURE_KEY)];
     settings.iter().map(|(key, value)| format!("{key}={value}")).collect()
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lattice_provider::conformance::servers::{NatsServer, PostgresServer, RedisServer};
-use lattice_tests::s3::S3Server;
+use lattice_provider::conformance::servers::{AzureServer, NatsServer, PostgresServer, RedisServer};
+use lattice_tests::{azure, s3::S3Server};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Redis,
     Postgres,
     S3,
+    Azure,
+    Google,
 }
 
 /// One that runs, or was stopped and keeps its port and its data.
@@ -33,6 +35,7 @@ enum Server {
     Redis(RedisServer),
     Postgres(PostgresServer),
     S3(S3Server),
+    Azure(AzureServer),
 }
 
 impl Server {
@@ -42,6 +45,8 @@ impl Server {
             Kind::Redis => block_in_place(RedisServer::start).map(Self::Redis)?,
             Kind::Postgres => block_in_place(PostgresServer::start).map(Self::Postgres)?,
             Kind::S3 => S3Server::start().await.map(Self::S3)?,
+            Kind::Azure => block_in_place(azure::start).map(Self::Azure)?,
+            Kind::Google => S3Server::start_google().await.map(Self::S3)?,
         })
     }
 
@@ -51,6 +56,7 @@ impl Server {
             Self::Redis(server) => server.url(),
             Self::Postgres(server) => server.url(),
             Self::S3(server) => server.url(),
+            Self::Azure(server) => server.url(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Server {
             Self::Redis(server) => block_in_place(|| server.stop()),
             Self::Postgres(server) => block_in_place(|| server.stop()),
             Self::S3(server) => server.stop().await,
+            Self::Azure(server) => block_in_place(|| server.stop()),
         }
     }
 
@@ -69,6 +76,7 @@ impl Server {
             Self::Redis(server) => block_in_place(|| server.restart()),
             Self::Postgres(server) => block_in_place(|| server.restart()),
             Self::S3(server) => server.restart().await,
+            Self::Azure(server) => block_in_place(|| server.restart()),
         }
     }
 }

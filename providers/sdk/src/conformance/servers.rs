@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::ports::Port;
 
+mod azure;
 mod postgres;
 
+pub use azure::{AZURE_ACCOUNT, AZURE_KEY, AzureServer};
 pub use postgres::{POSTGRES_PASSWORD, PostgresServer};
 
 /// How long a server may take to answer.
@@ -32,12 +35,19 @@ pub struct NatsServer(Server);
 
 impl NatsServer {
     pub fn start() -> io::Result<Self> {
-        Server::start("LATTICE_NATS_SERVER", "nats-server", nats_command).map(Self)
+        Server::start("LATTICE_NATS_SERVER", "nats-server", nats_command, Quit::Kill).map(Self)
     }
 
     /// As [`NatsServer::start`], with messages of up to 64 KiB.
     pub fn start_small() -> io::Result<Self> {
-        Server::start("LATTICE_NATS_SERVER", "nats-server", small_nats_command).map(Self)
+        Server::start("LATTICE_NATS_SERVER", "nats-server", small_nats_command, Quit::Kill).map(Self)
+    }
+
+    /// As [`NatsServer::start`], with more in its configuration.
+    pub fn start_with(more: String) -> io::Result<Self> {
+        let make = move |program: &Path, dir: &Path, port| configured_nats(program, dir, port, "8MB", &more);
+        let program = find("LATTICE_NATS_SERVER", "nats-server")?;
+        Server::try_start(&program, "nats-server", Box::new(make), Quit::Kill).map(Self)
     }
 
     pub fn url(&self) -> String {
@@ -61,18 +71,18 @@ impl NatsServer {
 }
 
 fn nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
-    configured_nats(program, dir, port, "8MB")
+    configured_nats(program, dir, port, "8MB", "")
 }
 
 fn small_nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
-    configured_nats(program, dir, port, "64KB")
+    configured_nats(program, dir, port, "64KB", "")
 }
 
-fn configured_nats(program: &Path, dir: &Path, port: u16, max_payload: &str) -> io::Result<Command> {
+fn configured_nats(program: &Path, dir: &Path, port: u16, max_payload: &str, more: &str) -> io::Result<Command> {
     let config = dir.join("nats.conf");
     let store = dir.join("store");
     let text = format!(
-        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n",
+        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n{more}",
         store.display()
     );
     fs::write(&config, text)?;
@@ -87,7 +97,7 @@ pub struct RedisServer(Server);
 
 impl RedisServer {
     pub fn start() -> io::Result<Self> {
-        Server::start("LATTICE_REDIS_SERVER", "redis-server", redis_command).map(Self)
+        Server::start("LATTICE_REDIS_SERVER", "redis-server", redis_command, Quit::Kill).map(Self)
     }
 
     pub fn url(&self) -> String {
@@ -121,11 +131,31 @@ fn redis_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
 /// From the program, or the folder with its programs, its own folder and its port.
 type MakeCommand = Box<dyn Fn(&Path, &Path, u16) -> io::Result<Command> + Send + Sync>;
 
+/// How a server is made to end.
+#[derive(Debug, Clone, Copy)]
+enum Quit {
+    /// As by a crash.
+    Kill,
+    /// As by a crash, but with the processes that it has started.
+    WithChildren,
+    /// As by an operator: what it has in memory alone reaches the disk.
+    Terminate,
+}
+
+impl Quit {
+    fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Kill => None,
+            Self::WithChildren => Some(Signal::QUIT),
+            Self::Terminate => Some(Signal::TERM),
+        }
+    }
+}
+
 struct Server {
     program: PathBuf,
     command: MakeCommand,
-    /// Whether it has processes of its own, which it ends when it is asked to quit.
-    has_children: bool,
+    quit: Quit,
     port: Port,
     child: Option<Child>,
     // Last: the folder goes after the process that writes to it.
@@ -142,15 +172,20 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    fn start(variable: &str, name: &str, command: fn(&Path, &Path, u16) -> io::Result<Command>) -> io::Result<Self> {
-        Self::try_start(&find(variable, name)?, name, Box::new(command), false)
+    fn start(
+        variable: &str,
+        name: &str,
+        command: fn(&Path, &Path, u16) -> io::Result<Command>,
+        quit: Quit,
+    ) -> io::Result<Self> {
+        Self::try_start(&find(variable, name)?, name, Box::new(command), quit)
     }
 
     /// On another port when somebody else has taken the first.
-    fn try_start(program: &Path, name: &str, command: MakeCommand, has_children: bool) -> io::Result<Self> {
+    fn try_start(program: &Path, name: &str, command: MakeCommand, quit: Quit) -> io::Result<Self> {
         let place = || tempfile::Builder::new().prefix(&format!("lattice-{name}-")).tempdir();
         let (program, port, dir) = (program.to_owned(), Port::free(PORTS)?, place()?);
-        let mut server = Self { program, command, has_children, port, child: None, dir };
+        let mut server = Self { program, command, quit, port, child: None, dir };
         let mut outcome = server.run();
         for _ in 1..TRIES {
             if outcome.is_ok() {
@@ -194,7 +229,7 @@ impl Server {
 
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            if self.has_children && quit(&mut child) {
+            if self.quit.signal().is_some_and(|signal| quit(&mut child, signal)) {
                 return;
             }
             // Both fail only when the process has ended already.
@@ -204,10 +239,10 @@ impl Server {
     }
 }
 
-/// Asks a process to end at once with all that it has started. False when it does not.
-fn quit(child: &mut Child) -> bool {
+/// Asks a process to end. False when it does not.
+fn quit(child: &mut Child, signal: Signal) -> bool {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::QUIT).is_ok());
+    let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, signal).is_ok());
     let started = Instant::now();
     while asked && started.elapsed() < QUIT_LIMIT {
         if let Ok(Some(_)) = child.try_wait() {

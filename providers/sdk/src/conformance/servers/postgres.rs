@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{START_LIMIT, Server};
+use super::{Quit, START_LIMIT, Server};
 
 /// A PostgreSQL server with one user, `lattice`, who has a password.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl PostgresServer {
     pub fn start_with(prepare: fn(&Path) -> io::Result<()>) -> io::Result<Self> {
         let programs = programs()?;
         let make = move |programs: &Path, dir: &Path, port| command(programs, dir, port, prepare);
-        let mut server = Self(Server::try_start(&programs, "postgres", Box::new(make), true)?);
+        let mut server = Self(Server::try_start(&programs, "postgres", Box::new(make), Quit::WithChildren)?);
         server.ready()?;
         Ok(server)
     }
