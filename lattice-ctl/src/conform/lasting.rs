@@ -48,6 +48,12 @@ pub(super) struct Backend<'a> {
 pub(super) struct Checked(pub(super) Vec<(&'static str, Outcome)>);
 
 impl Checked {
+    /// Of a capability by which nothing is written.
+    pub(super) fn nothing() -> Self {
+        let all = [FAIL_AT_ONCE, HEALTH, RECOVERS, KEPT, KILLED];
+        Self(all.map(|name| (name, Outcome::LeftOut("nothing is written by it"))).into())
+    }
+
     fn add(&mut self, name: &'static str, outcome: impl Into<Outcome>) {
         self.0.push((name, outcome.into()));
     }

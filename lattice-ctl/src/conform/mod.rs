@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::failure::ConformFailure;
 use self::{
-    lasting::Backend,
+    lasting::{Backend, Checked},
     process::{Launcher, Provider},
     report::Report,
     suites::Suites,
@@ -85,7 +85,10 @@ impl Here {
                 }
             };
             report.suite(kind, &place.suite().run(&target.name, &mut begins).await);
-            let lasting = place.lasting().await.map_err(Failure::Other)?;
+            let Some(lasting) = place.lasting().await.map_err(Failure::Other)? else {
+                report.lasting(kind, Checked::nothing());
+                continue;
+            };
             let backend = Backend { stop: args.stop.as_deref(), start: args.start.as_deref() };
             let checked = lasting::check(&mut provider, &*lasting, backend, target.in_memory, &mut begins).await;
             report.lasting(kind, checked);

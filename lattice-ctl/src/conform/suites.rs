@@ -10,6 +10,7 @@ use lattice_provider::{
     Caller,
     blobstore::BlobstoreRemote,
     conformance::{self, BlobTest, Lasting, Suite},
+    http::HttpClientRemote,
     keyvalue::KeyValueRemote,
 };
 use serde_json::{Map, Value};
@@ -27,9 +28,10 @@ pub(super) enum Kind {
     Blobstore,
     Postgres,
     Messaging,
+    HttpClient,
 }
 
-const ALL: [Kind; 4] = [Kind::KeyValue, Kind::Blobstore, Kind::Postgres, Kind::Messaging];
+const ALL: [Kind; 5] = [Kind::KeyValue, Kind::Blobstore, Kind::Postgres, Kind::Messaging, Kind::HttpClient];
 
 impl Kind {
     fn capability(self) -> &'static Capability {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Blobstore => &catalog::BLOBSTORE,
             Self::Postgres => &catalog::POSTGRES,
             Self::Messaging => &catalog::MESSAGING,
+            Self::HttpClient => &catalog::HTTP_CLIENT,
         }
     }
 
@@ -50,7 +53,7 @@ impl Kind {
     fn deadline(self) -> Duration {
         match self {
             Self::KeyValue | Self::Postgres => Duration::from_secs(10),
-            Self::Messaging => Duration::from_secs(30),
+            Self::Messaging | Self::HttpClient => Duration::from_secs(30),
             Self::Blobstore => Duration::from_secs(120),
         }
     }
@@ -101,7 +104,8 @@ impl Suites {
         let caller = provider.caller(kind.deadline());
         let objects = BlobTest { memory: OBJECTS.memory.filter(|_| !target.in_memory), ..OBJECTS };
         let process = provider.id().unwrap_or_default();
-        Ok(Place { kind, caller, bus: bus.clone(), broker, tag: tag.to_owned(), objects, process })
+        let private = target.config.contains_key("allowPrivate");
+        Ok(Place { kind, caller, bus: bus.clone(), broker, tag: tag.to_owned(), objects, process, private })
     }
 }
 
@@ -132,6 +136,8 @@ pub(super) struct Place {
     objects: BlobTest,
     /// The provider's.
     process: u32,
+    /// Whether its settings say that it may send requests to private addresses.
+    private: bool,
 }
 
 impl Place {
@@ -153,16 +159,22 @@ impl Place {
             }
             Kind::Postgres => conformance::postgres_suite(caller, &format!("{tag}_")),
             Kind::Messaging => conformance::messaging_suite(caller, broker, tag),
+            Kind::HttpClient => {
+                let client = Arc::new(HttpClientRemote { caller: caller.clone(), bus: self.bus.clone() });
+                conformance::http_client_suite(client, self.process, self.private)
+            }
         }
     }
 
-    pub(super) async fn lasting(&self) -> Result<Box<dyn Lasting>, String> {
+    /// What can be written to see whether it stays; `None` where nothing is.
+    pub(super) async fn lasting(&self) -> Result<Option<Box<dyn Lasting>>, String> {
         let Self { kind, caller, broker, tag, .. } = self;
-        Ok(match kind {
+        Ok(Some(match kind {
             Kind::KeyValue => Box::new(conformance::key_value_lasting(self.key_value(), &format!("{tag} "))),
             Kind::Blobstore => Box::new(conformance::blobstore_lasting(self.blobstore(), &format!("{tag}-"))),
             Kind::Postgres => Box::new(conformance::postgres_lasting(caller, &format!("{tag}_"))),
             Kind::Messaging => Box::new(conformance::messaging_lasting(caller, broker, tag).await?),
-        })
+            Kind::HttpClient => return Ok(None),
+        }))
     }
 }

@@ -11,10 +11,13 @@
 
 mod blob;
 mod config;
+#[cfg(feature = "suites")]
+mod http_client;
 mod key_value;
 mod lasting;
 mod lifetime;
 mod listing;
+mod memory;
 #[cfg(feature = "suites")]
 mod messaging;
 mod numbers;
@@ -40,14 +43,15 @@ pub use self::{
     remote::{DirectCaller, JsonCaller, LatticeCaller, blobs_through_lattice, context, through_lattice},
     suite::{Check, Report, Suite},
 };
+#[cfg(feature = "suites")]
+pub use self::{
+    http_client::{http_client_suite, origin},
+    messaging::{messaging_lasting, messaging_suite},
+    postgres::{postgres, postgres_lasting, postgres_suite},
+};
 use self::{
     lifetime::Mortal,
     suite::{CheckFn, checks},
-};
-#[cfg(feature = "suites")]
-pub use self::{
-    messaging::{messaging_lasting, messaging_suite},
-    postgres::{postgres, postgres_lasting, postgres_suite},
 };
 use crate::keyvalue::{KeyValue, KeyValueError};
 
