@@ -40,6 +40,7 @@ fn spec(scale: Scale) -> UnitSpec {
         subscriptions: Vec::new(),
         schedules: Vec::new(),
         watches: Vec::new(),
+        limits: Default::default(),
         program: None,
     })
 }

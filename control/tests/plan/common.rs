@@ -55,6 +55,7 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
         subscriptions: Vec::new(),
         schedules: Vec::new(),
         watches: Vec::new(),
+        limits: Default::default(),
         program: None,
     })
 }

@@ -126,6 +126,7 @@ mod tests {
             subscriptions: Vec::new(),
             schedules: Vec::new(),
             watches: Vec::new(),
+            limits: Default::default(),
             program: None,
         };
         UnitRecord { revision, spec: UnitSpec::Provider(spec) }

@@ -8,7 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use lattice::{bus::ArtifactError, model::app::ProgramSpec, wire::Digest};
+use lattice::{
+    bus::ArtifactError,
+    model::app::{ProcessLimits, ProgramSpec},
+    wire::Digest,
+};
 use lattice_provider::PROGRAM_ENVIRONMENT;
 use tokio::process::Command;
 
@@ -27,7 +31,12 @@ pub(crate) enum ProgramError {
 }
 
 /// Brings the program to this host's disk and says how it is started.
-pub(super) async fn prepare(here: &Surroundings, key: &Key, program: &ProgramSpec) -> Result<Executable, ProgramError> {
+pub(super) async fn prepare(
+    here: &Surroundings,
+    key: &Key,
+    program: &ProgramSpec,
+    limits: ProcessLimits,
+) -> Result<Executable, ProgramError> {
     if !here.programs {
         return Err(ProgramError::NotAllowed);
     }
@@ -48,7 +57,7 @@ pub(super) async fn prepare(here: &Surroundings, key: &Key, program: &ProgramSpe
     command.env_clear().envs(inherited).envs(&program.env).current_dir(&data_dir);
     // Ctrl-C in the host's terminal is for the host, which then lets its programs finish.
     command.process_group(0);
-    Ok(Executable { name: program.image.clone(), path, data_dir, command })
+    Ok(Executable { name: program.image.clone(), kind: None, path, data_dir, limits, command })
 }
 
 /// Whether the file is there and has the bytes of `digest`. Asked before each start.

@@ -185,6 +185,7 @@ async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
         subscriptions: Vec::new(),
         schedules: Vec::new(),
         watches: Vec::new(),
+        limits: Default::default(),
         program: None,
     });
     let unit: UnitId = "shop/cache".parse().unwrap();

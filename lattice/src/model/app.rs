@@ -90,6 +90,9 @@ pub struct ProviderSpec {
     pub schedules: Vec<ScheduleSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watches: Vec<WatchSpec>,
+    /// Of a process of its own.
+    #[serde(default, skip_serializing_if = "ProcessLimits::is_none")]
+    pub limits: ProcessLimits,
     /// The program that it is, when it is none of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramSpec>,
@@ -141,6 +144,27 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { memory_bytes: 128 << 20, timeout_ms: DEFAULT_DEADLINE.as_millis() as u64, concurrency: 256 }
+    }
+}
+
+/// What a provider process may take of its machine; as much as there is where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessLimits {
+    /// In memory, with its children, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processors that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Files and connections that are open at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+impl ProcessLimits {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 

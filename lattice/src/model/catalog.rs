@@ -296,11 +296,23 @@ pub const PROVIDERS: &[ProviderKind] = &[
         &[
             key("bucket", true, "the bucket; a container is a folder in it"),
             key("prefix", false, "folder of the bucket that the containers are in (default none)"),
+            key("endpoint", false, "of a server that is not Google's, such as http://127.0.0.1:4443"),
             key(
                 "serviceAccountKey",
                 false,
                 "the JSON of a service account's key (default: the identity of the machine)",
             ),
+        ],
+    ),
+    blob(
+        "blob-nats",
+        &[
+            key(
+                "prefix",
+                false,
+                "what names of buckets begin with; one is a container (default <lattice>-<app>-<unit>-)",
+            ),
+            key("replicas", false, "copies of each bucket in the NATS cluster (default 1)"),
         ],
     ),
     blob("blob-fs", &[key("root", true, "folder in which each container is a folder, such as /srv/files")]),

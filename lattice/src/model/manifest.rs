@@ -12,7 +12,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_saphyr::{Error, Spanned};
+use serde_saphyr::{Error, Location, Spanned};
 
 pub use self::{
     link::{Link, Links},
@@ -22,7 +22,7 @@ pub use self::{
     subscription::Subscription,
 };
 use super::{
-    app::{Limits, Placement},
+    app::{Limits, Placement, ProcessLimits},
     outbound::INTERNAL,
     problem::{Problem, place, suggest},
 };
@@ -130,6 +130,16 @@ pub struct ManifestLimits {
     pub concurrency: Option<Spanned<u32>>,
 }
 
+/// What a provider process may take of its machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManifestProcessLimits {
+    pub memory: Option<Spanned<String>>,
+    /// Whole processors.
+    pub cpus: Option<Spanned<u32>>,
+    pub files: Option<Spanned<u64>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Provider {
@@ -150,6 +160,8 @@ pub struct Provider {
     pub config: Entries<Spanned<serde_json::Value>>,
     /// `process`: as a process of its own, supervised by the host. `host` (the default): inside the host.
     pub isolate: Option<Spanned<String>>,
+    #[serde(default)]
+    pub limits: ManifestProcessLimits,
     pub replicas: Option<Spanned<u32>>,
     pub per_host: Option<Spanned<u32>>,
     #[serde(default)]
@@ -278,18 +290,10 @@ impl ManifestLimits {
     /// The limits with the defaults filled in, or what is wrong with them.
     pub(super) fn resolve(&self, problems: &mut Vec<Problem>) -> Limits {
         let mut limits = Limits::default();
-        if let Some(memory) = &self.memory {
-            match parse_size(&memory.value) {
-                Some(bytes) if bytes >= 64 * 1024 => limits.memory_bytes = bytes,
-                Some(_) => problems.push(
-                    Problem::at(memory, format!("memory limit `{}` is below one page", memory.value))
-                        .help("64KiB is the least"),
-                ),
-                None => problems.push(
-                    Problem::at(memory, format!("`{}` is not a size", memory.value))
-                        .help("write a number with KiB, MiB or GiB, as in `64MiB`"),
-                ),
-            }
+        if let Some(memory) = &self.memory
+            && let Some(bytes) = resolve_memory(memory, LEAST_MEMORY, problems)
+        {
+            limits.memory_bytes = bytes;
         }
         if let Some(timeout) = &self.timeout
             && let Some(duration) = resolve_duration(timeout, problems)
@@ -305,6 +309,50 @@ impl ManifestLimits {
         }
         limits
     }
+}
+
+/// A page of a component's memory: the least that one can have.
+const LEAST_MEMORY: (u64, &str) = (64 << 10, "64KiB");
+/// Below this no provider of ours starts.
+const LEAST_PROCESS_MEMORY: (u64, &str) = (16 << 20, "16MiB");
+/// A provider has its standard streams, and connections to NATS and to what it is for.
+const LEAST_FILES: u64 = 32;
+
+impl ManifestProcessLimits {
+    /// Where the first of them stands.
+    pub(super) fn place(&self) -> Option<Location> {
+        let memory = self.memory.as_ref().map(|limit| limit.referenced);
+        let cpus = self.cpus.as_ref().map(|limit| limit.referenced);
+        memory.or(cpus).or(self.files.as_ref().map(|limit| limit.referenced))
+    }
+
+    /// The limits, or what is wrong with them.
+    pub(super) fn resolve(&self, problems: &mut Vec<Problem>) -> ProcessLimits {
+        let memory = self.memory.as_ref();
+        let memory_bytes = memory.and_then(|memory| resolve_memory(memory, LEAST_PROCESS_MEMORY, problems));
+        if let Some(cpus) = self.cpus.as_ref().filter(|cpus| cpus.value == 0) {
+            problems.push(Problem::at(cpus, "a process on no processor would do nothing").help("write at least 1"));
+        }
+        if let Some(files) = self.files.as_ref().filter(|files| files.value < LEAST_FILES) {
+            let problem = Problem::at(files, format!("a provider needs more than {} files", files.value));
+            problems.push(problem.help(format!("{LEAST_FILES} is the least")));
+        }
+        let (cpus, files) = (self.cpus.as_ref().map(|cpus| cpus.value), self.files.as_ref().map(|files| files.value));
+        ProcessLimits { memory_bytes, cpus, files }
+    }
+}
+
+/// Bytes from `64MiB`; a problem when it is something else, or less than `least`.
+fn resolve_memory(text: &Spanned<String>, least: (u64, &str), problems: &mut Vec<Problem>) -> Option<u64> {
+    let problem = match parse_size(&text.value) {
+        Some(bytes) if bytes >= least.0 => return Some(bytes),
+        Some(_) => Problem::at(text, format!("a memory limit of `{}` is too little", text.value))
+            .help(format!("{} is the least", least.1)),
+        None => Problem::at(text, format!("`{}` is not a size", text.value))
+            .help("write a number with KiB, MiB or GiB, as in `64MiB`"),
+    };
+    problems.push(problem);
+    None
 }
 
 /// Milliseconds from `5s`, `200ms` or `2m`; a problem when it is something else, or zero.

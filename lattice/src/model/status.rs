@@ -193,6 +193,7 @@ mod tests {
             subscriptions: Vec::new(),
             schedules: Vec::new(),
             watches: Vec::new(),
+            limits: Default::default(),
             program: None,
         });
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);

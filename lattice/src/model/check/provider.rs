@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{Isolation, PROGRAM, ProgramSpec, ProviderSpec, UnitSpec},
+        app::{Isolation, PROGRAM, ProcessLimits, ProgramSpec, ProviderSpec, UnitSpec},
         catalog::{self, CRON, HTTP_SERVER, KEYVALUE_NATS, MESSAGING_NATS, ProviderKind},
         manifest::{Manifest, Provider},
         problem::{Problem, suggest},
@@ -117,8 +117,24 @@ impl<'m> Checker<'m> {
             subscriptions,
             schedules,
             watches,
+            limits: self.process_limits(provider, kind, isolate),
             program: None,
         })
+    }
+
+    /// The limits of a process, where it is one.
+    fn process_limits(&mut self, provider: &Provider, kind: &ProviderKind, isolate: Isolation) -> ProcessLimits {
+        let limits = provider.limits.resolve(&mut self.problems);
+        if isolate == Isolation::Host
+            && let Some(place) = provider.limits.place()
+        {
+            let problem =
+                Problem::new(format!("{} is no process here that could be limited", kind.name)).located(place);
+            let help =
+                if kind.can_isolate { "add `isolate: process`, or remove `limits:`" } else { "remove `limits:`" };
+            self.problems.push(problem.help(help));
+        }
+        limits
     }
 
     /// Refuses what only the provider `owner` has, where `who` has it.
@@ -224,6 +240,7 @@ impl<'m> Checker<'m> {
             subscriptions: Vec::new(),
             schedules: Vec::new(),
             watches: Vec::new(),
+            limits: provider.limits.resolve(&mut self.problems),
             program: Some(ProgramSpec {
                 image: image.value.clone(),
                 digest: facts.digest.clone(),

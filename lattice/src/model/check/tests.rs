@@ -250,6 +250,41 @@ fn bad_limits_are_refused() {
 }
 
 #[test]
+fn limits_are_of_processes() {
+    let place = "isolate: process }";
+    one(
+        place,
+        "limits: { cpus: 2 } }",
+        "15:92: keyvalue-redis is no process here that could be limited / add `isolate: process`, or remove `limits:`",
+    );
+    one(
+        place,
+        "isolate: process, limits: { memory: 8MiB } }",
+        "15:112: a memory limit of `8MiB` is too little / 16MiB is the least",
+    );
+    one(
+        place,
+        "isolate: process, limits: { memory: 1GB } }",
+        "15:112: `1GB` is not a size / write a number with KiB, MiB or GiB, as in `64MiB`",
+    );
+    one(
+        place,
+        "isolate: process, limits: { cpus: 0 } }",
+        "15:110: a process on no processor would do nothing / write at least 1",
+    );
+    one(
+        place,
+        "isolate: process, limits: { files: 3 } }",
+        "15:111: a provider needs more than 3 files / 32 is the least",
+    );
+    one(
+        "127.0.0.1:8080 },",
+        "127.0.0.1:8080 }, limits: { files: 99 },",
+        "14:84: http-server is no process here that could be limited / remove `limits:`",
+    );
+}
+
+#[test]
 fn a_route_must_lead_to_something_that_answers() {
     one(
         "\"/\": cart",

@@ -147,7 +147,7 @@ fn the_keys_of_a_program_are_checked() {
         (
             "      image: ./ledger.py\n",
             "",
-            "10:5: `ledger` has neither `use` nor `image` / add `use:` one of http-server, http-client, keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis, keyvalue-postgres, postgres, messaging-nats, cron, blob-memory, blob-s3, blob-azure, blob-gcs, blob-fs, or `image:` and a program of your own",
+            "10:5: `ledger` has neither `use` nor `image` / add `use:` one of http-server, http-client, keyvalue-memory, keyvalue-redb, keyvalue-nats, keyvalue-redis, keyvalue-postgres, postgres, messaging-nats, cron, blob-memory, blob-s3, blob-azure, blob-gcs, blob-nats, blob-fs, or `image:` and a program of your own",
         ),
         (
             "      image: ./ledger.py\n",
