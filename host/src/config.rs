@@ -32,6 +32,10 @@ pub struct Options {
     pub lattice: LatticeName,
     #[command(flatten)]
     pub nats: NatsOptions,
+    /// File with the seed of an account's signing key (SA...): each provider process gets a NATS user of its own then, which may do
+    /// what it needs and nothing else. The account is that of the host's own credentials, `--nats-creds`
+    #[arg(long, env = "NATS_SIGNING_KEY", value_name = "FILE", requires = "creds", help_heading = "NATS")]
+    pub nats_signing_key: Option<PathBuf>,
     /// Folder for the host's key, its caches and the files of its providers
     #[arg(long, env = "LATTICE_DATA", value_name = "DIR", default_value = ".lattice/host")]
     pub data: PathBuf,
@@ -42,7 +46,7 @@ pub struct Options {
     #[arg(long, env = "LATTICE_PROVIDERS", value_name = "DIR")]
     pub providers: Option<PathBuf>,
     /// Run programs that manifests bring along (`image:` of a provider), with the rights of this process: its files, its
-    /// network and its access to NATS
+    /// network and, without --nats-signing-key, its access to NATS
     #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
     pub allow_programs: bool,
     /// File with the seed of an xkey by which sealed secrets are opened; with several, they are sealed to the first.

@@ -43,7 +43,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::{Agent, Surroundings},
+    agent::{Access, AccessError, Agent, Surroundings},
     config::Options,
     identity::IdentityError,
     links::Router,
@@ -64,6 +64,8 @@ pub enum HostError {
     Twice { path: PathBuf },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("cannot answer in the lattice: {0}")]
@@ -102,13 +104,15 @@ impl Host {
         let data = |source| HostError::Data { path: options.data.clone(), source };
         let cache = ArtifactCache::open(&options.data, &runtime).map_err(data)?;
         std::fs::create_dir_all(options.data.join("providers")).map_err(data)?;
+        let nats = options.nats.clone().absolute().map_err(data)?;
+        let access = Access::open(nats, options.nats_signing_key.as_deref(), &options.data)?;
         let bus = join(&options, &id).await?;
         let router = Arc::new(Router::default());
         let secrets = Arc::new(Secrets::follow(&bus, keys, options.secrets_dir.clone()));
         let surroundings = Arc::new(Surroundings {
             host: id.clone(),
             bus: bus.clone(),
-            nats: options.nats.clone().absolute().map_err(data)?,
+            access,
             data: std::path::absolute(&options.data).map_err(data)?,
             providers: options.providers(),
             programs: options.allow_programs,

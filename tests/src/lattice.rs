@@ -29,6 +29,8 @@ const ZONES: [&str; 4] = ["a", "b", "c", "d"];
 pub struct Lattice {
     pub hosts: Vec<Host>,
     pub nats: NatsServer,
+    /// More of the CLI's environment.
+    pub variables: Vec<(String, String)>,
     dir: TempDir,
     _turn: Turn,
 }
@@ -81,6 +83,15 @@ impl Lattice {
         Self::start_all(hosts, NatsServer::start, |_, nats| nats.url(), prepare)
     }
 
+    /// As [`Lattice::start_with`], on a NATS of its own kind.
+    pub fn start_on_with(
+        hosts: usize,
+        nats: impl FnOnce() -> io::Result<NatsServer>,
+        prepare: impl Fn(&mut Host),
+    ) -> Self {
+        Self::start_all(hosts, nats, |_, nats| nats.url(), prepare)
+    }
+
     fn start_all(
         hosts: usize,
         nats: impl FnOnce() -> io::Result<NatsServer>,
@@ -91,7 +102,7 @@ impl Lattice {
         let dir = tempfile::Builder::new().prefix("lattice-test-").tempdir().unwrap();
         let nats = nats().unwrap();
         let hosts = ZONES.iter().take(hosts).map(|zone| Host::new(dir.path(), zone, &url(zone, &nats))).collect();
-        let mut lattice = Self { hosts, nats, dir, _turn: turn };
+        let mut lattice = Self { hosts, nats, variables: Vec::new(), dir, _turn: turn };
         lattice.hosts.iter_mut().for_each(prepare);
         lattice.hosts.iter_mut().for_each(Host::spawn);
         lattice.hosts.iter_mut().for_each(Host::wait_ready);
@@ -114,6 +125,7 @@ impl Lattice {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("lattice-ctl"));
         command.current_dir(self.dir()).env_clear().env("NATS_URL", self.nats.url()).args(args).stdin(Stdio::null());
+        command.envs(self.variables.iter().cloned());
         command
     }
 

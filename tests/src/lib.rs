@@ -11,11 +11,13 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+pub mod azure;
 pub mod host;
 pub mod http;
 pub mod lattice;
 pub mod load;
 pub mod nats;
+pub mod operator;
 pub mod origin;
 pub mod places;
 pub mod process;

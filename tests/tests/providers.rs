@@ -193,6 +193,18 @@ fn a_program_that_is_killed_serves_again() {
 }
 
 #[test]
+fn a_program_ends_with_its_host_also_when_nats_went_before() {
+    let mut lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
+    let address = free_address();
+    lattice.apply(&books(address, &python().display().to_string()));
+    let pids = lattice.hosts[0].programs_started();
+    assert_eq!(pids.len(), 1);
+    lattice.nats.stop();
+    lattice.hosts[0].kill();
+    lattice.wait("the end of the program", SOON, || (!lattice_tests::process::runs(pids[0])).then_some(()));
+}
+
+#[test]
 fn a_program_is_replaced_under_load() {
     let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let address = free_address();
@@ -210,7 +222,9 @@ fn a_program_is_replaced_under_load() {
     let answers = load.finish();
     assert_eq!(failures(&answers), []);
     let wrong: Vec<_> = answers.iter().filter(|answer| answer.outcome.as_deref() != Ok("Ok(7)\n")).collect();
-    assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), answers.len(), wrong[0]);
+    if let Some(first) = wrong.first() {
+        lattice.fail(&format!("{} of {}: {first:?}", wrong.len(), answers.len()));
+    }
     assert_eq!(lattice.hosts[0].programs_started().len(), 1);
 }
 
@@ -327,6 +341,24 @@ fn a_program_that_does_not_start_says_why() {
     }
     // What starts now is no longer what has failed.
     lattice.apply(&script(&lattice, "read line; echo '{\"health\": \"ready\"}'; cat > /dev/null"));
+}
+
+#[test]
+fn a_program_that_takes_more_than_it_may_is_ended_and_told() {
+    let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
+    let text = "read line; ulimit -n > files; ulimit -c > core; nproc > cpus; echo '{\"health\": \"ready\"}'\n\
+                while [ ! -e grow ]; do sleep 0.1; done; rm grow; exec python3 -c 'import time; kept = b\"x\" * (200 << 20); time.sleep(600)'\n";
+    let app = script(&lattice, text);
+    let app = app.replace("      env:", "      limits: { memory: 100MiB, cpus: 1, files: 123 }\n      env:");
+    lattice.apply(&app);
+    let folder = lattice.hosts[0].data().join("providers/books/ledger");
+    let said = |name: &str| fs::read_to_string(folder.join(name)).unwrap().trim().to_owned();
+    assert_eq!((said("files").as_str(), said("core").as_str(), said("cpus").as_str()), ("123", "0", "1"));
+    fs::write(folder.join("grow"), "").unwrap();
+    let reason = "MiB of memory, and 100 MiB is its limit";
+    lattice.wait("an event that says so", SOON, || lattice.hosts[0].log().contains(reason).then_some(()));
+    // It is started again, and is well as long as it takes no more than it may.
+    lattice.wait_ready("books");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use lattice::{
     model::{
         app::ProviderSpec, catalog::HTTP_SERVER, messages::SubscriptionSpec, schedule::ScheduleSpec, watch::WatchSpec,
     },
-    wire::UnitId,
+    wire::{LatticeName, UnitId},
 };
 use lattice_provider::{
-    Capability, Health, HealthReporter, Provider, StartContext, Work, check_config,
+    Capability, Health, HealthReporter, NatsUse, Provider, StartContext, Work, check_config,
     keyvalue::Watch,
     messaging::{HandlerRemote, Subscription},
     parse_config,
@@ -15,6 +15,7 @@ use lattice_provider::{
 };
 use lattice_provider_blob::{Azure, Gcs, Memory as BlobMemory, S3};
 use lattice_provider_blob_fs::Files;
+use lattice_provider_blob_nats::NatsObjects;
 use lattice_provider_cron::CronProvider;
 use lattice_provider_http_client::HttpClientProvider;
 use lattice_provider_http_server::Config as ServerConfig;
@@ -41,7 +42,7 @@ type Started = (Capability, watch::Receiver<Health>, Work);
 macro_rules! with_kind {
     ($kind:expr, $P:ident => $work:expr) => {
         with_kind!(@ $kind, $P => $work, HttpClientProvider, Memory, Redb, Nats, Redis,
-            PostgresKeyValue, Files, BlobMemory, S3, Azure, Gcs,
+            PostgresKeyValue, Files, BlobMemory, S3, Azure, Gcs, NatsObjects,
             Postgres, CronProvider, Messaging)
     };
     (@ $kind:expr, $P:ident => $work:expr, $($provider:ident),*) => {
@@ -72,6 +73,14 @@ pub(super) fn check(kind: &str, config: &Map<String, Value>, unit: &UnitId) -> R
         return ServerConfig::parse(config).map(drop).map_err(|error| error.reason());
     }
     with_kind!(kind, P => check_config::<P>(config, unit)).unwrap_or(Ok(()))
+}
+
+/// What a process of this kind does in NATS; nothing where its settings make no sense, which it says itself when it is started.
+pub(super) fn nats_use(kind: &str, config: &Map<String, Value>, lattice: &LatticeName, unit: &UnitId) -> NatsUse {
+    let uses = with_kind!(kind, P => {
+        parse_config::<P>(config).map(|config| P::nats_use(&config, lattice, unit)).unwrap_or_default()
+    });
+    uses.unwrap_or_default()
 }
 
 async fn start_one<P: Provider>(

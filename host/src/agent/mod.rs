@@ -1,10 +1,12 @@
 //! The task that makes the host run what it is assigned. It owns the state of every instance; whatever takes time
 //! happens in tasks of their own, which tell it the outcome.
 
+mod access;
 mod builtin;
 mod checks;
 mod diff;
 mod instance;
+mod limits;
 mod process;
 mod program;
 mod report;
@@ -35,6 +37,7 @@ use self::{
 };
 use crate::links::Router;
 
+pub(crate) use access::{Access, AccessError};
 pub(crate) use checks::serve as serve_checks;
 pub(crate) use report::{beat, publish, started};
 pub(crate) use start::{StartFailure, Surroundings};

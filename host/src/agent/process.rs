@@ -1,10 +1,17 @@
 //! A provider as a supervised process.
 
-use std::{io::ErrorKind, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::PathBuf,
+    pin::Pin,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use lattice::{
-    model::app::ProviderSpec,
-    wire::{ContentType, InstanceId},
+    bus::Bus,
+    model::app::{ProcessLimits, ProviderSpec},
+    wire::{CallSubject, ContentType, InstanceId, Interface, Served},
 };
 use lattice_provider::{Failed, Health, Launch, Lines, Order, Report, json_only};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,7 +23,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{News, diff::Key, instance::Speaks, start::Surroundings};
+use super::{
+    News,
+    access::{AccessError, Pass},
+    builtin,
+    diff::Key,
+    instance::Speaks,
+    limits,
+    start::Surroundings,
+};
 use crate::secrets::{Settings, Veil};
 
 /// Why a provider process is not running.
@@ -26,6 +41,10 @@ pub(crate) enum ProcessError {
     Missing { kind: String, path: PathBuf },
     #[error("cannot start {name} ({}): {source}", path.display())]
     Spawn { name: String, path: PathBuf, source: std::io::Error },
+    #[error("cannot limit the process of {name}: {source}")]
+    Limits { name: String, source: std::io::Error },
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("{reason}")]
     Failed { reason: String, busy: bool },
     #[error("{name} did not become ready within {} s", START.as_secs())]
@@ -36,6 +55,10 @@ pub(crate) enum ProcessError {
 
 /// How long a process may take to become ready.
 const START: Duration = Duration::from_secs(15);
+/// How long it may take until calls reach a process that says it is ready, and the pause between two looks. Some clients of NATS
+/// ask the server for a sign before they have told it of a subscription.
+const HEARD: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(10);
 /// How long the last of a log may take to arrive when its process has ended: children of that may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Attempts to start a file that was just written, and the pause between them: a process that is being started beside it
@@ -47,9 +70,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Executable {
     /// What it is called in messages.
     pub(super) name: String,
+    /// Its name in the catalog, if it is there.
+    pub(super) kind: Option<String>,
     pub(super) path: PathBuf,
     /// Where it keeps its files.
     pub(super) data_dir: PathBuf,
+    pub(super) limits: ProcessLimits,
     pub(super) command: Command,
 }
 
@@ -63,7 +89,8 @@ impl Executable {
         let mut command = Command::new(&path);
         // It gets nothing of the host's environment but the level of its log.
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "LATTICE_LOG"));
-        Ok(Self { name: spec.kind.clone(), path, data_dir: here.provider_data(), command })
+        let (name, data_dir, limits) = (spec.kind.clone(), here.provider_data(), spec.limits);
+        Ok(Self { kind: Some(name.clone()), name, path, data_dir, limits, command })
     }
 
     async fn spawn(&mut self) -> Result<Child, ProcessError> {
@@ -106,12 +133,17 @@ impl Process {
         key: &Key,
         instance: &InstanceId,
         settings: &Settings,
+        serves: &[Interface],
         mut executable: Executable,
         news: mpsc::Sender<News>,
     ) -> Result<Started, ProcessError> {
         let name = executable.name.clone();
         let failed = |reason: String| ProcessError::Failed { reason: format!("{name}: {reason}"), busy: false };
         let mut child = executable.spawn().await?;
+        let process = child.id();
+        let limited = process.map_or(Ok(()), |process| limits::begin(process, executable.limits));
+        limited.map_err(|source| ProcessError::Limits { name: name.clone(), source })?;
+        let exceeded = Box::pin(limits::exceeded(process, executable.limits));
         let (Some(mut orders), Some(reports), Some(log)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -119,11 +151,15 @@ impl Process {
         };
         let log = tokio::spawn(forward_log(key.clone(), log, settings.veil.clone()));
         let mut reports = Reports { key: key.clone(), lines: Lines::new(reports), veil: settings.veil.clone() };
+        let served = Served { lattice: here.bus.lattice().clone(), unit: key.unit.clone(), instance: instance.clone() };
+        // A program of a user answers calls, and has no other business there.
+        let uses = |kind: &String| builtin::nats_use(kind, &settings.config, &served.lattice, &served.unit);
+        let pass = here.access.pass(&served, executable.kind.as_ref().map(uses).unwrap_or_default())?;
         let launch = Order::Start(Box::new(Launch {
-            lattice: here.bus.lattice().clone(),
-            unit: key.unit.clone(),
-            instance: instance.clone(),
-            nats: here.nats.clone(),
+            lattice: served.lattice.clone(),
+            unit: served.unit.clone(),
+            instance: served.instance.clone(),
+            nats: pass.nats.clone(),
             data_dir: executable.data_dir,
             config: settings.config.clone(),
         }));
@@ -148,10 +184,13 @@ impl Process {
                 return Err(failed(format!("it ended before it was ready ({how})")));
             }
         };
+        if !listens(&here.bus, &served, serves).await {
+            tracing::warn!(unit = %served.unit, instance = %served.instance, "a provider says that it is ready, and does not listen to calls");
+        }
         let (health, healths) = watch::channel(health);
         let kill = CancellationToken::new();
         let (alive, ended) = mpsc::channel(1);
-        let supervised = Supervised { child, reports, health, log, key: key.clone(), news };
+        let supervised = Supervised { child, reports, health, log, key: key.clone(), news, exceeded, _pass: pass };
         tokio::spawn(supervised.run(kill.clone(), alive));
         Ok(Started { process: Self { orders, kill, ended }, health: healths, speaks })
     }
@@ -174,6 +213,22 @@ impl Drop for Process {
     }
 }
 
+/// Whether calls reach a process, or will in a moment.
+async fn listens(bus: &Bus, served: &Served, serves: &[Interface]) -> bool {
+    let interface = serves.first().and_then(|interface| interface.unversioned().parse().ok());
+    let Some(interface) = interface else { return true };
+    let Served { lattice, unit, instance } = served.clone();
+    let subject = CallSubject { lattice, unit, instance, interface };
+    let until = Instant::now() + HEARD;
+    while !bus.listens(&subject).await {
+        if Instant::now() > until {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    true
+}
+
 /// A process that is followed until it ends.
 struct Supervised {
     child: Child,
@@ -182,13 +237,18 @@ struct Supervised {
     log: JoinHandle<String>,
     key: Key,
     news: mpsc::Sender<News>,
+    /// Says so when it takes more than it may.
+    exceeded: Pin<Box<dyn Future<Output = String> + Send>>,
+    /// Its way to NATS, which ends with it.
+    _pass: Pass,
 }
 
 impl Supervised {
     /// `_alive` is dropped at the end: that is what the one who stops the process waits for.
     async fn run(mut self, kill: CancellationToken, _alive: mpsc::Sender<()>) {
-        loop {
-            // Cancel-safe: `next` keeps what it has read.
+        let mut too_much = None;
+        while too_much.is_none() {
+            // Cancel-safe: `next` keeps what it has read, and `exceeded` only looks.
             tokio::select! {
                 report = self.reports.next() => match report {
                     Some(Report::Health { health, .. }) => drop(self.health.send_replace(health)),
@@ -198,8 +258,12 @@ impl Supervised {
                     }
                     None => break,
                 },
+                told = &mut self.exceeded => too_much = Some(told),
                 () = kill.cancelled() => break,
             }
+        }
+        if too_much.is_some() {
+            end_now(&mut self.child);
         }
         // Cancel-safe: waiting again for a process that has ended gives the same answer.
         tokio::select! {
@@ -207,6 +271,7 @@ impl Supervised {
             () = kill.cancelled() => end_now(&mut self.child),
         }
         let how = ended(&mut self.child, self.log).await;
+        let how = too_much.unwrap_or(how);
         let _ = self.news.send(News::Ended(self.key, format!("its process ended ({how})"))).await;
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
+    bus::{Bus, CallHandler, Pace, Serving},
     model::{
         app::{ComponentSpec, Isolation, ProviderSpec, RouteSpec, UnitRecord, UnitSpec},
         catalog,
@@ -21,7 +21,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    News, builtin,
+    News,
+    access::Access,
+    builtin,
     diff::Key,
     instance::{Kind, Running, Speaks},
     process::{Executable, Process, ProcessError, Started},
@@ -39,7 +41,7 @@ use crate::{
 pub(crate) struct Surroundings {
     pub(crate) host: HostId,
     pub(crate) bus: Bus,
-    pub(crate) nats: NatsOptions,
+    pub(crate) access: Access,
     pub(crate) data: PathBuf,
     /// Where the executables of providers lie.
     pub(crate) providers: PathBuf,
@@ -240,14 +242,14 @@ async fn in_process(
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let (executable, serves) = match &spec.program {
-        Some(program) => (program::prepare(here, key, program).await?, program.serves.clone()),
+        Some(program) => (program::prepare(here, key, program, spec.limits).await?, program.serves.clone()),
         None => {
             let kind = catalog::find(&spec.kind).ok_or_else(|| StartFailure::Unknown(spec.kind.clone()))?;
             (Executable::known(here, spec)?, kind.interfaces())
         }
     };
     let Started { process, health, speaks } =
-        Process::start(here, key, instance, settings, executable, news.clone()).await?;
+        Process::start(here, key, instance, settings, &serves, executable, news.clone()).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, settings.veil.clone(), news, watching.clone()));
     Ok(Running { what: Kind::Process(process), serving: None, serves, speaks, watching })

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// How to reach NATS: command-line options, each with its environment variable.
 #[derive(Clone, Default, Serialize, Deserialize, clap::Args)]
@@ -46,6 +47,14 @@ pub struct NatsOptions {
     /// PEM file with the key of this client's certificate
     #[arg(long = "nats-key", env = "NATS_KEY", value_name = "FILE", requires = "cert", global = true)]
     pub key: Option<PathBuf>,
+    /// What the subjects begin with at which answers are taken: for a user who may not take them elsewhere.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbox_prefix: Option<String>,
+    /// The same for streams: the process in their subjects.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Uuid>,
 }
 
 impl fmt::Debug for NatsOptions {
@@ -183,6 +192,9 @@ async fn authenticate(options: &NatsOptions) -> Result<ConnectOptions, ConnectEr
     }
     if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
         connect = connect.add_client_certificate(cert.clone(), key.clone());
+    }
+    if let Some(prefix) = &options.inbox_prefix {
+        connect = connect.custom_inbox_prefix(prefix);
     }
     Ok(connect.require_tls(options.tls))
 }

@@ -13,6 +13,7 @@
 //! # });
 //! ```
 
+mod account;
 mod artifacts;
 mod connect;
 mod memory;
@@ -30,8 +31,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::{
+    account::{Issuer, IssuerError, Permissions, signed},
     artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
     connect::{ConnectError, NatsOptions},
+    nats_store::own_streams,
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
     streams::{Exchange, HandedOut, Incoming, Offer, Piece, Source, Streams, Taker, gather},
@@ -85,7 +88,7 @@ impl Bus {
     pub async fn connect(options: &NatsOptions, lattice: LatticeName, name: &str) -> Result<Self, ConnectError> {
         let (client, connected) = connect::connect(options, name).await?;
         let (store, artifacts) = nats_store::open(&client, &lattice).await?;
-        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
+        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()), options.process);
         let exchange = Exchange::new(streams.clone(), connected.clone());
         let road = Road::nats(client, &lattice);
         Ok(Self { lattice, road, store, artifacts, streams, exchange, connected })
@@ -99,7 +102,7 @@ impl Bus {
     ) -> Result<Self, ConnectError> {
         let (client, connected) = connect::connect(options, name).await?;
         let away = Bus::memory(lattice.clone());
-        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()));
+        let streams = LazyStreams::new(lattice.clone(), Some(client.clone()), options.process);
         let exchange = Exchange::new(streams.clone(), connected.clone());
         Ok(Self { road: Road::nats(client, &lattice), streams, exchange, connected, ..away })
     }
@@ -109,7 +112,7 @@ impl Bus {
         let switchboard = Arc::<memory::Switchboard>::default();
         let (store, artifacts) = memory::open();
         let connected = switchboard.connected.subscribe();
-        let streams = LazyStreams::new(lattice.clone(), None);
+        let streams = LazyStreams::new(lattice.clone(), None, None);
         let exchange = Exchange::new(streams.clone(), connected.clone());
         Self { lattice, road: Road::Memory(switchboard), store, artifacts, streams, exchange, connected }
     }
@@ -206,6 +209,14 @@ impl Bus {
                 rpc::call(&nats.client, &self.streams, Some(&nats.bundles), subject, head, payload).await
             }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
+        }
+    }
+
+    /// Whether somebody listens where calls of an instance are sent; unless it is certain that nobody does.
+    pub async fn listens(&self, subject: &CallSubject) -> bool {
+        match &self.road {
+            Road::Nats(nats) => rpc::probe(&nats.client, subject).await.is_ok(),
+            Road::Memory(_) => true,
         }
     }
 

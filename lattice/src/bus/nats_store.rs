@@ -34,6 +34,17 @@ struct NatsStore {
     beats: kv::Store,
 }
 
+/// The buckets of a lattice: what it is, signs of life, and artifacts.
+fn buckets(lattice: &LatticeName) -> [String; 3] {
+    ["", "-beats", "-artifacts"].map(|what| format!("lattice-{lattice}{what}"))
+}
+
+/// The streams in which a lattice keeps what it is.
+pub fn own_streams(lattice: &LatticeName) -> [String; 3] {
+    let [state, beats, artifacts] = buckets(lattice);
+    [format!("KV_{state}"), format!("KV_{beats}"), format!("OBJ_{artifacts}")]
+}
+
 /// Makes sure that the lattice's buckets exist, and opens them.
 pub(super) async fn open(client: &Client, lattice: &LatticeName) -> Result<(Store, Artifacts), ConnectError> {
     let mut context = jetstream::new(client.clone());
@@ -43,14 +54,15 @@ pub(super) async fn open(client: &Client, lattice: &LatticeName) -> Result<(Stor
         |reason: String| ConnectError::NoJetStream { server: format!("{}:{}", info.host, info.port), reason };
     // A clustered server keeps three copies; the cluster may be smaller than that, and then one copy has to do.
     let copies: &[usize] = if info.cluster.is_some() { &[3, 1] } else { &[1] };
+    let [state, beats, artifacts] = buckets(lattice);
     let state = kv::Config {
-        bucket: format!("lattice-{lattice}"),
+        bucket: state,
         description: format!("State of lattice {lattice}"),
         history: 1,
         ..Default::default()
     };
     let beats = kv::Config {
-        bucket: format!("lattice-{lattice}-beats"),
+        bucket: beats,
         description: format!("Signs of life of the hosts of lattice {lattice}"),
         history: 1,
         max_age: BEAT_MAX_AGE,
@@ -58,7 +70,7 @@ pub(super) async fn open(client: &Client, lattice: &LatticeName) -> Result<(Stor
     };
     let state = bucket(&context, state, copies).await.map_err(&unavailable)?;
     let beats = bucket(&context, beats, copies).await.map_err(&unavailable)?;
-    let artifacts = objects(&context, format!("lattice-{lattice}-artifacts"), copies).await.map_err(&unavailable)?;
+    let artifacts = objects(&context, artifacts, copies).await.map_err(&unavailable)?;
     let store = NatsStore { client: client.clone(), state, beats };
     let chunk = CHUNK.min(client.max_payload().saturating_sub(PAYLOAD_HEADROOM)).max(1);
     Ok((Store(Arc::new(store)), Artifacts::nats(artifacts, chunk)))

@@ -24,5 +24,6 @@ pub use http::{
 pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeName, SecretName, UnitId, UnitName};
 pub use limits::*;
 pub use subject::{
-    CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, replies_of,
+    ALL_CALLS, CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, ends_of_calls,
+    replies_of,
 };

@@ -87,6 +87,23 @@ impl fmt::Display for Served {
     }
 }
 
+impl Served {
+    /// The same with whatever may follow, as programs in other languages may subscribe to it.
+    pub fn and_below(&self) -> String {
+        let Self { lattice, unit, instance } = self;
+        format!("lattice.{lattice}.call.{}.{}.{instance}.>", unit.app, unit.unit)
+    }
+}
+
+/// Where any process of a lattice takes frames and answers: what whoever answers calls publishes to, beside inboxes. Nobody guesses
+/// the numbers in them.
+pub fn ends_of_calls(lattice: &LatticeName) -> [String; 2] {
+    ["stream", "reply"].map(|what| format!("lattice.{lattice}.{what}.*.*"))
+}
+
+/// All calls of all lattices.
+pub const ALL_CALLS: &str = "lattice.*.call.>";
+
 /// One end of a stream, in one lattice: `<process>.<stream>`, each 32 hexadecimal digits. Whoever has the ticket of an
 /// offered stream may take it, so the numbers cannot be guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

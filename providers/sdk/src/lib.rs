@@ -83,5 +83,5 @@ pub use lattice_provider_macros::generate;
 pub use lines::Lines;
 pub use process::{Failed, Launch, Order, PROGRAM_ENVIRONMENT, Report, json_only, main};
 pub use provider::{
-    Health, HealthReporter, NotDone, Provider, StartContext, StartError, Work, check_config, parse_config,
+    Health, HealthReporter, NatsUse, NotDone, Provider, StartContext, StartError, Work, check_config, parse_config,
 };

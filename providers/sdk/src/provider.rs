@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use lattice::{
     bus::Bus,
-    wire::{CallError, UnitId},
+    wire::{CallError, LatticeName, UnitId},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -28,8 +28,23 @@ pub trait Provider: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What it does in the NATS of `lattice`, beside answering calls: a process of its own may do that and nothing else, where its
+    /// host can see to it.
+    fn nats_use(config: &Self::Config, lattice: &LatticeName, unit: &UnitId) -> NatsUse {
+        let _ = (config, lattice, unit);
+        NatsUse::default()
+    }
+
     /// Connects to the backend. An error means "not ready yet, and this is why": the host tries again.
     async fn start(context: StartContext, config: Self::Config) -> Result<Capability, StartError>;
+}
+
+/// Subjects, which may have wildcards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatsUse {
+    pub publish: Vec<String>,
+    /// What of these it never publishes to.
+    pub never_publish: Vec<String>,
 }
 
 /// What a backend gets from its surroundings.

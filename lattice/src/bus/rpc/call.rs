@@ -171,7 +171,7 @@ impl Drop for GivenUp<'_> {
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Whether somebody listens where calls are sent; `NoInstance` when certainly nobody does.
-async fn probe(client: &Client, subject: &CallSubject) -> Result<(), CallError> {
+pub(in super::super) async fn probe(client: &Client, subject: &CallSubject) -> Result<(), CallError> {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static(header::PROBE), HeaderValue::from("1"));
     let request = Request::new().headers(headers).timeout(Some(PROBE));

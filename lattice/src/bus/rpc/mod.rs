@@ -21,7 +21,11 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::call::Reply;
-pub(super) use self::{bundles::LazyBundles, call::call, serve::serve};
+pub(super) use self::{
+    bundles::LazyBundles,
+    call::{call, probe},
+    serve::serve,
+};
 use crate::wire::{CallError, CallHead, Headers};
 
 /// What answers the calls of an instance.

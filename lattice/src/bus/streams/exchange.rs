@@ -284,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_nats_a_stream_reaches_whoever_is_here() {
-        let streams = LazyStreams::new("default".parse().unwrap(), None);
+        let streams = LazyStreams::new("default".parse().unwrap(), None, None);
         let exchange = Exchange::new(streams, watch::channel(false).1);
         let offer = exchange.offer(source(&[b"ab", b"c"])).await.unwrap();
         let ticket = offer.ticket();

@@ -69,17 +69,19 @@ const GATHER_UNIT: usize = 1024;
 pub(super) struct LazyStreams {
     road: Option<async_nats::Client>,
     lattice: LatticeName,
+    /// By which the process is known, where that was settled by somebody else.
+    process: Option<Uuid>,
     cell: Arc<OnceCell<Streams>>,
 }
 
 impl LazyStreams {
     /// Over NATS, or inside this process when there is no client.
-    pub(super) fn new(lattice: LatticeName, road: Option<async_nats::Client>) -> Self {
-        Self { road, lattice, cell: Arc::default() }
+    pub(super) fn new(lattice: LatticeName, road: Option<async_nats::Client>, process: Option<Uuid>) -> Self {
+        Self { road, lattice, process, cell: Arc::default() }
     }
 
     pub(super) async fn get(&self) -> Result<Streams, CallError> {
-        let made = self.cell.get_or_try_init(|| Streams::start(&self.lattice, self.road.as_ref()));
+        let made = self.cell.get_or_try_init(|| Streams::start(&self.lattice, self.road.as_ref(), self.process));
         made.await.cloned()
     }
 
@@ -113,8 +115,12 @@ struct Hub {
 }
 
 impl Streams {
-    async fn start(lattice: &LatticeName, client: Option<&async_nats::Client>) -> Result<Self, CallError> {
-        let process = Uuid::now_v7();
+    async fn start(
+        lattice: &LatticeName,
+        client: Option<&async_nats::Client>,
+        process: Option<Uuid>,
+    ) -> Result<Self, CallError> {
+        let process = process.unwrap_or_else(Uuid::now_v7);
         let (carrier, inbox) = match client {
             Some(client) => Carrier::nats(client, lattice, process).await?,
             None => Carrier::memory(process),
