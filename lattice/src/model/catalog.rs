@@ -10,8 +10,8 @@ pub const HTTP_SERVER: &str = "http-server";
 pub const CRON: &str = "cron";
 /// The name of what brings messages to components.
 pub const MESSAGING_NATS: &str = "messaging-nats";
-/// The name of what tells components of changes.
-pub const KEYVALUE_NATS: &str = "keyvalue-nats";
+/// Who has watches, for people.
+pub const WITH_WATCHES: &str = "a key-value store";
 
 /// A provider that can be named in `use:`.
 #[derive(Debug)]
@@ -26,6 +26,13 @@ pub struct ProviderKind {
     pub has_routes: bool,
     /// Whether it takes `subscriptions:`.
     pub has_subscriptions: bool,
+}
+
+impl ProviderKind {
+    /// Whether it takes `watches:`.
+    pub fn has_watches(&self) -> bool {
+        self.capability.is_some_and(|capability| capability.served == KEYVALUE.served)
+    }
 }
 
 /// A key of a provider's `config:`.
@@ -179,7 +186,7 @@ pub const PROVIDERS: &[ProviderKind] = &[
         has_subscriptions: false,
     },
     ProviderKind {
-        name: KEYVALUE_NATS,
+        name: "keyvalue-nats",
         capability: Some(&KEYVALUE),
         config: &[
             key("bucket", false, "name of the JetStream key-value bucket (default <lattice>-<app>-<unit>)"),

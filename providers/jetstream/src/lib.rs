@@ -21,7 +21,7 @@ use lattice_provider::{Health, HealthReporter, NatsUse, StartError};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use place::{Batch, FORGET, PAUSE, Place};
+pub use place::{Batch, FORGET, Place};
 
 /// How often a backend is asked how it is.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

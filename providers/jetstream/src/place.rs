@@ -11,8 +11,8 @@ use lattice_provider::{StartError, Work};
 
 /// A place that nobody has used for so long is forgotten, with what it has not brought yet.
 pub const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The pause after what has failed for no fault of a message.
-pub const PAUSE: Duration = Duration::from_millis(500);
+/// The pause after a request that has failed.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long one request for messages stands.
 const EXPIRES: Duration = Duration::from_secs(5);
 

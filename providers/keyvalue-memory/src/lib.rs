@@ -1,5 +1,6 @@
 //! Key-value in the memory of one process: for tests, demos and caches that may be lost.
 
+mod changes;
 mod store;
 
 use std::sync::Arc;
@@ -8,12 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, add},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, add, tell},
 };
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::store::{Store, place};
+use self::{
+    changes::{Changes, Told},
+    store::{Store, place},
+};
 
 /// How long what is in memory stays there.
 #[derive(Debug, Deserialize)]
@@ -42,8 +46,9 @@ impl Provider for Memory {
     const KIND: &'static str = "keyvalue-memory";
     type Config = Config;
 
-    async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
-        let store = Arc::new(Store::new(config.ttl));
+    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+        let store = Arc::new(Store::new(config.ttl, Changes::of(&context.watches)));
+        tell(context.watches, &Arc::new(Told(store.clone())), &context.work);
         // Without a lifetime nothing is ever over: there is nothing here from before.
         let sweep = config.ttl.map(|_| {
             let store = store.clone();
@@ -61,13 +66,12 @@ impl KeyValue for Memory {
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
-        let (place, entry) = (place(key), self.store.entry(kept(value)));
-        self.store.write().entry(bucket).or_default().insert(place, entry);
+        self.store.put(bucket, vec![(place(key), self.store.entry(kept(value)))]);
         Ok(())
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.store.remove(&bucket, [place(key)], |_| true);
+        self.store.delete(&bucket, [place(key)]);
         Ok(())
     }
 
@@ -95,6 +99,7 @@ impl KeyValue for Memory {
         let current = buckets.get(&bucket).and_then(|values| values.get(&place)?.value());
         let sum = add(&place.1, current.map(AsRef::as_ref), delta)?;
         let entry = self.store.entry(Bytes::from(sum.to_string()));
+        self.store.changes.note(&bucket, [place.1.as_str()]);
         buckets.entry(bucket).or_default().insert(place, entry);
         Ok(sum)
     }
@@ -111,12 +116,12 @@ impl KeyValue for Memory {
         }
         let entries: Vec<_> =
             pairs.into_iter().map(|(key, value)| (place(key), self.store.entry(kept(value)))).collect();
-        self.store.write().entry(bucket).or_default().extend(entries);
+        self.store.put(bucket, entries);
         Ok(())
     }
 
     async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
-        self.store.remove(&bucket, keys.into_iter().map(place), |_| true);
+        self.store.delete(&bucket, keys.into_iter().map(place));
         Ok(())
     }
 }

@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use lattice_provider::keyvalue::{Ttl, position};
 
+use crate::changes::Changes;
+
 /// Where a key is in its bucket.
 pub(crate) type Place = (u64, String);
 /// Values by position and key: a listing walks them in order.
@@ -41,11 +43,12 @@ pub(crate) struct Store {
     /// lives across an await, and the longest work under it is one page or one batch.
     buckets: RwLock<HashMap<String, Bucket>>,
     ttl: Option<Ttl>,
+    pub(crate) changes: Changes,
 }
 
 impl Store {
-    pub(crate) fn new(ttl: Option<Ttl>) -> Self {
-        Self { buckets: RwLock::default(), ttl }
+    pub(crate) fn new(ttl: Option<Ttl>, changes: Changes) -> Self {
+        Self { buckets: RwLock::default(), ttl, changes }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Bucket>> {
@@ -62,12 +65,29 @@ impl Store {
         Entry { value, end: self.ttl.and_then(|ttl| Instant::now().checked_add(ttl.get())) }
     }
 
+    /// Puts entries into a bucket.
+    pub(crate) fn put(&self, bucket: String, entries: Vec<(Place, Entry)>) {
+        let mut buckets = self.write();
+        self.changes.note(&bucket, entries.iter().map(|((_, key), _)| key.as_str()));
+        buckets.entry(bucket).or_default().extend(entries);
+    }
+
+    /// Removes entries, which is a change of those that are there.
+    pub(crate) fn delete(&self, bucket: &str, places: impl IntoIterator<Item = Place>) {
+        self.remove(bucket, places, |key, entry| {
+            if entry.value().is_some() {
+                self.changes.note(bucket, [key]);
+            }
+            true
+        });
+    }
+
     /// Removes those of `places` that `which` picks.
-    pub(crate) fn remove(&self, bucket: &str, places: impl IntoIterator<Item = Place>, which: impl Fn(&Entry) -> bool) {
+    fn remove(&self, bucket: &str, places: impl IntoIterator<Item = Place>, which: impl Fn(&str, &Entry) -> bool) {
         let mut buckets = self.write();
         if let Some(values) = buckets.get_mut(bucket) {
             for place in places {
-                if values.get(&place).is_some_and(&which) {
+                if values.get(&place).is_some_and(|entry| which(&place.1, entry)) {
                     values.remove(&place);
                 }
             }
@@ -106,7 +126,7 @@ impl Store {
         };
         if !over.is_empty() {
             // One may have been written anew meanwhile.
-            self.remove(bucket, over, |entry| entry.value().is_none());
+            self.remove(bucket, over, |_, entry| entry.value().is_none());
         }
         next
     }
@@ -121,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_over_leaves_the_map() {
         let ttl = Ttl::try_from("200ms".to_owned()).unwrap();
-        let store = Arc::new(Store::new(Some(ttl)));
+        let store = Arc::new(Store::new(Some(ttl), Changes::default()));
         for n in 0..5 * LOOK {
             let entry = store.entry(Bytes::from("v"));
             store.write().entry(format!("b{}", n % 3)).or_default().insert(place(n.to_string()), entry);

@@ -10,20 +10,15 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
 };
 use lattice_provider::{
-    NotDone, StartContext, StartError, Work,
-    keyvalue::{Change, Watch, position},
+    StartContext, StartError, Work,
+    keyvalue::{Attempts, Change, Settled, Watch, position},
 };
-use lattice_provider_jetstream::{FORGET, PAUSE, Place, reason};
+use lattice_provider_jetstream::{FORGET, Place, reason};
 
 use crate::{Bucket, key};
 
 /// Beside the component's own time, before a change whose fate is not known is told again: its provider has died.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a component is told of a change that it fails at; then the next change has its turn.
-const TRIES: u32 = 5;
-/// The pause before a change is told again; each further time it is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Changes of one request; each is sent when the one before is done.
 const BATCH: usize = 100;
 
@@ -38,7 +33,7 @@ pub(crate) async fn begin(bucket: &Bucket, context: &mut StartContext) -> Result
         let unit = &context.unit;
         let place = position(&watch.spec.bucket);
         let name = format!("{}-{}-{}-{place:016x}", context.bus.lattice(), unit.app, unit.unit);
-        let watching = Watching { bucket: bucket.clone(), name, watch, failures: (0, 0) };
+        let watching = Watching { bucket: bucket.clone(), name, watch, attempts: Attempts::default() };
         let place = Place::new(watching.name.clone(), watching.consumer().await?);
         context.work.tasks.spawn(watching.follow(place, context.work.clone()));
     }
@@ -49,8 +44,7 @@ struct Watching {
     bucket: Bucket,
     name: String,
     watch: Watch,
-    /// A change by its number in the stream, and how often the component has failed at it.
-    failures: (u64, u32),
+    attempts: Attempts,
 }
 
 impl Watching {
@@ -95,25 +89,10 @@ impl Watching {
             let _ = message.ack().await;
             return;
         };
-        let settled = match self.watch.to.changed(&change).await {
-            Ok(()) => self.done(&message, &change, number).await,
-            Err(NotDone::NotBegun(error)) => {
-                tracing::debug!(to = %self.watch.spec.to, error, "nobody could be told of a change; trying again");
-                message.ack_with(AckKind::Nak(Some(PAUSE))).await
-            }
-            Err(NotDone::Failed(error)) => {
-                let failures = if self.failures.0 == number { self.failures.1 + 1 } else { 1 };
-                self.failures = (number, failures);
-                let (to, key) = (&self.watch.spec.to, &change.key);
-                if failures < TRIES {
-                    tracing::info!(%to, key, error, failures, "a change was not taken; it is told again");
-                    let pause = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
-                    message.ack_with(AckKind::Nak(Some(pause))).await
-                } else {
-                    tracing::error!(%to, key, error, failures, "a change was not taken, and is given up");
-                    self.done(&message, &change, number).await
-                }
-            }
+        let outcome = self.watch.to.changed(&change).await;
+        let settled = match self.attempts.after(&self.watch.spec.to, &change, number, outcome) {
+            Settled::Done => self.done(&message, &change, number).await,
+            Settled::Again(pause) => message.ack_with(AckKind::Nak(Some(pause))).await,
         };
         // What is not settled is told again.
         if let Err(error) = settled {

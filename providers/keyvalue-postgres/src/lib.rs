@@ -3,6 +3,7 @@
 //! Each call is one statement, which commits by itself. Connections, their encryption, limits and health are those of
 //! `providers/postgres`.
 
+mod changes;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -12,13 +13,16 @@ use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, add, position},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, add, position, tell},
 };
 use lattice_provider_postgres::{Config as Database, Failure, Runner, Tls, made::types::PgValue};
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::table::{Statements, Table};
+use self::{
+    changes::{Noting, Watched},
+    table::{Statements, Table},
+};
 
 /// Where the table is, and which part of it is ours.
 #[derive(Deserialize)]
@@ -97,6 +101,8 @@ struct Rows {
     table: Table,
     namespace: String,
     statements: Statements,
+    watched: Watched,
+    noting: Noting,
 }
 
 #[async_trait]
@@ -109,13 +115,16 @@ impl Provider for PostgresKeyValue {
         config.database().check(unit)
     }
 
-    async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
+    async fn start(mut context: StartContext, config: Config) -> Result<Capability, StartError> {
         let (table, namespace) = config.place(&context.unit)?;
+        let (watches, work) = (std::mem::take(&mut context.watches), context.work.clone());
         let database = config.database();
         let runner = Runner::connect(context, &database).await?;
         let statements = Statements::new(&table, config.ttl, FETCH, SWEEP);
-        let rows = Arc::new(Rows { runner, table, namespace, statements });
+        let (watched, noting) = (Watched::of(&watches), Noting::new(&table, &statements));
+        let rows = Arc::new(Rows { runner, table, namespace, statements, watched, noting });
         rows.prepare().await?;
+        tell(watches, &rows, &work);
         let (sweeper, pause) = (rows.clone(), Ttl::pause(config.ttl));
         let sweep = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.sweep(pause).await }));
         Ok(Capability::key_value(Self { rows, _sweep: sweep }))
@@ -149,14 +158,38 @@ impl Rows {
         {
             return Err(StartError::Backend(format!("PostgreSQL {version} is older than {OLDEST}, which is needed")));
         }
-        // An account that may not make tables may do with one that is there.
-        match self.runner.query(&self.statements.look, &[]).await {
-            Ok(_) => return Ok(()),
-            Err(Failure::Database(said)) if said.code().code() == UNDEFINED_TABLE => {}
-            Err(failure) => return Err(cannot(failure)),
+        self.made(&self.statements.look, &self.table.make()).await.map_err(cannot)?;
+        if self.watched.is_any() {
+            self.made(&self.noting.look, &self.noting.make).await.map_err(cannot)?;
         }
-        self.runner.batch(&self.table.make()).await.map_err(cannot)?;
-        self.runner.query(&self.statements.look, &[]).await.map(drop).map_err(cannot)
+        Ok(())
+    }
+
+    /// Makes a table that cannot be looked at, as it is not there.
+    async fn made(&self, look: &str, make: &str) -> Result<(), Failure> {
+        // An account that may not make tables may do with one that is there.
+        match self.runner.query(look, &[]).await {
+            Err(Failure::Database(said)) if said.code().code() == UNDEFINED_TABLE => {}
+            other => return other.map(drop),
+        }
+        self.runner.batch(make).await?;
+        self.runner.query(look, &[]).await.map(drop)
+    }
+
+    /// As [`Rows::run`], by the statement that also notes which keys it changes, if anybody watches the bucket.
+    async fn change(
+        &self,
+        noted: impl FnOnce(&Noting) -> &String,
+        statement: &str,
+        bucket: String,
+        values: impl IntoIterator<Item = PgValue>,
+    ) -> Result<Vec<Vec<PgValue>>, KeyValueError> {
+        if !self.watched.is(&bucket) {
+            return self.run(statement, bucket, values).await;
+        }
+        let done = self.run(noted(&self.noting), bucket, values).await;
+        self.watched.more.notify_waiters();
+        done
     }
 
     /// The rows of a statement that has the namespace and the bucket before its other values.
@@ -218,11 +251,11 @@ impl KeyValue for PostgresKeyValue {
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
         let values = place(key).into_iter().chain([PgValue::Bytea(value)]);
-        self.rows.run(&self.rows.statements.set, bucket, values).await.map(drop)
+        self.rows.change(|noting| &noting.set, &self.rows.statements.set, bucket, values).await.map(drop)
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.rows.run(&self.rows.statements.delete, bucket, place(key)).await.map(drop)
+        self.rows.change(|noting| &noting.delete, &self.rows.statements.delete, bucket, place(key)).await.map(drop)
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
@@ -256,8 +289,12 @@ impl KeyValue for PostgresKeyValue {
         let number = i64::try_from(delta).map_err(|_| KeyValueError::overflow(&key))?;
         for _ in 0..TRIES {
             let values = place(key.clone()).into_iter().chain([PgValue::Int8(number)]);
-            let sum =
-                self.rows.run(&self.rows.statements.increment, bucket.clone(), values).await?.pop().and_then(first);
+            let sum = self
+                .rows
+                .change(|noting| &noting.increment, &self.rows.statements.increment, bucket.clone(), values)
+                .await?
+                .pop()
+                .and_then(first);
             if let Some(sum) = sum {
                 return add(&key, Some(&sum), 0);
             }
@@ -284,7 +321,7 @@ impl KeyValue for PostgresKeyValue {
         // here and when they are deleted, so that two batches do not wait for each other.
         let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
         let values = places(keys).into_iter().chain([PgValue::ByteaArray(values)]);
-        self.rows.run(&self.rows.statements.set_many, bucket, values).await.map(drop)
+        self.rows.change(|noting| &noting.set_many, &self.rows.statements.set_many, bucket, values).await.map(drop)
     }
 
     async fn delete_many(&self, bucket: String, mut keys: Vec<String>) -> Result<(), KeyValueError> {
@@ -292,6 +329,9 @@ impl KeyValue for PostgresKeyValue {
             return Ok(());
         }
         keys.sort_unstable();
-        self.rows.run(&self.rows.statements.delete_many, bucket, places(keys)).await.map(drop)
+        self.rows
+            .change(|noting| &noting.delete_many, &self.rows.statements.delete_many, bucket, places(keys))
+            .await
+            .map(drop)
     }
 }

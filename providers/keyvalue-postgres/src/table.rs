@@ -31,13 +31,23 @@ impl Table {
 
     /// Makes the table when it is not there.
     pub(crate) fn make(&self) -> String {
-        format!(
-            "SELECT pg_catalog.pg_advisory_xact_lock({MAKING}); CREATE TABLE IF NOT EXISTS {self} (namespace text COLLATE \
-             \"C\" NOT NULL, bucket text COLLATE \"C\" NOT NULL, position bigint NOT NULL, key bytea NOT NULL, value bytea \
-             NOT NULL, expires timestamptz, PRIMARY KEY (namespace, bucket, position, key)); CREATE INDEX IF NOT EXISTS \
-             \"{}_expires\" ON {self} (namespace, expires) WHERE expires IS NOT NULL",
+        self.making(&format!(
+            "CREATE TABLE IF NOT EXISTS {self} (namespace text COLLATE \"C\" NOT NULL, bucket text COLLATE \"C\" NOT NULL, \
+             position bigint NOT NULL, key bytea NOT NULL, value bytea NOT NULL, expires timestamptz, PRIMARY KEY (namespace, \
+             bucket, position, key)); CREATE INDEX IF NOT EXISTS \"{}_expires\" ON {self} (namespace, expires) WHERE expires IS \
+             NOT NULL",
             self.name
-        )
+        ))
+    }
+
+    /// Statements that make something, one instance at a time.
+    pub(crate) fn making(&self, statements: &str) -> String {
+        format!("SELECT pg_catalog.pg_advisory_xact_lock({MAKING}); {statements}")
+    }
+
+    /// Another table, whose name has more at its end.
+    pub(crate) fn beside(&self, end: &str) -> Self {
+        Self { schema: self.schema.clone(), name: format!("{}{end}", self.name) }
     }
 }
 
@@ -68,6 +78,8 @@ pub(crate) struct Statements {
     pub(crate) delete: String,
     pub(crate) list: String,
     pub(crate) increment: String,
+    /// The same without what it returns.
+    pub(crate) added: String,
     pub(crate) get_many: String,
     pub(crate) set_many: String,
     pub(crate) delete_many: String,
@@ -83,6 +95,7 @@ impl Statements {
             Some(ttl) => format!("now() + {} * interval '1 millisecond'", ttl.millis()),
             None => "NULL::timestamptz".to_owned(),
         };
+        let added = added(table, &end);
         Self {
             look: format!("SELECT namespace, bucket, position, key, value, expires FROM {table} LIMIT 0"),
             get: format!("SELECT value FROM {table} WHERE {PLACE} AND {LIVES}"),
@@ -96,7 +109,8 @@ impl Statements {
                 "SELECT position, key FROM {table} WHERE namespace = $1 AND bucket = $2 AND position >= $3 AND {LIVES} ORDER \
                  BY position FETCH FIRST {page} ROWS WITH TIES"
             ),
-            increment: increment(table, &end),
+            increment: format!("{added} RETURNING entry.value"),
+            added,
             // Here and below, a look-up for each key: how a join is done hangs on the numbers of rows, which the database does
             // not know of a new table.
             get_many: format!(
@@ -123,16 +137,15 @@ impl Statements {
     }
 }
 
-/// Returns a row with the sum, or none when the value is no number or the sum is out of range. `end` is when the sum is over.
-fn increment(table: &Table, end: &str) -> String {
+/// Changes a row, or none when the value is no number or the sum is out of range. `end` is when the sum is over.
+fn added(table: &Table, end: &str) -> String {
     // A number as `keyvalue::add` takes it. The longest has 20 characters: a large value is not looked through.
     let number = "CASE WHEN entry.expires <= now() THEN 0 WHEN octet_length(entry.value) <= 20 AND encode(entry.value, \
                   'escape') ~ '^(0|-?[1-9][0-9]*)$' THEN encode(entry.value, 'escape')::numeric END";
     let sum = format!("({number} + $5::bigint)");
     format!(
         "INSERT INTO {table} AS entry (namespace, bucket, position, key, value, expires) VALUES ($1, $2, $3, $4, \
-         decode($5::bigint::text, 'escape'), {end}) {CONFLICT} decode({sum}::text, 'escape') WHERE {sum} BETWEEN 0 AND {} \
-         RETURNING entry.value",
+         decode($5::bigint::text, 'escape'), {end}) {CONFLICT} decode({sum}::text, 'escape') WHERE {sum} BETWEEN 0 AND {}",
         i64::MAX
     )
 }

@@ -3,6 +3,7 @@
 //! Reads are transactions of their own. Writes go to one thread, [`writer`], which makes one transaction of all that
 //! wait: a commit waits for the disk, and so they wait for it together.
 
+mod changes;
 mod sweep;
 mod tables;
 mod writer;
@@ -17,8 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
-    Capability, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl},
+    Capability, Provider, StartContext, StartError,
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, tell},
 };
 use redb::{Database, DatabaseError};
 use serde::Deserialize;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
+    changes::{Noted, Watched},
     tables::{Snapshot, Tables},
     writer::{Change, Write},
 };
@@ -45,12 +47,19 @@ const CACHE: usize = 32 * 1024 * 1024;
 /// Writes that may wait for the thread that does them.
 const QUEUE: usize = 1024;
 
-/// The backend. When it is dropped, the thread that writes finishes what waits, and then closes the file.
+/// The backend. When it is dropped, and nobody is told of changes any more, the thread that writes finishes what waits, and then
+/// closes the file.
 pub struct Redb {
-    database: Arc<Database>,
-    writes: mpsc::Sender<Write>,
+    access: Arc<Access>,
     /// Stops when this is dropped.
     _sweep: AbortOnDropHandle<()>,
+}
+
+/// The way to the file.
+struct Access {
+    database: Arc<Database>,
+    writes: mpsc::Sender<Write>,
+    watched: Arc<Watched>,
 }
 
 /// The database file of `unit` in this folder.
@@ -66,7 +75,7 @@ fn place(folder: &Path, unit: &UnitId, file: Option<&str>) -> Result<PathBuf, St
     }
 }
 
-fn open(path: &Path) -> Result<Database, StartError> {
+fn open(path: &Path, watched: &Watched) -> Result<Database, StartError> {
     let cannot = |reason: String| StartError::Backend(format!("cannot open {}: {reason}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| cannot(e.to_string()))?;
@@ -86,6 +95,7 @@ fn open(path: &Path) -> Result<Database, StartError> {
     let damaged = |error: redb::Error| cannot(format!("it is damaged: {error}"));
     let transaction = database.begin_write().map_err(|e| damaged(e.into()))?;
     Tables::open(&transaction).map_err(damaged)?;
+    Noted::open(&transaction).and_then(|mut noted| noted.only(watched)).map_err(damaged)?;
     transaction.commit().map_err(|e| damaged(e.into()))?;
     Ok(database)
 }
@@ -102,32 +112,45 @@ impl Provider for Redb {
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let path = place(&context.data_dir, &context.unit, config.file.as_deref())?;
         let shown = path.display().to_string();
-        let opened = tokio::task::spawn_blocking(move || open(&path)).await;
+        let watched = Watched::of(&context.watches);
+        let opened = tokio::task::spawn_blocking(move || open(&path, &watched)).await;
         // A file that makes redb panic hurts nobody else.
         let database = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
-        Self::new(database, context.health, config.ttl)
+        Self::new(database, context, config.ttl)
             .map(Capability::key_value)
             .map_err(|error| StartError::Backend(format!("cannot start a thread: {error}")))
     }
 }
 
 impl Redb {
-    fn new(database: Database, health: HealthReporter, ttl: Option<Ttl>) -> std::io::Result<Self> {
-        let database = Arc::new(database);
+    fn new(database: Database, context: StartContext, ttl: Option<Ttl>) -> std::io::Result<Self> {
+        let (database, watched) = (Arc::new(database), Arc::new(Watched::of(&context.watches)));
         let (writes, queue) = mpsc::channel(QUEUE);
-        let writer = writer::Writer { database: database.clone(), health, ttl };
+        let writer =
+            writer::Writer { database: database.clone(), health: context.health, ttl, watched: watched.clone() };
         std::thread::Builder::new().name("redb-writer".into()).spawn(move || writer.run(queue))?;
         let sweep = sweep::sweep(Arc::downgrade(&database), writes.downgrade(), Ttl::pause(ttl));
-        Ok(Self { database, writes, _sweep: AbortOnDropHandle::new(tokio::spawn(sweep)) })
+        let access = Arc::new(Access { database, writes, watched });
+        tell(context.watches, &access, &context.work);
+        Ok(Self { access, _sweep: AbortOnDropHandle::new(tokio::spawn(sweep)) })
     }
 
-    /// Reads in one transaction, on a thread that may wait for the disk.
-    async fn read<T: Send + 'static>(
+    async fn snapshot<T: Send + 'static>(
         &self,
         read: impl FnOnce(Snapshot) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, KeyValueError> {
+        self.access.read(move |database| read(Snapshot::of(database)?)).await
+    }
+}
+
+impl Access {
+    /// Reads on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, KeyValueError> {
         let database = self.database.clone();
-        let done = tokio::task::spawn_blocking(move || read(Snapshot::of(&database)?)).await;
+        let done = tokio::task::spawn_blocking(move || read(&database)).await;
         done.map_err(KeyValueError::other)?.map_err(KeyValueError::other)
     }
 
@@ -143,7 +166,7 @@ impl Redb {
 #[async_trait]
 impl KeyValue for Redb {
     async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
-        self.read(move |entries| entries.get(&bucket, &key)).await
+        self.snapshot(move |entries| entries.get(&bucket, &key)).await
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
@@ -155,11 +178,11 @@ impl KeyValue for Redb {
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        self.read(move |entries| entries.has(&bucket, &key)).await
+        self.snapshot(move |entries| entries.has(&bucket, &key)).await
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
-        self.read(move |entries| {
+        self.snapshot(move |entries| {
             let mut page = PageBuilder::default();
             entries.walk(&bucket, cursor.unwrap_or(0), |position, key| page.push(position, key))?;
             Ok(page.finish())
@@ -168,18 +191,18 @@ impl KeyValue for Redb {
     }
 
     async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
-        self.write(bucket, Change::Increment(key, delta)).await
+        self.access.write(bucket, Change::Increment(key, delta)).await
     }
 
     async fn get_many(&self, bucket: String, keys: Vec<String>) -> Result<Vec<Option<Bytes>>, KeyValueError> {
-        self.read(move |entries| keys.iter().map(|key| entries.get(&bucket, key)).collect()).await
+        self.snapshot(move |entries| keys.iter().map(|key| entries.get(&bucket, key)).collect()).await
     }
 
     async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
-        self.write(bucket, Change::Set(pairs)).await.map(drop)
+        self.access.write(bucket, Change::Set(pairs)).await.map(drop)
     }
 
     async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
-        self.write(bucket, Change::Delete(keys)).await.map(drop)
+        self.access.write(bucket, Change::Delete(keys)).await.map(drop)
     }
 }

@@ -11,7 +11,10 @@ use lattice_provider::{
 use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::tables::{Tables, now, place};
+use crate::{
+    changes::{Noted, Watched},
+    tables::{Tables, now, place},
+};
 
 /// The most that one transaction takes: the first of its writes should not wait long for the last.
 const MAX_WRITES: usize = 1024;
@@ -33,6 +36,8 @@ pub(crate) enum Change {
     Set(Vec<(String, Bytes)>),
     Delete(Vec<String>),
     Increment(String, u64),
+    /// The change of this key that has this number was told.
+    Told(String, u64),
     /// Nothing but what every transaction does: some of what is over is removed.
     Sweep,
 }
@@ -42,7 +47,7 @@ impl Change {
         match self {
             Self::Set(pairs) => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
             Self::Delete(keys) => keys.iter().map(String::len).sum(),
-            Self::Increment(key, _) => key.len(),
+            Self::Increment(key, _) | Self::Told(key, _) => key.len(),
             Self::Sweep => 0,
         }
     }
@@ -51,7 +56,7 @@ impl Change {
     fn entries(&self) -> usize {
         match self {
             Self::Set(pairs) => pairs.len(),
-            Self::Delete(_) => 0,
+            Self::Delete(_) | Self::Told(..) => 0,
             Self::Increment(..) => 1,
             Self::Sweep => LOT,
         }
@@ -62,6 +67,7 @@ pub(crate) struct Writer {
     pub(crate) database: Arc<Database>,
     pub(crate) health: HealthReporter,
     pub(crate) ttl: Option<Ttl>,
+    pub(crate) watched: Arc<Watched>,
 }
 
 impl Writer {
@@ -85,6 +91,9 @@ impl Writer {
         match self.commit(&batch) {
             Ok(outcomes) => {
                 self.health.report(Health::Ready);
+                if batch.iter().any(|write| self.watched.is(&write.bucket)) {
+                    self.watched.more.notify_waiters();
+                }
                 for (write, outcome) in batch.into_iter().zip(outcomes) {
                     // A caller that is gone needs no answer.
                     let _ = write.done.send(outcome);
@@ -106,11 +115,16 @@ impl Writer {
         let mut tables = Tables::open(&transaction)?;
         let now = now();
         let end = self.ttl.map(|ttl| now.saturating_add(ttl.millis()));
-        let outcomes =
-            batch.iter().map(|write| apply(&mut tables, write, now, end)).collect::<Result<Vec<_>, redb::Error>>()?;
+        let watched = batch.iter().any(|write| self.watched.is(&write.bucket));
+        let mut noted = if watched { Some(Noted::open(&transaction)?) } else { None };
+        let outcomes = batch.iter().map(|write| {
+            let noted = noted.as_mut().filter(|_| self.watched.is(&write.bucket));
+            apply(&mut tables, noted, write, now, end)
+        });
+        let outcomes = outcomes.collect::<Result<Vec<_>, redb::Error>>()?;
         let written: usize = batch.iter().map(|write| write.change.entries()).sum();
         tables.sweep(now, written + SWEEP)?;
-        drop(tables);
+        drop((tables, noted));
         transaction.commit()?;
         Ok(outcomes)
     }
@@ -125,22 +139,29 @@ impl Drop for Writer {
     }
 }
 
-/// `end` is when what is written at `now` is over, if ever.
+/// `end` is when what is written at `now` is over, if ever; what has changed is `noted` where somebody watches.
 fn apply(
     tables: &mut Tables<'_>,
+    mut noted: Option<&mut Noted<'_>>,
     Write { bucket, change, .. }: &Write,
     now: u64,
     end: Option<u64>,
 ) -> Result<Result<u64, KeyValueError>, redb::Error> {
+    let mut note = |key: &str| noted.as_mut().map_or(Ok(()), |noted| noted.note(bucket, key));
     match change {
         Change::Set(pairs) => {
             for (key, value) in pairs {
                 tables.put(place(bucket, key), value, end)?;
+                note(key)?;
             }
         }
         Change::Delete(keys) => {
             for key in keys {
-                tables.remove(place(bucket, key))?;
+                let place = place(bucket, key);
+                if tables.read(place, now, |value| value.is_some())? {
+                    note(key)?;
+                }
+                tables.remove(place)?;
             }
         }
         Change::Increment(key, delta) => {
@@ -148,9 +169,11 @@ fn apply(
             let sum = tables.read(place, now, |current| add(key, current, *delta))?;
             if let Ok(sum) = sum {
                 tables.put(place, sum.to_string().as_bytes(), end)?;
+                note(key)?;
             }
             return Ok(sum);
         }
+        Change::Told(key, number) => noted.map_or(Ok(()), |noted| noted.told(bucket, key, *number))?,
         Change::Sweep => {}
     }
     Ok(Ok(0))

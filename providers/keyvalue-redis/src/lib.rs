@@ -1,13 +1,15 @@
 //! Key-value in Redis. A key is stored as `<prefix><bucket>:<key>`, so that other programs find it.
 
-use std::time::Duration;
+mod changes;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, tell},
 };
 use redis::{
     Client, Cmd, FromRedisValue, Pipeline, RedisError,
@@ -15,6 +17,8 @@ use redis::{
 };
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
+
+use self::changes::Watched;
 
 /// Where Redis is, and which part of it is ours.
 #[derive(Deserialize)]
@@ -46,11 +50,17 @@ const INCREMENT: &str = "redis.call('INCRBY', KEYS[1], ARGV[1]) redis.call('PEXP
 
 /// The backend.
 pub struct Redis {
-    server: Server,
-    prefix: String,
+    keys: Arc<Keys>,
     ttl: Option<Ttl>,
     /// Stops when this is dropped.
     _health: AbortOnDropHandle<()>,
+}
+
+/// Our keys in Redis.
+struct Keys {
+    server: Server,
+    prefix: String,
+    watched: Watched,
 }
 
 /// A connection that finds its way back. A command is never sent twice: what became of an increment that was cut off
@@ -146,7 +156,9 @@ impl Provider for Redis {
         let server = Server::connect(&config.url).await?;
         let prefix = config.prefix.unwrap_or_else(|| format!("{}:", context.unit.app));
         let health = AbortOnDropHandle::new(tokio::spawn(server.clone().report_health(context.health)));
-        Ok(Capability::key_value(Self { server, prefix, ttl: config.ttl, _health: health }))
+        let keys = Arc::new(Keys { server, prefix, watched: Watched::of(&context.watches) });
+        tell(context.watches, &keys, &context.work);
+        Ok(Capability::key_value(Self { keys, ttl: config.ttl, _health: health }))
     }
 }
 
@@ -168,9 +180,14 @@ fn pattern(prefix: &str) -> String {
     pattern
 }
 
-impl Redis {
+impl Keys {
     fn prefix(&self, bucket: &str) -> String {
         format!("{}{}:", self.prefix, escape_bucket(bucket))
+    }
+
+    /// A key for ourselves that is about a bucket. None of a bucket's begins like that: what follows a `%` there is a number.
+    fn own(&self, what: &str, bucket: &str) -> String {
+        format!("{}%{what}:{}", self.prefix, escape_bucket(bucket))
     }
 
     fn key(&self, bucket: &str, key: &str) -> String {
@@ -183,9 +200,25 @@ impl Redis {
         self.server.ask(command).await.map_err(|error| self.server.error(&error))
     }
 
+    /// Does all of these or nothing, and wakes who tells of changes.
+    async fn noted<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
+        let done = self.server.ask_all(commands).await;
+        self.watched.more.notify_waiters();
+        done
+    }
+}
+
+/// A transaction that is empty so far.
+fn transaction() -> Pipeline {
+    let mut commands = redis::pipe();
+    commands.atomic();
+    commands
+}
+
+impl Redis {
     fn set_command(&self, bucket: &str, key: &str, value: &[u8]) -> Cmd {
         let mut command = redis::cmd("SET");
-        command.arg(self.key(bucket, key)).arg(value);
+        command.arg(self.keys.key(bucket, key)).arg(value);
         if let Some(ttl) = self.ttl {
             command.arg("PX").arg(ttl.millis());
         }
@@ -193,7 +226,7 @@ impl Redis {
     }
 
     fn increment_command(&self, bucket: &str, key: &str, delta: i64) -> Cmd {
-        let key = self.key(bucket, key);
+        let key = self.keys.key(bucket, key);
         let mut command = redis::cmd(if self.ttl.is_some() { "EVAL" } else { "INCRBY" });
         match self.ttl {
             Some(ttl) => command.arg(INCREMENT).arg(1).arg(key).arg(delta).arg(ttl.millis()),
@@ -206,29 +239,32 @@ impl Redis {
 #[async_trait]
 impl KeyValue for Redis {
     async fn get(&self, bucket: String, key: String) -> Result<Option<Bytes>, KeyValueError> {
-        self.ask(redis::cmd("GET").arg(self.key(&bucket, &key))).await
+        self.keys.ask(redis::cmd("GET").arg(self.keys.key(&bucket, &key))).await
     }
 
     async fn set(&self, bucket: String, key: String, value: Bytes) -> Result<(), KeyValueError> {
-        self.ask(&self.set_command(&bucket, &key, &value)).await
+        if self.keys.watched.is(&bucket) {
+            return self.set_many(bucket, vec![(key, value)]).await;
+        }
+        self.keys.ask(&self.set_command(&bucket, &key, &value)).await
     }
 
     async fn delete(&self, bucket: String, key: String) -> Result<(), KeyValueError> {
-        self.ask(redis::cmd("DEL").arg(self.key(&bucket, &key))).await
+        self.delete_many(bucket, vec![key]).await
     }
 
     async fn exists(&self, bucket: String, key: String) -> Result<bool, KeyValueError> {
-        self.ask(redis::cmd("EXISTS").arg(self.key(&bucket, &key))).await
+        self.keys.ask(redis::cmd("EXISTS").arg(self.keys.key(&bucket, &key))).await
     }
 
     async fn list_keys(&self, bucket: String, cursor: Option<u64>) -> Result<KeyPage, KeyValueError> {
-        let prefix = self.prefix(&bucket);
+        let prefix = self.keys.prefix(&bucket);
         let pattern = pattern(&prefix);
         let mut cursor = cursor.unwrap_or(0);
         for _ in 0..SCANS {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_COUNT);
-            let (next, found): (u64, Vec<Vec<u8>>) = self.ask(&scan).await?;
+            let (next, found): (u64, Vec<Vec<u8>>) = self.keys.ask(&scan).await?;
             cursor = next;
             // What is no text was put there by others: no caller could ask for it.
             let keys: Vec<String> = found
@@ -245,11 +281,18 @@ impl KeyValue for Redis {
     async fn increment(&self, bucket: String, key: String, delta: u64) -> Result<u64, KeyValueError> {
         let delta = i64::try_from(delta).map_err(|_| KeyValueError::overflow(&key))?;
         let command = self.increment_command(&bucket, &key, delta);
-        let sum: i64 = self.server.ask(&command).await.map_err(|error| match error.detail() {
+        let sum = if self.keys.watched.is(&bucket) {
+            let mut both = transaction();
+            both.add_command(command).add_command(self.keys.note(&bucket, [key.as_str()])).ignore();
+            self.keys.noted(&both).await.map(|(sum,): (i64,)| sum)
+        } else {
+            self.keys.server.ask(&command).await
+        };
+        let sum = sum.map_err(|error| match error.detail() {
             // The words of Redis since its first release; it has no code for either.
             Some(text) if text.contains("would overflow") => KeyValueError::overflow(&key),
             Some(text) if text.contains("not an integer") => KeyValueError::not_a_number(&key),
-            _ => self.server.error(&error),
+            _ => self.keys.server.error(&error),
         })?;
         u64::try_from(sum).map_err(|_| KeyValueError::below_zero(&key))
     }
@@ -260,39 +303,47 @@ impl KeyValue for Redis {
         }
         let mut command = redis::cmd("MGET");
         for key in &keys {
-            command.arg(self.key(&bucket, key));
+            command.arg(self.keys.key(&bucket, key));
         }
-        self.ask(&command).await
+        self.keys.ask(&command).await
     }
 
     async fn set_many(&self, bucket: String, pairs: Vec<(String, Bytes)>) -> Result<(), KeyValueError> {
         if pairs.is_empty() {
             return Ok(());
         }
-        if self.ttl.is_some() {
+        let watched = self.keys.watched.is(&bucket);
+        if self.ttl.is_some() || watched {
             // MSET knows no lifetimes. A transaction is carried out as a whole, too.
-            let mut sets = redis::pipe();
-            sets.atomic();
+            let mut sets = transaction();
             for (key, value) in &pairs {
                 sets.add_command(self.set_command(&bucket, key, value)).ignore();
             }
-            return self.server.ask_all(&sets).await.map_err(|error| self.server.error(&error));
+            if watched {
+                sets.add_command(self.keys.note(&bucket, pairs.iter().map(|(key, _)| key.as_str()))).ignore();
+            }
+            return self.keys.noted(&sets).await.map_err(|error| self.keys.server.error(&error));
         }
         let mut command = redis::cmd("MSET");
         for (key, value) in &pairs {
-            command.arg(self.key(&bucket, key)).arg(&value[..]);
+            command.arg(self.keys.key(&bucket, key)).arg(&value[..]);
         }
-        self.ask(&command).await
+        self.keys.ask(&command).await
     }
 
     async fn delete_many(&self, bucket: String, keys: Vec<String>) -> Result<(), KeyValueError> {
         if keys.is_empty() {
             return Ok(());
         }
+        if self.keys.watched.is(&bucket) {
+            let mut deletes = transaction();
+            deletes.add_command(self.keys.delete_and_note(&bucket, keys.iter().map(String::as_str))).ignore();
+            return self.keys.noted(&deletes).await.map_err(|error| self.keys.server.error(&error));
+        }
         let mut command = redis::cmd("DEL");
         for key in &keys {
-            command.arg(self.key(&bucket, key));
+            command.arg(self.keys.key(&bucket, key));
         }
-        self.ask(&command).await
+        self.keys.ask(&command).await
     }
 }

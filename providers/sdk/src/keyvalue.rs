@@ -11,6 +11,7 @@ mod made {
     crate::generate!({ path: "../../wit/keyvalue" });
 }
 mod ttl;
+mod untold;
 mod watch;
 
 pub use made::store::{
@@ -18,7 +19,8 @@ pub use made::store::{
     Store as KeyValue, interface,
 };
 pub use ttl::Ttl;
-pub use watch::{Change, Watch, Watcher};
+pub use untold::{Untold, tell};
+pub use watch::{Attempts, Change, Settled, Watch, Watcher};
 
 impl KeyValueError {
     /// An error of a backend, in words.

@@ -8,7 +8,7 @@ use super::{Checker, ComponentFacts};
 use crate::{
     model::{
         app::{Isolation, PROGRAM, ProcessLimits, ProgramSpec, ProviderSpec, UnitSpec},
-        catalog::{self, CRON, HTTP_SERVER, KEYVALUE_NATS, MESSAGING_NATS, ProviderKind},
+        catalog::{self, CRON, HTTP_SERVER, MESSAGING_NATS, ProviderKind, WITH_WATCHES},
         manifest::{Manifest, Provider},
         problem::{Problem, suggest},
     },
@@ -214,7 +214,7 @@ impl<'m> Checker<'m> {
             (provider.routes.first_key(), "routes", HTTP_SERVER),
             (provider.subscriptions.first_key(), "subscriptions", MESSAGING_NATS),
             (provider.schedules.first_key(), "schedules", CRON),
-            (provider.watches.first_key(), "watches", KEYVALUE_NATS),
+            (provider.watches.first_key(), "watches", WITH_WATCHES),
         ] {
             self.only_of(first, "a program", what, owner);
         }

@@ -6,7 +6,7 @@ use super::Checker;
 use crate::{
     model::{
         app::{Isolation, Limits},
-        catalog::{KEYVALUE_NATS, ProviderKind},
+        catalog::{ProviderKind, WITH_WATCHES},
         manifest::Provider,
         problem::Problem,
         watch::WatchSpec,
@@ -26,9 +26,9 @@ impl Checker<'_> {
         isolate: Isolation,
     ) -> Vec<WatchSpec> {
         let first = provider.watches.first_key();
-        match kind.name == KEYVALUE_NATS {
+        match kind.has_watches() {
             true => self.only_inside(first, "watches", isolate),
-            false => self.only_of(first, kind.name, "watches", KEYVALUE_NATS),
+            false => self.only_of(first, kind.name, "watches", WITH_WATCHES),
         }
         provider.watches.0.iter().filter_map(|(bucket, to)| self.watch(app, bucket, to)).collect()
     }

@@ -31,6 +31,8 @@ mod remote;
 #[cfg(feature = "conformance")]
 pub mod servers;
 mod suite;
+#[cfg(feature = "conformance")]
+pub mod watches;
 
 use std::{sync::Arc, time::Duration};
 

@@ -35,11 +35,7 @@ fn a_watch_tells_a_component_within_its_time() {
 #[test]
 fn what_cannot_be_told_is_refused() {
     for (from, to, expected) in [
-        (
-            "keyvalue-nats",
-            "keyvalue-memory",
-            "8:47: keyvalue-memory has no watches / only keyvalue-nats has `watches:`",
-        ),
+        ("keyvalue-nats", "blob-memory", "8:43: blob-memory has no watches / only a key-value store has `watches:`"),
         (
             "watches",
             "isolate: process, watches",

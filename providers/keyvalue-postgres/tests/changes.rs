@@ -1,0 +1,72 @@
+//! Watches, also over the end of a provider and beside another instance of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use lattice::bus::Bus;
+use lattice_provider::conformance::{servers::PostgresServer, watches::Watched};
+use lattice_provider_keyvalue_postgres::{Config, PostgresKeyValue};
+
+async fn start(server: &PostgresServer) -> Result<Watched, String> {
+    let bus = Bus::memory("default".parse().unwrap());
+    let config = Config {
+        url: server.url(),
+        table: None,
+        namespace: None,
+        ttl: None,
+        pool_size: None,
+        tls: None,
+        ca_file: None,
+    };
+    Watched::start::<PostgresKeyValue>(config, std::env::temp_dir().as_path(), &bus).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_told_in_order() {
+    let server = PostgresServer::start().unwrap();
+    start(&server).await.unwrap().tells_in_order().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_told_until_it_is_taken() {
+    let server = PostgresServer::start().unwrap();
+    start(&server).await.unwrap().tells_until_it_is_taken().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_where_it_was() {
+    let mut server = PostgresServer::start().unwrap();
+    let first = start(&server).await.unwrap();
+    let second = first.is_followed_by(|| start(&server)).await.unwrap();
+    tokio::task::block_in_place(|| server.restart()).unwrap();
+    let began = Instant::now();
+    while second.set("k", "5").await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the store is not back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let began = Instant::now();
+    while second.recorder.told().last().map(String::as_str) != Some("b/k 5") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", second.recorder.told());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_instances_one_tells_each_change() {
+    let server = PostgresServer::start().unwrap();
+    let (first, second) = (start(&server).await.unwrap(), start(&server).await.unwrap());
+    for n in 0..20 {
+        let writer = if n % 2 == 0 { &first } else { &second };
+        writer.set(&n.to_string(), "v").await.unwrap();
+    }
+    let began = Instant::now();
+    let told = || [first.recorder.told(), second.recorder.told()].concat();
+    while told().len() < 20 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", told());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // None comes a second time.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(told().len(), 20);
+}
