@@ -187,10 +187,14 @@ async fn calls_share_messages_and_each_has_its_own_answer() {
             }
             let (mut messages, mut entries) = (0, 0);
             while entries < CALLS {
-                let message = timeout(SOON, seen.next()).await.unwrap().unwrap();
-                let count = message.headers.as_ref().and_then(|headers| headers.get("lattice-bundle")).unwrap();
+                let headers = timeout(SOON, seen.next()).await.unwrap().unwrap().headers.unwrap();
+                // Calls that take longer than usual ask whether anybody is there.
+                if headers.get("lattice-probe").is_some() {
+                    continue;
+                }
                 messages += 1;
-                entries += count.as_str().parse::<usize>().unwrap();
+                // A call that had no company is a message of its own.
+                entries += headers.get("lattice-bundle").map_or(1, |count| count.as_str().parse().unwrap());
             }
             assert_eq!(entries, CALLS);
             assert!(messages <= CALLS / 2, "{messages} messages for {CALLS} calls");

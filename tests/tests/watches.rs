@@ -4,6 +4,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use lattice_provider::conformance::servers::{PostgresServer, RedisServer};
 use lattice_tests::{
     Client, Lattice,
     lattice::{head, image},
@@ -12,13 +13,15 @@ use lattice_tests::{
 
 const LONG: Duration = Duration::from_secs(20);
 
+const NATS: &str = "use: keyvalue-nats";
+
 /// Whoever writes, and the store, in zone a; the component that is told in `zone`.
-fn app(address: SocketAddr, zone: &str) -> String {
+fn app(address: SocketAddr, zone: &str, store: &str) -> String {
     let at = |zone: &str| format!("placement: {{ require: {{ zone: [{zone}] }} }}");
     format!(
         "{}  components:\n    kv: {{ image: {}, links: {{ wasi:keyvalue: cache }}, {here} }}\n    auditor: {{ image: {}, links: {{ \
          wasi:keyvalue: cache }}, {there} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \"{address}\" }}, \
-         routes: {{ /: kv }}, {here} }}\n    cache: {{ use: keyvalue-nats, watches: {{ default: auditor }}, {here} }}\n",
+         routes: {{ /: kv }}, {here} }}\n    cache: {{ {store}, watches: {{ default: auditor }}, {here} }}\n",
         head("watched"),
         image("kv"),
         image("auditor"),
@@ -59,7 +62,7 @@ impl Watched<'_> {
 fn a_component_is_told_of_each_change_beside_the_store_and_on_another_host() {
     for zone in ["a", "b"] {
         let (lattice, address) = (Lattice::start(2), free_address());
-        lattice.apply(&app(address, zone));
+        lattice.apply(&app(address, zone, NATS));
         let watched = Watched { lattice: &lattice, address };
         watched.set("k", "one");
         watched.until("k", "set one, has one");
@@ -83,9 +86,31 @@ fn a_component_is_told_of_each_change_beside_the_store_and_on_another_host() {
 }
 
 #[test]
+fn every_store_tells() {
+    let (lattice, address) = (Lattice::start(2), free_address());
+    let (redis, postgres) = (RedisServer::start().unwrap(), PostgresServer::start().unwrap());
+    for store in [
+        "use: keyvalue-memory".to_owned(),
+        "use: keyvalue-redb".to_owned(),
+        format!("use: keyvalue-redis, config: {{ url: \"{}\" }}", redis.url()),
+        format!("use: keyvalue-postgres, config: {{ url: \"{}\" }}", postgres.url()),
+    ] {
+        println!("{store}");
+        lattice.apply(&app(address, "b", &store));
+        let watched = Watched { lattice: &lattice, address };
+        watched.set("k", "one");
+        watched.until("k", "set one, has one");
+        assert_eq!(watched.ask("/incr/n?by=5", b""), (200, "5\n".to_owned()));
+        watched.until("n", "set 5, has 5");
+        assert_eq!(watched.ask("/delete/k", b"").0, 204);
+        watched.until("k", "deleted, has nothing");
+    }
+}
+
+#[test]
 fn what_changes_while_the_component_is_away_is_told_when_it_is_back() {
     let (mut lattice, address) = (Lattice::start(2), free_address());
-    lattice.apply(&app(address, "b"));
+    lattice.apply(&app(address, "b", NATS));
     Watched { lattice: &lattice, address }.set("k", "before");
     Watched { lattice: &lattice, address }.until("k", "set before, has before");
     lattice.host("b").kill();

@@ -72,6 +72,8 @@ pub(super) struct Executable {
     pub(super) name: String,
     /// Its name in the catalog, if it is there.
     pub(super) kind: Option<String>,
+    /// The interfaces whose calls it answers.
+    pub(super) serves: Vec<Interface>,
     pub(super) path: PathBuf,
     /// Where it keeps its files.
     pub(super) data_dir: PathBuf,
@@ -81,7 +83,11 @@ pub(super) struct Executable {
 
 impl Executable {
     /// The executable of a provider of the catalog.
-    pub(super) fn known(here: &Surroundings, spec: &ProviderSpec) -> Result<Self, ProcessError> {
+    pub(super) fn known(
+        here: &Surroundings,
+        spec: &ProviderSpec,
+        serves: Vec<Interface>,
+    ) -> Result<Self, ProcessError> {
         let path = here.providers.join(format!("lattice-provider-{}", spec.kind));
         if !path.is_file() {
             return Err(ProcessError::Missing { kind: spec.kind.clone(), path });
@@ -90,7 +96,23 @@ impl Executable {
         // It gets nothing of the host's environment but the level of its log.
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "LATTICE_LOG"));
         let (name, data_dir, limits) = (spec.kind.clone(), here.provider_data(), spec.limits);
-        Ok(Self { kind: Some(name.clone()), name, path, data_dir, limits, command })
+        Ok(Self { kind: Some(name.clone()), name, serves, path, data_dir, limits, command })
+    }
+
+    /// What it is told when it starts, and its way to NATS.
+    fn launch(&self, here: &Surroundings, served: &Served, settings: &Settings) -> Result<(Order, Pass), AccessError> {
+        // A program of a user answers calls, and has no other business there.
+        let uses = |kind: &String| builtin::nats_use(kind, &settings.config, &served.lattice, &served.unit);
+        let pass = here.access.pass(served, self.kind.as_ref().map(uses).unwrap_or_default())?;
+        let launch = Launch {
+            lattice: served.lattice.clone(),
+            unit: served.unit.clone(),
+            instance: served.instance.clone(),
+            nats: pass.nats.clone(),
+            data_dir: self.data_dir.clone(),
+            config: settings.config.clone(),
+        };
+        Ok((Order::Start(Box::new(launch)), pass))
     }
 
     async fn spawn(&mut self) -> Result<Child, ProcessError> {
@@ -133,7 +155,6 @@ impl Process {
         key: &Key,
         instance: &InstanceId,
         settings: &Settings,
-        serves: &[Interface],
         mut executable: Executable,
         news: mpsc::Sender<News>,
     ) -> Result<Started, ProcessError> {
@@ -143,7 +164,7 @@ impl Process {
         let process = child.id();
         let limited = process.map_or(Ok(()), |process| limits::begin(process, executable.limits));
         limited.map_err(|source| ProcessError::Limits { name: name.clone(), source })?;
-        let exceeded = Box::pin(limits::exceeded(process, executable.limits));
+        let mut exceeded = Box::pin(limits::exceeded(process, executable.limits));
         let (Some(mut orders), Some(reports), Some(log)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -152,17 +173,7 @@ impl Process {
         let log = tokio::spawn(forward_log(key.clone(), log, settings.veil.clone()));
         let mut reports = Reports { key: key.clone(), lines: Lines::new(reports), veil: settings.veil.clone() };
         let served = Served { lattice: here.bus.lattice().clone(), unit: key.unit.clone(), instance: instance.clone() };
-        // A program of a user answers calls, and has no other business there.
-        let uses = |kind: &String| builtin::nats_use(kind, &settings.config, &served.lattice, &served.unit);
-        let pass = here.access.pass(&served, executable.kind.as_ref().map(uses).unwrap_or_default())?;
-        let launch = Order::Start(Box::new(Launch {
-            lattice: served.lattice.clone(),
-            unit: served.unit.clone(),
-            instance: served.instance.clone(),
-            nats: pass.nats.clone(),
-            data_dir: executable.data_dir,
-            config: settings.config.clone(),
-        }));
+        let (launch, pass) = executable.launch(here, &served, settings)?;
         let first = async {
             // One that ends before it has read this says why in its log.
             if let Err(error) = order(&mut orders, &launch).await {
@@ -170,22 +181,24 @@ impl Process {
             }
             reports.next().await
         };
-        let first = tokio::time::timeout(START, first).await.map_err(|_| ProcessError::Slow { name: name.clone() })?;
-        let (health, speaks) = match first {
-            Some(Report::Health { health, content_types, bundles }) => {
-                let json_only = json_only(content_types);
-                let json_only = json_only.map_err(|said| ProcessError::ContentTypes { name: name.clone(), said })?;
-                (health, Speaks { json_only, bundles })
+        // Neither is looked at again when the other has come first.
+        let first = tokio::select! {
+            first = tokio::time::timeout(START, first) => first.map_err(|_| ProcessError::Slow { name: name.clone() })?,
+            told = &mut exceeded => {
+                end_now(&mut child);
+                return Err(failed(told));
             }
-            Some(Report::Failed(Failed { reason, busy })) => return Err(ProcessError::Failed { reason, busy }),
+        };
+        let (health, speaks) = match first {
+            Some(report) => ready(&name, report)?,
             None => {
                 let how = tokio::time::timeout(START, ended(&mut child, log)).await;
                 let how = how.unwrap_or_else(|_| "it closed its standard output".to_owned());
                 return Err(failed(format!("it ended before it was ready ({how})")));
             }
         };
-        if !listens(&here.bus, &served, serves).await {
-            tracing::warn!(unit = %served.unit, instance = %served.instance, "a provider says that it is ready, and does not listen to calls");
+        if !listens(&here.bus, &served, &executable.serves).await {
+            tracing::warn!(unit = %served.unit, %instance, "a provider says that it is ready, and does not listen to calls");
         }
         let (health, healths) = watch::channel(health);
         let kill = CancellationToken::new();
@@ -210,6 +223,18 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill.cancel();
+    }
+}
+
+/// How a process is that has started, and how it is called, by the first that it says.
+fn ready(name: &str, first: Report) -> Result<(Health, Speaks), ProcessError> {
+    match first {
+        Report::Health { health, content_types, bundles } => {
+            let json_only = json_only(content_types);
+            let json_only = json_only.map_err(|said| ProcessError::ContentTypes { name: name.to_owned(), said })?;
+            Ok((health, Speaks { json_only, bundles }))
+        }
+        Report::Failed(Failed { reason, busy }) => Err(ProcessError::Failed { reason, busy }),
     }
 }
 

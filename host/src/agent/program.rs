@@ -57,7 +57,15 @@ pub(super) async fn prepare(
     command.env_clear().envs(inherited).envs(&program.env).current_dir(&data_dir);
     // Ctrl-C in the host's terminal is for the host, which then lets its programs finish.
     command.process_group(0);
-    Ok(Executable { name: program.image.clone(), kind: None, path, data_dir, limits, command })
+    Ok(Executable {
+        name: program.image.clone(),
+        kind: None,
+        serves: program.serves.clone(),
+        path,
+        data_dir,
+        limits,
+        command,
+    })
 }
 
 /// Whether the file is there and has the bytes of `digest`. Asked before each start.

@@ -241,15 +241,16 @@ async fn in_process(
     settings: &Settings,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
-    let (executable, serves) = match &spec.program {
-        Some(program) => (program::prepare(here, key, program, spec.limits).await?, program.serves.clone()),
+    let executable = match &spec.program {
+        Some(program) => program::prepare(here, key, program, spec.limits).await?,
         None => {
             let kind = catalog::find(&spec.kind).ok_or_else(|| StartFailure::Unknown(spec.kind.clone()))?;
-            (Executable::known(here, spec)?, kind.interfaces())
+            Executable::known(here, spec, kind.interfaces())?
         }
     };
+    let serves = executable.serves.clone();
     let Started { process, health, speaks } =
-        Process::start(here, key, instance, settings, &serves, executable, news.clone()).await?;
+        Process::start(here, key, instance, settings, executable, news.clone()).await?;
     let watching = CancellationToken::new();
     tokio::spawn(forward(key.clone(), health, settings.veil.clone(), news, watching.clone()));
     Ok(Running { what: Kind::Process(process), serving: None, serves, speaks, watching })

@@ -7,17 +7,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lattice_provider::keyvalue::{Change, KeyValueError, Untold, Watch};
-use tokio::sync::Notify;
+use lattice_provider::keyvalue::{Change, KeyValueError, Untold, Watch, Watched};
 
 use crate::store::{Store, place};
 
 /// The changes of all watched buckets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changes {
     /// A lock that is held for one look-up, also by whoever holds the map: what has changed is noted with the change itself.
     buckets: Mutex<HashMap<String, Waiting>>,
-    more: Notify,
+    watched: Watched,
 }
 
 /// The keys of a bucket that have changed, by the order of their last changes.
@@ -31,7 +30,7 @@ struct Waiting {
 impl Changes {
     pub(crate) fn of(watches: &[Watch]) -> Self {
         let buckets = watches.iter().map(|watch| (watch.spec.bucket.clone(), Waiting::default())).collect();
-        Self { buckets: Mutex::new(buckets), more: Notify::new() }
+        Self { buckets: Mutex::new(buckets), watched: Watched::of(watches) }
     }
 
     fn buckets(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
@@ -41,6 +40,9 @@ impl Changes {
 
     /// Notes that these keys have changed, if anybody watches the bucket.
     pub(crate) fn note<'k>(&self, bucket: &str, keys: impl IntoIterator<Item = &'k str>) {
+        if !self.watched.is(bucket) {
+            return;
+        }
         let mut buckets = self.buckets();
         let Some(waiting) = buckets.get_mut(bucket) else { return };
         for key in keys {
@@ -50,7 +52,7 @@ impl Changes {
             }
             waiting.keys.insert(waiting.last, key.to_owned());
         }
-        self.more.notify_waiters();
+        self.watched.noted(bucket);
     }
 }
 
@@ -82,13 +84,6 @@ impl Untold for Told {
     }
 
     async fn more(&self, bucket: &str) {
-        let more = self.0.changes.more.notified();
-        tokio::pin!(more);
-        // Before it is looked once more: what is noted from now on wakes it.
-        more.as_mut().enable();
-        let none = self.0.changes.buckets().get(bucket).is_none_or(|waiting| waiting.keys.is_empty());
-        if none {
-            more.await;
-        }
+        self.0.changes.watched.more(bucket).await;
     }
 }

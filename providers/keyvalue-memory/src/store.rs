@@ -37,7 +37,7 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     /// A lock and not a task that owns the map: a look-up takes less time than a message to a task would. No guard
     /// lives across an await, and the longest work under it is one page or one batch.
@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_over_leaves_the_map() {
         let ttl = Ttl::try_from("200ms".to_owned()).unwrap();
-        let store = Arc::new(Store::new(Some(ttl), Changes::default()));
+        let store = Arc::new(Store::new(Some(ttl), Changes::of(&[])));
         for n in 0..5 * LOOK {
             let entry = store.entry(Bytes::from("v"));
             store.write().entry(format!("b{}", n % 3)).or_default().insert(place(n.to_string()), entry);

@@ -3,45 +3,16 @@
 //!
 //! Only what goes through this provider is noted; what other programs write into the same table is not.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use lattice_provider::keyvalue::{Change, KeyValueError, Untold, Watch};
+use lattice_provider::keyvalue::{Change, KeyValueError, Untold};
 use lattice_provider_postgres::made::types::PgValue;
-use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::{
     Rows, first, place,
     table::{Statements, Table},
 };
-
-/// How often it is looked for what other instances of the provider have noted.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// Which buckets are watched.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    buckets: HashSet<String>,
-    /// Of this instance, among others of the same provider.
-    id: String,
-    pub(crate) more: Notify,
-}
-
-impl Watched {
-    pub(crate) fn of(watches: &[Watch]) -> Self {
-        let buckets = watches.iter().map(|watch| watch.spec.bucket.clone()).collect();
-        Self { buckets, id: Uuid::now_v7().simple().to_string(), more: Notify::new() }
-    }
-
-    pub(crate) fn is(&self, bucket: &str) -> bool {
-        self.buckets.contains(bucket)
-    }
-
-    pub(crate) fn is_any(&self) -> bool {
-        !self.buckets.is_empty()
-    }
-}
 
 /// What is done to the table of changes, and the statements that change entries and note it. `$1` is the namespace and `$2` the
 /// bucket.
@@ -98,7 +69,7 @@ impl Noting {
 impl Untold for Rows {
     async fn next(&self, bucket: &str, claim: Duration) -> Result<Option<(u64, Change)>, KeyValueError> {
         let claim = i64::try_from(claim.as_millis()).unwrap_or(i64::MAX);
-        let mine = [PgValue::Text(self.watched.id.clone()), PgValue::Int8(claim)];
+        let mine = [PgValue::Text(self.watched.id().to_owned()), PgValue::Int8(claim)];
         let row = self.run(&self.noting.next, bucket.to_owned(), mine).await?.pop().unwrap_or_default();
         let [PgValue::Bytea(key), PgValue::Int8(number)] = row.as_slice() else { return Ok(None) };
         let key = String::from_utf8(key.to_vec()).map_err(KeyValueError::other)?;
@@ -111,8 +82,7 @@ impl Untold for Rows {
         self.run(&self.noting.told, bucket.to_owned(), what).await.map(drop)
     }
 
-    async fn more(&self, _: &str) {
-        // Whichever comes first: what this instance notes, or the time to look for what others have noted.
-        let _ = tokio::time::timeout(LOOK, self.watched.more.notified()).await;
+    async fn more(&self, bucket: &str) {
+        self.watched.more_of_all(bucket).await;
     }
 }

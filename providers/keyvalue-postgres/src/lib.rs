@@ -13,14 +13,14 @@ use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, add, position, tell},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PAGE, PageBuilder, Ttl, Watched, add, position, tell},
 };
 use lattice_provider_postgres::{Config as Database, Failure, Runner, Tls, made::types::PgValue};
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    changes::{Noting, Watched},
+    changes::Noting,
     table::{Statements, Table},
 };
 
@@ -187,8 +187,8 @@ impl Rows {
         if !self.watched.is(&bucket) {
             return self.run(statement, bucket, values).await;
         }
-        let done = self.run(noted(&self.noting), bucket, values).await;
-        self.watched.more.notify_waiters();
+        let done = self.run(noted(&self.noting), bucket.clone(), values).await;
+        self.watched.noted(&bucket);
         done
     }
 

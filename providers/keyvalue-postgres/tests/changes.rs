@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
-
 use lattice::bus::Bus;
 use lattice_provider::conformance::{servers::PostgresServer, watches::Watched};
 use lattice_provider_keyvalue_postgres::{Config, PostgresKeyValue};
@@ -40,33 +38,12 @@ async fn a_watch_goes_on_where_it_was() {
     let first = start(&server).await.unwrap();
     let second = first.is_followed_by(|| start(&server)).await.unwrap();
     tokio::task::block_in_place(|| server.restart()).unwrap();
-    let began = Instant::now();
-    while second.set("k", "5").await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "the store is not back");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let began = Instant::now();
-    while second.recorder.told().last().map(String::as_str) != Some("b/k 5") {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", second.recorder.told());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    second.goes_on_with_its_backend().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_instances_one_tells_each_change() {
     let server = PostgresServer::start().unwrap();
     let (first, second) = (start(&server).await.unwrap(), start(&server).await.unwrap());
-    for n in 0..20 {
-        let writer = if n % 2 == 0 { &first } else { &second };
-        writer.set(&n.to_string(), "v").await.unwrap();
-    }
-    let began = Instant::now();
-    let told = || [first.recorder.told(), second.recorder.told()].concat();
-    while told().len() < 20 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", told());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // None comes a second time.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(told().len(), 20);
+    first.shares_with(&second).await.unwrap();
 }

@@ -1,11 +1,10 @@
 //! What has changed in watched buckets and is not told yet. It is in the file, and written with the change itself.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use lattice_provider::keyvalue::{Change as Changed, KeyValueError, Untold, Watch};
+use lattice_provider::keyvalue::{Change as Changed, KeyValueError, Untold, Watched};
 use redb::{ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
-use tokio::sync::Notify;
 
 use crate::{Access, tables::Snapshot, writer::Change};
 
@@ -13,23 +12,6 @@ use crate::{Access, tables::Snapshot, writer::Change};
 const UNTOLD: TableDefinition<'static, (&str, u64), &str> = TableDefinition::new("untold");
 /// The number that a key has there.
 const NUMBERS: TableDefinition<'static, (&str, &str), u64> = TableDefinition::new("untold_numbers");
-
-/// Which buckets are watched.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    buckets: HashSet<String>,
-    pub(crate) more: Notify,
-}
-
-impl Watched {
-    pub(crate) fn of(watches: &[Watch]) -> Self {
-        Self { buckets: watches.iter().map(|watch| watch.spec.bucket.clone()).collect(), more: Notify::new() }
-    }
-
-    pub(crate) fn is(&self, bucket: &str) -> bool {
-        self.buckets.contains(bucket)
-    }
-}
 
 /// The tables in a transaction that writes.
 pub(crate) struct Noted<'t> {
@@ -90,12 +72,6 @@ impl Untold for Access {
     }
 
     async fn more(&self, bucket: &str) {
-        let more = self.watched.more.notified();
-        tokio::pin!(more);
-        // Before it is looked once more: what is noted from now on wakes it.
-        more.as_mut().enable();
-        if matches!(self.next(bucket, Duration::ZERO).await, Ok(None)) {
-            more.await;
-        }
+        self.watched.more(bucket).await;
     }
 }

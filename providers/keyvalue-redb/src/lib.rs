@@ -19,7 +19,7 @@ use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, tell},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, Watched, tell},
 };
 use redb::{Database, DatabaseError};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    changes::{Noted, Watched},
+    changes::Noted,
     tables::{Snapshot, Tables},
     writer::{Change, Write},
 };

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lattice_provider::{
     Health, HealthReporter,
-    keyvalue::{KeyValueError, Ttl, add},
+    keyvalue::{KeyValueError, Ttl, Watched, add},
 };
 use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    changes::{Noted, Watched},
+    changes::Noted,
     tables::{Tables, now, place},
 };
 
@@ -91,9 +91,7 @@ impl Writer {
         match self.commit(&batch) {
             Ok(outcomes) => {
                 self.health.report(Health::Ready);
-                if batch.iter().any(|write| self.watched.is(&write.bucket)) {
-                    self.watched.more.notify_waiters();
-                }
+                batch.iter().for_each(|write| self.watched.noted(&write.bucket));
                 for (write, outcome) in batch.into_iter().zip(outcomes) {
                     // A caller that is gone needs no answer.
                     let _ = write.done.send(outcome);

@@ -3,19 +3,14 @@
 //!
 //! Only what goes through this provider is noted; what other programs write into the same Redis is not.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice_provider::keyvalue::{Change, KeyValueError, Untold, Watch};
+use lattice_provider::keyvalue::{Change, KeyValueError, Untold};
 use redis::Cmd;
-use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::Keys;
-
-/// How often it is looked for what other instances of the provider have noted.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// Gives each of the keys in ARGV a new number.
 const NOTE: &str = "for _, key in ipairs(ARGV) do redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), key) end";
@@ -29,26 +24,6 @@ const NEXT: &str = "local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORE
                     .. first[1])}";
 /// Removes the key ARGV[1] where it still has the number ARGV[2].
 const TOLD: &str = "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
-
-/// Which buckets are watched.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    buckets: HashSet<String>,
-    /// Of this instance, among others of the same provider.
-    id: String,
-    pub(crate) more: Notify,
-}
-
-impl Watched {
-    pub(crate) fn of(watches: &[Watch]) -> Self {
-        let buckets = watches.iter().map(|watch| watch.spec.bucket.clone()).collect();
-        Self { buckets, id: Uuid::now_v7().simple().to_string(), more: Notify::new() }
-    }
-
-    pub(crate) fn is(&self, bucket: &str) -> bool {
-        self.buckets.contains(bucket)
-    }
-}
 
 fn script(text: &str, keys: [String; 2]) -> Cmd {
     let mut command = redis::cmd("EVAL");
@@ -87,7 +62,7 @@ impl Untold for Keys {
     async fn next(&self, bucket: &str, claim: Duration) -> Result<Option<(u64, Change)>, KeyValueError> {
         let [untold, _] = self.untold(bucket);
         let mut next = script(NEXT, [untold, self.own("claim", bucket)]);
-        next.arg(&self.watched.id).arg(claim.as_millis() as u64).arg(self.prefix(bucket));
+        next.arg(self.watched.id()).arg(claim.as_millis() as u64).arg(self.prefix(bucket));
         let found: Option<(String, String, Option<Bytes>)> = self.ask(&next).await?;
         let Some((key, number, value)) = found else { return Ok(None) };
         let number = number.parse().map_err(KeyValueError::other)?;
@@ -99,8 +74,7 @@ impl Untold for Keys {
         self.ask(told.arg(key).arg(number.to_string())).await
     }
 
-    async fn more(&self, _: &str) {
-        // Whichever comes first: what this instance notes, or the time to look for what others have noted.
-        let _ = tokio::time::timeout(LOOK, self.watched.more.notified()).await;
+    async fn more(&self, bucket: &str) {
+        self.watched.more_of_all(bucket).await;
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lattice::wire::UnitId;
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
-    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, tell},
+    keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, Watched, tell},
 };
 use redis::{
     Client, Cmd, FromRedisValue, Pipeline, RedisError,
@@ -17,8 +17,6 @@ use redis::{
 };
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
-
-use self::changes::Watched;
 
 /// Where Redis is, and which part of it is ours.
 #[derive(Deserialize)]
@@ -201,9 +199,9 @@ impl Keys {
     }
 
     /// Does all of these or nothing, and wakes who tells of changes.
-    async fn noted<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
+    async fn noted<T: FromRedisValue>(&self, bucket: &str, commands: &Pipeline) -> Result<T, RedisError> {
         let done = self.server.ask_all(commands).await;
-        self.watched.more.notify_waiters();
+        self.watched.noted(bucket);
         done
     }
 }
@@ -284,7 +282,7 @@ impl KeyValue for Redis {
         let sum = if self.keys.watched.is(&bucket) {
             let mut both = transaction();
             both.add_command(command).add_command(self.keys.note(&bucket, [key.as_str()])).ignore();
-            self.keys.noted(&both).await.map(|(sum,): (i64,)| sum)
+            self.keys.noted(&bucket, &both).await.map(|(sum,): (i64,)| sum)
         } else {
             self.keys.server.ask(&command).await
         };
@@ -322,7 +320,7 @@ impl KeyValue for Redis {
             if watched {
                 sets.add_command(self.keys.note(&bucket, pairs.iter().map(|(key, _)| key.as_str()))).ignore();
             }
-            return self.keys.noted(&sets).await.map_err(|error| self.keys.server.error(&error));
+            return self.keys.noted(&bucket, &sets).await.map_err(|error| self.keys.server.error(&error));
         }
         let mut command = redis::cmd("MSET");
         for (key, value) in &pairs {
@@ -338,7 +336,7 @@ impl KeyValue for Redis {
         if self.keys.watched.is(&bucket) {
             let mut deletes = transaction();
             deletes.add_command(self.keys.delete_and_note(&bucket, keys.iter().map(String::as_str))).ignore();
-            return self.keys.noted(&deletes).await.map_err(|error| self.keys.server.error(&error));
+            return self.keys.noted(&bucket, &deletes).await.map_err(|error| self.keys.server.error(&error));
         }
         let mut command = redis::cmd("DEL");
         for key in &keys {

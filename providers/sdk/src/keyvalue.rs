@@ -19,7 +19,7 @@ pub use made::store::{
     Store as KeyValue, interface,
 };
 pub use ttl::Ttl;
-pub use untold::{Untold, tell};
+pub use untold::{Untold, Watched, tell};
 pub use watch::{Attempts, Change, Settled, Watch, Watcher};
 
 impl KeyValueError {

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 use super::Checker;
 use crate::model::{
     app::{Placement, Transport},
-    manifest::{Component, Link},
+    manifest::{Component, Link, Provider},
     problem::Problem,
 };
 
@@ -93,21 +93,22 @@ impl<'m> Checker<'m> {
 
     /// Who calls `unit` by a road that leads to instances of its own.
     fn called_otherwise(&self, unit: &str) -> Option<String> {
-        let routes =
-            self.manifest.spec.providers.0.iter().flat_map(|(key, p)| p.routes.0.iter().map(move |r| (key, r)));
-        let mut routes = routes.filter(|(_, (_, to))| to.names().any(|name| name.value == unit));
-        if let Some((web, (pattern, _))) = routes.next() {
-            return Some(format!("the route `{}` of `{}`", pattern.value, web.value));
-        }
-        let subscriptions = self.manifest.spec.providers.0.iter();
-        let mut subscriptions = subscriptions.flat_map(|(key, p)| p.subscriptions.0.iter().map(move |s| (key, s)));
-        if let Some((broker, (subject, _))) = subscriptions.find(|(_, (_, to))| to.to.value == unit) {
-            return Some(format!("the subscription `{}` of `{}`", subject.value, broker.value));
-        }
-        let watches = self.manifest.spec.providers.0.iter();
-        let mut watches = watches.flat_map(|(key, p)| p.watches.0.iter().map(move |w| (key, w)));
-        if let Some((store, (bucket, _))) = watches.find(|(_, (_, to))| to.value == unit) {
-            return Some(format!("the watch of `{}` of `{}`", bucket.value, store.value));
+        let called = |provider: &Provider| {
+            let route = provider.routes.0.iter().find(|(_, to)| to.names().any(|name| name.value == unit));
+            let subscription = provider.subscriptions.0.iter().find(|(_, to)| to.to.value == unit);
+            let schedule = provider.schedules.0.iter().find(|(_, schedule)| schedule.to.value == unit);
+            let watch = provider.watches.0.iter().find(|(_, to)| to.value == unit);
+            let names = [
+                ("route", route.map(|(name, _)| name)),
+                ("subscription", subscription.map(|(name, _)| name)),
+                ("schedule", schedule.map(|(name, _)| name)),
+                ("watch", watch.map(|(name, _)| name)),
+            ];
+            names.into_iter().find_map(|(what, name)| Some(format!("the {what} `{}`", name?.value)))
+        };
+        let mut providers = self.manifest.spec.providers.0.iter();
+        if let Some((what, key)) = providers.find_map(|(key, provider)| Some((called(provider)?, key))) {
+            return Some(format!("{what} of `{}`", key.value));
         }
         let mut links = self.all_links().into_iter();
         let other = links.find(|(_, _, link)| link.to.value == unit && link.transport() != Transport::Fused);

@@ -130,6 +130,45 @@ impl Watched {
         self.recorder.until(&[&["b/k 1"][..], &poison, &["b/k 2"]].concat()).await
     }
 
+    /// Waits until it was told this last, and so after whatever came before.
+    async fn until_last(&self, expected: &str) -> Check {
+        let began = Instant::now();
+        while self.recorder.told().last().map(String::as_str) != Some(expected) {
+            if began.elapsed() > SOON {
+                return Err(format!("{expected} was not told last: {:?}", self.recorder.told()));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// It goes on telling when its backend, which was restarted, is back.
+    pub async fn goes_on_with_its_backend(&self) -> Check {
+        let began = Instant::now();
+        while let Err(error) = self.set("k", "5").await {
+            if began.elapsed() > SOON {
+                return Err(format!("the store is not back: {error}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.until_last("b/k 5").await
+    }
+
+    /// Of two instances of a provider one tells each change, whichever made it.
+    pub async fn shares_with(&self, other: &Self) -> Check {
+        for n in 0..20 {
+            let writer = if n % 2 == 0 { self } else { other };
+            writer.set(&n.to_string(), "v").await?;
+        }
+        let (began, told) = (Instant::now(), || [self.recorder.told(), other.recorder.told()].concat());
+        while told().len() < 20 && began.elapsed() < SOON {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // None comes a second time.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        same("changes that were told", told().len(), 20)
+    }
+
     /// What was changed when this one was over is told by the next one: of each key the newest value.
     pub async fn is_followed_by<F: Future<Output = Result<Self, String>>>(
         self,

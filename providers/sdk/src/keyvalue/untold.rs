@@ -3,15 +3,19 @@
 //! A store remembers which keys of a watched bucket have changed, with a number for the newest change of each, together with the
 //! change itself. Whoever watches is told the value that a key has then.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{Attempts, Change, KeyValueError, Settled, Watch};
 use crate::Work;
 
 /// Beside the component's own time, how long a change that is being told is left alone by other instances of the provider.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked for what other instances of the provider have noted.
+const LOOK: Duration = Duration::from_millis(250);
 /// The pause after a store that does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,6 +29,54 @@ pub trait Untold: Send + Sync + 'static {
     async fn told(&self, bucket: &str, key: &str, number: u64) -> Result<(), KeyValueError>;
     /// Waits until there may be another one in the bucket.
     async fn more(&self, bucket: &str);
+}
+
+/// The buckets of a store that somebody watches.
+#[derive(Debug)]
+pub struct Watched {
+    buckets: HashMap<String, Notify>,
+    /// Of this instance, among others of the same provider.
+    id: String,
+}
+
+impl Watched {
+    pub fn of(watches: &[Watch]) -> Self {
+        let buckets = watches.iter().map(|watch| (watch.spec.bucket.clone(), Notify::new())).collect();
+        Self { buckets, id: Uuid::now_v7().simple().to_string() }
+    }
+
+    pub fn is(&self, bucket: &str) -> bool {
+        self.buckets.contains_key(bucket)
+    }
+
+    pub fn is_any(&self) -> bool {
+        !self.buckets.is_empty()
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Something was noted in a bucket by this instance.
+    pub fn noted(&self, bucket: &str) {
+        if let Some(more) = self.buckets.get(bucket) {
+            more.notify_one();
+        }
+    }
+
+    /// Waits until something was noted by this instance since the last time.
+    pub async fn more(&self, bucket: &str) {
+        match self.buckets.get(bucket) {
+            Some(more) => more.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The same where other instances may have noted something as well.
+    pub async fn more_of_all(&self, bucket: &str) {
+        // Either way it is time to look.
+        let _ = tokio::time::timeout(LOOK, self.more(bucket)).await;
+    }
 }
 
 /// Begins to tell of changes, until the provider ends.

@@ -373,6 +373,9 @@ fn what_is_fused_is_one_component_alone() {
     for (text, expected) in cases {
         assert_eq!(told(&text, &facts), [expected]);
     }
+    let scheduled = fused.clone() + "    clock: { use: cron, schedules: { nightly: { to: pricing, every: 1h } } }\n";
+    let found = told(&scheduled, &facts);
+    assert!(found.iter().any(|told| told.contains("also called by the schedule `nightly` of `clock`")), "{found:?}");
     let mut facts = app(QUOTE, QUOTE);
     facts.insert("other".to_owned(), component(QUOTE, &[]));
     let twice = fused.replace("./other.wasm }", "./other.wasm, links: { acme:pricing: pricing } }");

@@ -35,7 +35,6 @@ fn a_watch_tells_a_component_within_its_time() {
 #[test]
 fn what_cannot_be_told_is_refused() {
     for (from, to, expected) in [
-        ("keyvalue-nats", "blob-memory", "8:43: blob-memory has no watches / only a key-value store has `watches:`"),
         (
             "watches",
             "isolate: process, watches",
@@ -50,6 +49,9 @@ fn what_cannot_be_told_is_refused() {
     ] {
         assert_eq!(told(&WATCHED.replacen(from, to, 1)).unwrap_err(), [expected]);
     }
+    let found = told(&WATCHED.replacen("keyvalue-nats", "blob-memory", 1)).unwrap_err();
+    let expected = "8:43: blob-memory has no watches / only a key-value store has `watches:`";
+    assert!(found.iter().any(|told| told == expected), "{found:?}");
     assert_eq!(
         problems(WATCHED),
         ["8:54: `cart` does not export wasi:keyvalue/watcher@0.2.0-draft, so it cannot be told of changes / -"]
