@@ -347,7 +347,7 @@ fn a_program_that_does_not_start_says_why() {
 fn a_program_that_takes_more_than_it_may_is_ended_and_told() {
     let lattice = Lattice::start_with_programs(1, &["a"], NatsServer::start);
     let text = "read line; ulimit -n > files; ulimit -c > core; nproc > cpus; echo '{\"health\": \"ready\"}'\n\
-                while [ ! -e grow ]; do sleep 0.1; done; rm grow; exec python3 -c 'import time; kept = b\"x\" * (200 << 20); time.sleep(600)'\n";
+                while [ ! -e grow ]; do [ -e files ] || exit; sleep 0.1; done; rm grow; exec python3 -c 'import time; kept = b\"x\" * (200 << 20); time.sleep(600)'\n";
     let app = script(&lattice, text);
     let app = app.replace("      env:", "      limits: { memory: 100MiB, cpus: 1, files: 123 }\n      env:");
     lattice.apply(&app);
