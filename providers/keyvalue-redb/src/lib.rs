@@ -112,19 +112,25 @@ impl Provider for Redb {
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let path = place(&context.data_dir, &context.unit, config.file.as_deref())?;
         let shown = path.display().to_string();
-        let watched = Watched::of(&context.watches);
-        let opened = tokio::task::spawn_blocking(move || open(&path, &watched)).await;
+        let watched = Arc::new(Watched::of(&context.watches));
+        let kept = watched.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&path, &kept)).await;
         // A file that makes redb panic hurts nobody else.
         let database = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
-        Self::new(database, context, config.ttl)
+        Self::new(database, watched, context, config.ttl)
             .map(Capability::key_value)
             .map_err(|error| StartError::Backend(format!("cannot start a thread: {error}")))
     }
 }
 
 impl Redb {
-    fn new(database: Database, context: StartContext, ttl: Option<Ttl>) -> std::io::Result<Self> {
-        let (database, watched) = (Arc::new(database), Arc::new(Watched::of(&context.watches)));
+    fn new(
+        database: Database,
+        watched: Arc<Watched>,
+        context: StartContext,
+        ttl: Option<Ttl>,
+    ) -> std::io::Result<Self> {
+        let database = Arc::new(database);
         let (writes, queue) = mpsc::channel(QUEUE);
         let writer =
             writer::Writer { database: database.clone(), health: context.health, ttl, watched: watched.clone() };
