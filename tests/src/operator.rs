@@ -15,11 +15,15 @@ pub struct Operator {
     pub creds: String,
 }
 
-fn no_limits() -> Value {
-    let names = ["subs", "conn", "leaf", "imports", "exports", "data", "payload"];
-    let storage = ["mem_storage", "disk_storage", "streams", "consumer"];
+/// What a server counts of an account's connections.
+const CONNECTIONS: [&str; 7] = ["subs", "conn", "leaf", "imports", "exports", "data", "payload"];
+/// What JetStream counts; a system account has none of it, and the server refuses one that has.
+const STORAGE: [&str; 4] = ["mem_storage", "disk_storage", "streams", "consumer"];
+
+/// -1 is as many as one likes.
+fn no_limits(names: &[&str]) -> Value {
     let mut limits = json!({ "wildcards": true });
-    for name in names.into_iter().chain(storage) {
+    for name in names {
         limits[name] = (-1).into();
     }
     limits
@@ -34,18 +38,14 @@ impl Operator {
         let claims = json!({ "name": "lattice", "sub": operator.public_key(), "nats": {
             "type": "operator", "version": 2, "system_account": system.public_key() } });
         let operator_token = token(claims, &operator)?;
-        let account_token = |name: &str, of: &KeyPair, signers: &[String]| {
-            let mut limits = no_limits();
-            if name == "system" {
-                limits = json!({ "subs": -1, "conn": -1, "leaf": -1, "imports": -1, "exports": -1, "data": -1, "payload": -1,
-                    "wildcards": true });
-            }
+        let account_token = |name: &str, of: &KeyPair, limits: Value, signers: &[String]| {
             let claims = json!({ "name": name, "sub": of.public_key(), "nats": {
                 "type": "account", "version": 2, "limits": limits, "signing_keys": signers } });
             token(claims, &operator)
         };
-        let (system_token, users_token) =
-            (account_token("system", &system, &[])?, account_token("users", &account, &[signer.public_key()])?);
+        let system_token = account_token("system", &system, no_limits(&CONNECTIONS), &[])?;
+        let stored = no_limits(&[CONNECTIONS.as_slice(), &STORAGE].concat());
+        let users_token = account_token("users", &account, stored, &[signer.public_key()])?;
         let nats = NatsServer::start_with(format!(
             "operator: {operator_token}\nsystem_account: {system}\nresolver: MEMORY\nresolver_preload: {{\n  {system}: \
              {system_token}\n  {account}: {users_token}\n}}\n",
