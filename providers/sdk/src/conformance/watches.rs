@@ -27,6 +27,7 @@ const BUCKET: &str = "b";
 /// A component that remembers what it was told; it fails at the value `poison`, and is not there for as many calls as `away` says.
 #[derive(Debug, Default)]
 pub struct Recorder {
+    /// A lock, for the watches of several buckets tell at a time while a check reads; it is held for one line.
     told: Mutex<Vec<String>>,
     away: AtomicU32,
 }
