@@ -86,11 +86,12 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
 }
 
 /// The variables by which tests find the servers that they start.
-pub(crate) fn servers() -> Result<[(&'static str, PathBuf); 3]> {
+pub(crate) fn servers() -> Result<[(&'static str, PathBuf); 4]> {
     Ok([
         ("LATTICE_NATS_SERVER", tools::nats_server()?),
         ("LATTICE_REDIS_SERVER", tools::redis_server()?),
         ("LATTICE_POSTGRES", tools::postgresql()?),
+        ("LATTICE_DOCKER_REGISTRY", tools::docker_registry()?),
     ])
 }
 

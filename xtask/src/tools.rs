@@ -73,6 +73,7 @@ pub(crate) fn print() -> Result<()> {
     println!("nats-server      {}", nats_server()?.display());
     println!("redis-server     {}", redis_server()?.display());
     println!("postgresql       {}", postgresql()?.display());
+    println!("docker-registry  {}", docker_registry()?.display());
     println!("azurite          {}", azurite()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
     println!("nats-py          {}", nats_py()?.display());
@@ -113,6 +114,19 @@ pub(crate) fn redis_server() -> Result<PathBuf> {
             .context("no redis-server: `apt-get install redis-server`, or put one on PATH")?;
     }
     Ok(program)
+}
+
+/// A registry of OCI images: `docker-registry`.
+pub(crate) fn docker_registry() -> Result<PathBuf> {
+    if let Some(found) = on_path("docker-registry") {
+        return Ok(found);
+    }
+    let dir = cache()?.join("docker-registry");
+    if !dir.exists() {
+        step("docker-registry: unpacking Debian's package", || script("docker-registry.sh", &dir))
+            .context("no docker-registry: `apt-get install docker-registry`, or put one on PATH")?;
+    }
+    Ok(dir.join("docker-registry"))
 }
 
 /// Where Debian puts PostgreSQL's programs, a folder for each version.
