@@ -5,12 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    health::HealthSpec,
     messages::SubscriptionSpec,
     outbound::AllowedOrigin,
+    rollout::{Rollout, RolloutOrder},
     schedule::ScheduleSpec,
     secret::{self, SecretSource},
     share::Share,
     watch::WatchSpec,
+};
+pub use super::{
+    placement::{Demand, Placement},
+    scale::{Follow, MAX_REPLICAS, Scale},
 };
 use crate::wire::{AppName, DEFAULT_DEADLINE, Digest, Interface, UnitId, UnitName};
 
@@ -22,6 +28,15 @@ pub struct AppRecord {
     pub name: AppName,
     /// Grows by one with each change.
     pub revision: u64,
+    /// When it was written, in milliseconds since 1970; 0 when that is not known.
+    #[serde(default)]
+    pub at_ms: u64,
+    /// What made it so, for people to read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
+    /// What an operator has said of its rollout. It is not a part of the revision, and the next one begins without it.
+    #[serde(default, skip_serializing_if = "RolloutOrder::is_default")]
+    pub order: RolloutOrder,
     /// The manifest as it was written.
     pub manifest: String,
     #[serde(default)]
@@ -35,7 +50,7 @@ pub struct AppRecord {
 /// A unit, and since when it is what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
-    /// The app's revision in which this unit last changed.
+    /// The app's revision in which what its instances are last changed; see [`UnitSpec::instances`].
     pub revision: u64,
     pub spec: UnitSpec,
 }
@@ -59,9 +74,13 @@ pub struct ComponentSpec {
     pub scale: Scale,
     #[serde(default)]
     pub placement: Placement,
+    #[serde(default, skip_serializing_if = "Rollout::is_default")]
+    pub rollout: Rollout,
     pub limits: Limits,
     /// Calls that one instance may serve before it is thrown away.
     pub reuse: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
     pub env: BTreeMap<String, String>,
     /// What it reads by `wasi:config`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -83,6 +102,8 @@ pub struct ProviderSpec {
     pub scale: Scale,
     #[serde(default)]
     pub placement: Placement,
+    #[serde(default, skip_serializing_if = "Rollout::is_default")]
+    pub rollout: Rollout,
     pub routes: Vec<RouteSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<SubscriptionSpec>,
@@ -96,6 +117,26 @@ pub struct ProviderSpec {
     /// The program that it is, when it is none of the catalog's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramSpec>,
+}
+
+impl ProviderSpec {
+    /// A provider of the catalog of which nothing is said: one copy, inside its host.
+    pub fn of(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            config: serde_json::Map::new(),
+            isolate: Isolation::Host,
+            scale: Scale::Replicas(1),
+            placement: Placement::default(),
+            rollout: Rollout::default(),
+            routes: Vec::new(),
+            subscriptions: Vec::new(),
+            schedules: Vec::new(),
+            watches: Vec::new(),
+            limits: ProcessLimits::default(),
+            program: None,
+        }
+    }
 }
 
 /// The `kind` of a provider that is a program of the user's own.
@@ -113,21 +154,10 @@ pub struct ProgramSpec {
     pub env: BTreeMap<String, String>,
 }
 
-/// How many copies of a unit there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scale {
-    Replicas(u32),
-    PerHost,
-}
-
-/// Which hosts may run a unit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Placement {
-    /// For each label the values that a host may have.
-    #[serde(default)]
-    pub require: BTreeMap<String, Vec<String>>,
+impl ProgramSpec {
+    fn artifacts(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.digest).chain(&self.wit)
+    }
 }
 
 /// What one component may use.
@@ -282,6 +312,26 @@ pub struct RouteTarget {
 }
 
 impl ComponentSpec {
+    /// A component of which nothing is said but what it is: one copy, and what is so by default.
+    pub fn of(digest: Digest) -> Self {
+        Self {
+            image: String::new(),
+            digest,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            scale: Scale::Replicas(1),
+            placement: Placement::default(),
+            rollout: Rollout::default(),
+            limits: Limits::default(),
+            reuse: 1,
+            health: None,
+            env: BTreeMap::new(),
+            config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            links: Vec::new(),
+        }
+    }
+
     /// What the component imports and by which links, together with its fused parts, once it is composed with them. Each
     /// import has links of its own then: a pattern of one part says nothing of the imports of another.
     pub fn composed(&self) -> ComponentSpec {
@@ -329,10 +379,40 @@ pub fn fused_parts<'l>(
 }
 
 impl UnitSpec {
-    /// The digest of what the unit is.
+    /// What each of its instances is, whatever their number, their places and the way to them: a change of those alone starts
+    /// none anew.
+    pub fn instances(&self) -> UnitSpec {
+        let mut spec = self.clone();
+        let (scale, placement, rollout) = match &mut spec {
+            Self::Component(c) => (&mut c.scale, &mut c.placement, &mut c.rollout),
+            Self::Provider(p) => (&mut p.scale, &mut p.placement, &mut p.rollout),
+        };
+        (*scale, *placement, *rollout) = (Scale::Replicas(1), Placement::default(), Rollout::default());
+        spec
+    }
+
+    /// The digest of what its instances are.
     pub fn digest(&self) -> Digest {
         // Maps are ordered, so equal specs have equal bytes; a spec that cannot be written down cannot be stored either.
-        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+        Digest::of(&serde_json::to_vec(&self.instances()).unwrap_or_default())
+    }
+
+    /// Sets how many copies there are.
+    pub fn set_scale(&mut self, scale: Scale) {
+        match self {
+            Self::Component(c) => c.scale = scale,
+            Self::Provider(p) => p.scale = scale,
+        }
+    }
+
+    /// What a copy takes of its host.
+    pub fn demand(&self) -> Demand {
+        match self {
+            Self::Component(c) => {
+                Demand { memory_bytes: c.limits.memory_bytes, concurrency: u64::from(c.limits.concurrency) }
+            }
+            Self::Provider(p) => Demand { memory_bytes: p.limits.memory_bytes.unwrap_or(0), concurrency: 0 },
+        }
     }
 
     pub fn scale(&self) -> Scale {
@@ -347,6 +427,29 @@ impl UnitSpec {
             Self::Component(c) => &c.placement,
             Self::Provider(p) => &p.placement,
         }
+    }
+
+    pub fn rollout(&self) -> &Rollout {
+        match self {
+            Self::Component(c) => &c.rollout,
+            Self::Provider(p) => &p.rollout,
+        }
+    }
+
+    /// The artifacts that it is made of.
+    pub fn artifacts(&self) -> BTreeSet<Digest> {
+        let mut artifacts = BTreeSet::from_iter(self.program().into_iter().flat_map(ProgramSpec::artifacts).cloned());
+        if let Self::Component(component) = self {
+            artifacts.insert(component.digest.clone());
+            let mut links = vec![&component.links];
+            while let Some(part) = links.pop() {
+                for fused in part.iter().filter_map(|link| link.fused.as_deref()) {
+                    artifacts.insert(fused.digest.clone());
+                    links.push(&fused.links);
+                }
+            }
+        }
+        artifacts
     }
 
     /// The secrets that it needs.
@@ -408,7 +511,8 @@ impl AppRecord {
         let units: BTreeMap<_, _> = units
             .into_iter()
             .map(|(name, spec)| {
-                let same = previous.and_then(|p| p.units.get(&name)).filter(|old| old.spec == spec);
+                let same =
+                    previous.and_then(|p| p.units.get(&name)).filter(|old| old.spec.instances() == spec.instances());
                 let revision = same.map_or(revision, |old| old.revision);
                 (name, UnitRecord { revision, spec })
             })
@@ -417,8 +521,36 @@ impl AppRecord {
             Some(previous) if (&previous.units, &previous.labels, &previous.shares) == (&units, &labels, &shares) => {
                 None
             }
-            _ => Some(AppRecord { version: Self::VERSION, name, revision, manifest, labels, units, shares }),
+            _ => {
+                let (at_ms, cause, order) = (0, String::new(), RolloutOrder::Proceed);
+                Some(AppRecord {
+                    version: Self::VERSION,
+                    name,
+                    revision,
+                    at_ms,
+                    cause,
+                    order,
+                    manifest,
+                    labels,
+                    units,
+                    shares,
+                })
+            }
         }
+    }
+
+    /// The record that makes the app again what it was in `target`; `None` when it is. Units have the numbers that they had
+    /// there: copies that are left of them go on.
+    pub fn back_to(&self, target: &AppRecord) -> Option<AppRecord> {
+        let AppRecord { name, manifest, labels, units, shares, .. } = target.clone();
+        let specs = units.iter().map(|(name, unit)| (name.clone(), unit.spec.clone())).collect();
+        let mut next = Self::next(name, Some(self), manifest, labels, specs, shares)?;
+        for (name, unit) in &mut next.units {
+            if unit.revision == next.revision {
+                unit.revision = units.get(name).map_or(unit.revision, |before| before.revision);
+            }
+        }
+        Some(next)
     }
 
     /// The components that this unit is fused into. One that is fused into any does not run by itself.

@@ -2,7 +2,9 @@
 
 mod allow;
 mod fused;
+mod health;
 mod links;
+mod placement;
 mod provider;
 mod routes;
 mod schedules;
@@ -20,8 +22,8 @@ use serde_saphyr::Spanned;
 pub use self::{secrets::missing_secrets, shares::links_to};
 
 use super::{
-    app::{AppRecord, ComponentSpec, Scale, UnitSpec},
-    manifest::{Component, Manifest},
+    app::{AppRecord, ComponentSpec, UnitSpec},
+    manifest::{Component, Manifest, resolve_scale},
     problem::{Problem, suggest},
     settings::RESERVED_APP,
     shape::InterfaceShape,
@@ -64,7 +66,8 @@ pub fn check<'a>(
     others: impl IntoIterator<Item = &'a AppRecord>,
 ) -> Result<CheckedApp, Vec<Problem>> {
     let facts = provider::with_served(manifest, facts);
-    let mut checker = Checker { manifest, facts: &facts, others: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+    let notes = manifest.notes.clone();
+    let mut checker = Checker { manifest, facts: &facts, others: Vec::new(), problems: Vec::new(), notes };
     let name = checker.name::<AppName>(&manifest.metadata.name);
     checker.others = others.into_iter().filter(|record| Some(&record.name) != name.as_ref()).collect();
     if manifest.metadata.name.value == RESERVED_APP {
@@ -167,37 +170,9 @@ impl<'m> Checker<'m> {
         self.name(key)
     }
 
-    fn scale(&mut self, replicas: Option<&Spanned<u32>>, per_host: Option<&Spanned<u32>>) -> Scale {
-        match (replicas, per_host) {
-            (Some(replicas), Some(_)) => {
-                self.problems.push(
-                    Problem::at(replicas, "`replicas` and `perHost` exclude each other").help("keep one of them"),
-                );
-                Scale::PerHost
-            }
-            (None, Some(one)) => {
-                if one.value != 1 {
-                    self.problems.push(
-                        Problem::at(one, format!("perHost is {}", one.value))
-                            .help("write `perHost: 1`: one instance serves many calls at a time"),
-                    );
-                }
-                Scale::PerHost
-            }
-            (Some(replicas), None) => {
-                if replicas.value > 10_000 {
-                    self.problems
-                        .push(Problem::at(replicas, format!("{} replicas", replicas.value)).help("10000 is the most"));
-                }
-                Scale::Replicas(replicas.value)
-            }
-            (None, None) => Scale::Replicas(1),
-        }
-    }
-
     fn component(&mut self, app: &AppName, key: &Spanned<String>, component: &Component) -> Option<ComponentSpec> {
         let limits = component.limits.resolve(&mut self.problems);
-        let scale = self.scale(component.replicas.as_ref(), component.per_host.as_ref());
+        let scale = resolve_scale(component.replicas.as_ref(), component.per_host.as_ref(), &mut self.problems);
         let reuse = component.reuse.as_ref().map_or(1, |r| r.value);
         if let (0, Some(at)) = (reuse, &component.reuse) {
             self.problems.push(
@@ -205,10 +180,12 @@ impl<'m> Checker<'m> {
             );
         }
         let facts = self.facts.get(&key.value);
+        let placement = self.place(app, key, &component.placement);
         let config = self.settings(component);
         let secrets = self.granted_secrets(component);
         let links = self.links(app, key, component, facts);
         let facts = facts?;
+        let health = self.health(key, component.health.as_ref(), Some(facts));
         self.unlinked(key, component, facts);
         self.mixed(key, facts, &links);
         self.one_way_out(key, facts, &links);
@@ -218,9 +195,11 @@ impl<'m> Checker<'m> {
             imports: facts.imports.clone(),
             exports: facts.exports.clone(),
             scale,
-            placement: component.placement.clone(),
+            placement,
+            rollout: component.rollout.resolve(&mut self.problems),
             limits,
             reuse,
+            health,
             env: component.env.clone(),
             config,
             secrets,

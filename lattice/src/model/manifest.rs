@@ -1,7 +1,12 @@
 //! The manifest, as the user writes it. Every value that a later check may complain about remembers where it stands.
 
+mod defaults;
+mod health;
 mod link;
+mod placement;
+mod rollout;
 mod route;
+mod scale;
 mod schedule;
 mod share;
 mod subscription;
@@ -14,17 +19,24 @@ use serde::{
 };
 use serde_saphyr::{Error, Location, Spanned};
 
+pub(super) use self::scale::resolve as resolve_scale;
 pub use self::{
+    defaults::{ComponentDefaults, Defaults, DefaultsRecord, ProviderDefaults},
+    health::Health,
     link::{Link, Links},
+    placement::{Placement, Spread},
+    rollout::Rollout,
     route::RouteTargets,
+    scale::Replicas,
     schedule::Schedule,
     share::{Data, Share, Sharers},
     subscription::Subscription,
 };
 use super::{
-    app::{Limits, Placement, ProcessLimits},
+    app::{Limits, ProcessLimits},
     outbound::INTERNAL,
     problem::{Problem, place, suggest},
+    wadm,
 };
 
 /// A whole manifest.
@@ -35,6 +47,9 @@ pub struct Manifest {
     pub kind: Spanned<String>,
     pub metadata: Metadata,
     pub spec: Spec,
+    /// What is odd about how it was written, and does no harm.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,15 +111,19 @@ pub struct Component {
     /// A file, relative to the manifest; or `sha256:...` of an artifact that the lattice has.
     pub image: Spanned<String>,
     /// How many copies, spread over hosts. One when neither this nor `perHost` is there.
-    pub replicas: Option<Spanned<u32>>,
+    pub replicas: Option<Spanned<Replicas>>,
     /// `1`: one copy on every host that the placement allows.
     pub per_host: Option<Spanned<u32>>,
     #[serde(default)]
     pub placement: Placement,
     #[serde(default)]
+    pub rollout: Rollout,
+    #[serde(default)]
     pub limits: ManifestLimits,
     /// How many calls an instance may serve before it is thrown away; 1 (a fresh instance a call) when absent.
     pub reuse: Option<Spanned<u32>>,
+    /// How it is found out whether it is well.
+    pub health: Option<Health>,
     /// Environment variables that the component may see. It sees no others.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -162,10 +181,12 @@ pub struct Provider {
     pub isolate: Option<Spanned<String>>,
     #[serde(default)]
     pub limits: ManifestProcessLimits,
-    pub replicas: Option<Spanned<u32>>,
+    pub replicas: Option<Spanned<Replicas>>,
     pub per_host: Option<Spanned<u32>>,
     #[serde(default)]
     pub placement: Placement,
+    #[serde(default)]
+    pub rollout: Rollout,
     /// For an HTTP server: `[METHOD ][host]/path` to the component that answers.
     #[serde(default)]
     pub routes: Entries<RouteTargets>,
@@ -200,7 +221,12 @@ impl Manifest {
     }
 }
 
-/// Reads a manifest's text. The first error ends it: what follows a broken line means nothing.
+/// Reads a manifest's text, of ours or of wadm.
+pub fn read(source: &str) -> Result<Manifest, Vec<Problem>> {
+    if wadm::is_one(source) { wadm::convert(source) } else { parse(source).map_err(|problem| vec![problem]) }
+}
+
+/// Reads the text of a manifest of ours. The first error ends it: what follows a broken line means nothing.
 pub fn parse(source: &str) -> Result<Manifest, Problem> {
     let manifest: Manifest = serde_saphyr::from_str(source).map_err(|error| problem(source, &error))?;
     if manifest.api_version.value != "lattice/v1" {
@@ -214,7 +240,7 @@ pub fn parse(source: &str) -> Result<Manifest, Problem> {
     Ok(manifest)
 }
 
-fn problem(source: &str, error: &Error) -> Problem {
+pub(super) fn problem(source: &str, error: &Error) -> Problem {
     let error = error.without_snippet();
     let problem = match error {
         Error::SerdeUnknownField { field, expected, .. } => {

@@ -8,6 +8,7 @@ use super::{
     app::AppRecord,
     assignment::PlanReport,
     inventory::{Faults, HostRecord, InstanceState},
+    rollout::RolloutOrder,
 };
 use crate::wire::{AppName, HostId, InstanceId, UnitName};
 
@@ -18,7 +19,39 @@ pub struct AppStatus {
     pub revision: u64,
     /// Everything runs as the manifest says, and nothing else of this app runs.
     pub ready: bool,
+    pub rollout: RolloutStatus,
     pub units: Vec<UnitStatus>,
+}
+
+/// How far the newest revision has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RolloutStatus {
+    pub state: RolloutState,
+    /// The newest revision that has run everywhere it should; `null` when there was none yet.
+    pub complete: Option<u64>,
+    /// Why it goes no further.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutState {
+    /// It has run everywhere it should.
+    Complete,
+    Progressing,
+    Paused,
+    Failed,
+}
+
+impl std::fmt::Display for RolloutState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Complete => "complete",
+            Self::Progressing => "progressing",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// How a unit is.
@@ -108,7 +141,10 @@ pub fn app_status<'a>(
             let leftover = instances.iter().any(|i| i.revision != record.revision || !placed.contains(&i.host));
             let (state, reason) =
                 judge(planned.is_some(), planned.and_then(|p| p.problem.clone()), wanted, ready, leftover, current());
-            let reason = reason.or_else(|| fused_into(app, name));
+            let reason = reason.or_else(|| fused_into(app, name)).or_else(|| {
+                let sleeps = planned.is_some() && wanted == 0 && record.spec.scale().may_sleep();
+                sleeps.then(|| "asleep until it is called".to_owned())
+            });
             UnitStatus {
                 unit: name.clone(),
                 kind: record.spec.kind().to_owned(),
@@ -122,8 +158,25 @@ pub fn app_status<'a>(
             }
         })
         .collect();
-    let ready = !strangers && units.iter().all(|u| u.state == UnitState::Ready);
-    AppStatus { app: app.name.clone(), revision: app.revision, ready, units }
+    let rollout = rollout_status(app, plan);
+    // What is on trial may be taken back.
+    let stays = plan.is_none_or(|plan| plan.rollout.is_none()) || rollout.state == RolloutState::Complete;
+    let ready = stays && !strangers && units.iter().all(|u| u.state == UnitState::Ready);
+    AppStatus { app: app.name.clone(), revision: app.revision, ready, rollout, units }
+}
+
+fn rollout_status(app: &AppRecord, plan: Option<&PlanReport>) -> RolloutStatus {
+    let report = plan.and_then(|plan| plan.rollout.as_ref());
+    let complete = report.map(|report| report.complete).filter(|complete| *complete > 0);
+    // Who has just insisted need not wait for the controller to take note of it.
+    let failed = report.and_then(|report| report.failed.as_ref()).filter(|_| app.order != RolloutOrder::Insist);
+    let (state, reason) = match failed {
+        _ if complete == Some(app.revision) => (RolloutState::Complete, None),
+        Some(failed) => (RolloutState::Failed, Some(failed.to_string())),
+        None if app.order == RolloutOrder::Pause => (RolloutState::Paused, None),
+        None => (RolloutState::Progressing, None),
+    };
+    RolloutStatus { state, complete, reason }
 }
 
 /// Why a unit has no instances and needs none.
@@ -171,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            app::{AppRecord, Isolation, Placement, ProviderSpec, Scale, UnitSpec},
+            app::{AppRecord, ProviderSpec, UnitRecord, UnitSpec},
             assignment::PlannedUnit,
             inventory::InstanceReport,
         },
@@ -183,56 +236,23 @@ mod tests {
     }
 
     fn app() -> AppRecord {
-        let spec = UnitSpec::Provider(ProviderSpec {
-            kind: "keyvalue-memory".into(),
-            config: serde_json::Map::new(),
-            isolate: Isolation::Host,
-            scale: Scale::Replicas(1),
-            placement: Placement::default(),
-            routes: Vec::new(),
-            subscriptions: Vec::new(),
-            schedules: Vec::new(),
-            watches: Vec::new(),
-            limits: Default::default(),
-            program: None,
-        });
+        let spec = UnitSpec::Provider(ProviderSpec::of("keyvalue-memory"));
         let units = BTreeMap::from([("cache".parse().unwrap(), spec)]);
         AppRecord::next("shop".parse().unwrap(), None, String::new(), BTreeMap::new(), units, BTreeMap::new()).unwrap()
     }
 
     fn plan(hosts: &[HostId]) -> PlanReport {
         let unit = PlannedUnit { wanted: 1, hosts: hosts.to_vec(), problem: None };
-        PlanReport { version: 1, revision: 1, units: BTreeMap::from([("cache".parse().unwrap(), unit)]) }
+        let units = BTreeMap::from([("cache".parse().unwrap(), unit)]);
+        PlanReport { version: 1, revision: 1, units, rollout: None }
     }
 
     fn record(id: HostId, revision: u64, state: InstanceState) -> HostRecord {
         let unit: UnitId = "shop/cache".parse().unwrap();
-        let report = InstanceReport {
-            instance: InstanceId::derive(&id, &unit, revision, &crate::wire::Digest::of(b"")),
-            unit,
-            revision,
-            kind: "provider".into(),
-            what: "keyvalue-memory".into(),
-            state,
-            reason: Some("because".into()),
-            serves: Vec::new(),
-            json_only: false,
-            bundles: false,
-            address: None,
-            faults: Faults::default(),
-        };
-        HostRecord {
-            version: 1,
-            host: id,
-            release: String::new(),
-            labels: BTreeMap::new(),
-            started_ms: 0,
-            generation: 1,
-            leaving: false,
-            programs: false,
-            secrets_key: None,
-            instances: vec![report],
-        }
+        let spec = UnitSpec::Provider(ProviderSpec::of("keyvalue-memory"));
+        let mut report = InstanceReport::of(&id, &unit, &UnitRecord { revision, spec }, state);
+        report.reason = Some("because".into());
+        HostRecord { instances: vec![report], ..HostRecord::of(id) }
     }
 
     fn state(hosts: &[HostRecord], alive: &[HostId]) -> (bool, UnitState, Option<String>) {

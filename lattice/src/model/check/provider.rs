@@ -7,9 +7,9 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{Isolation, PROGRAM, ProcessLimits, ProgramSpec, ProviderSpec, UnitSpec},
+        app::{Isolation, PROGRAM, ProcessLimits, ProgramSpec, ProviderSpec, Scale, UnitSpec},
         catalog::{self, CRON, HTTP_SERVER, MESSAGING_NATS, ProviderKind, WITH_WATCHES},
-        manifest::{Manifest, Provider},
+        manifest::{Manifest, Provider, resolve_scale},
         problem::{Problem, suggest},
     },
     wire::{AppName, Interface},
@@ -50,8 +50,8 @@ impl<'m> Checker<'m> {
         provider: &'m Provider,
     ) -> Option<ProviderSpec> {
         match (&provider.kind, &provider.image) {
-            (Some(kind), None) => self.known(app, kind, provider),
-            (None, Some(image)) => self.program(key, image, provider),
+            (Some(kind), None) => self.known(app, key, kind, provider),
+            (None, Some(image)) => self.program(app, key, image, provider),
             (Some(kind), Some(_)) => {
                 let problem = Problem::at(kind, "`use` and `image` exclude each other");
                 self.problems
@@ -69,9 +69,16 @@ impl<'m> Checker<'m> {
     }
 
     /// A provider of the catalog.
-    fn known(&mut self, app: &AppName, name: &Spanned<String>, provider: &Provider) -> Option<ProviderSpec> {
+    fn known(
+        &mut self,
+        app: &AppName,
+        key: &Spanned<String>,
+        name: &Spanned<String>,
+        provider: &Provider,
+    ) -> Option<ProviderSpec> {
         self.only_for_programs(provider);
-        let scale = self.scale(provider.replicas.as_ref(), provider.per_host.as_ref());
+        let placement = self.place(app, key, &provider.placement);
+        let scale = self.scale(key, provider);
         let Some(kind) = catalog::find(&name.value) else {
             let known = catalog::PROVIDERS.iter().map(|p| p.name);
             self.problems.push(
@@ -112,7 +119,8 @@ impl<'m> Checker<'m> {
             config,
             isolate,
             scale,
-            placement: provider.placement.clone(),
+            placement,
+            rollout: provider.rollout.resolve(&mut self.problems),
             routes,
             subscriptions,
             schedules,
@@ -203,9 +211,28 @@ impl<'m> Checker<'m> {
         config
     }
 
+    /// How many copies there are. Nobody counts the calls of a provider, so that they can follow nothing.
+    fn scale(&mut self, key: &Spanned<String>, provider: &Provider) -> Scale {
+        let scale = resolve_scale(provider.replicas.as_ref(), provider.per_host.as_ref(), &mut self.problems);
+        let Some(replicas) = provider.replicas.as_ref().filter(|_| matches!(scale, Scale::Follow(_))) else {
+            return scale;
+        };
+        let problem =
+            Problem::at(replicas, format!("`{}` is a provider: only components follow their load", key.value));
+        self.problems.push(problem.help("write a number of copies, or `perHost: 1`"));
+        Scale::Replicas(1)
+    }
+
     /// A program of the user's own.
-    fn program(&mut self, key: &Spanned<String>, image: &Spanned<String>, provider: &Provider) -> Option<ProviderSpec> {
-        let scale = self.scale(provider.replicas.as_ref(), provider.per_host.as_ref());
+    fn program(
+        &mut self,
+        app: &AppName,
+        key: &Spanned<String>,
+        image: &Spanned<String>,
+        provider: &Provider,
+    ) -> Option<ProviderSpec> {
+        let placement = self.place(app, key, &provider.placement);
+        let scale = self.scale(key, provider);
         if let Some(word) = provider.isolate.as_ref().filter(|word| word.value != "process") {
             let problem = Problem::at(word, "a program of your own always is a process of its own");
             self.problems.push(problem.help("remove `isolate:`"));
@@ -231,15 +258,11 @@ impl<'m> Checker<'m> {
         let serves = self.served(key, provider, facts);
         let facts = facts?;
         Some(ProviderSpec {
-            kind: PROGRAM.to_owned(),
             config: provider.config.0.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect(),
             isolate: Isolation::Process,
             scale,
-            placement: provider.placement.clone(),
-            routes: Vec::new(),
-            subscriptions: Vec::new(),
-            schedules: Vec::new(),
-            watches: Vec::new(),
+            placement,
+            rollout: provider.rollout.resolve(&mut self.problems),
             limits: provider.limits.resolve(&mut self.problems),
             program: Some(ProgramSpec {
                 image: image.value.clone(),
@@ -248,6 +271,7 @@ impl<'m> Checker<'m> {
                 wit: facts.wit.clone(),
                 env: provider.env.0.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),
             }),
+            ..ProviderSpec::of(PROGRAM)
         })
     }
 

@@ -1,9 +1,11 @@
 use super::*;
+use crate::model::app::Scale;
 use crate::model::manifest::parse;
 
 mod allow;
 mod links;
 mod programs;
+mod running;
 mod schedules;
 mod secrets;
 mod shares;

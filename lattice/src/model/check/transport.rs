@@ -6,8 +6,9 @@ use serde_saphyr::Spanned;
 
 use super::Checker;
 use crate::model::{
-    app::{Placement, Transport},
+    app::Transport,
     manifest::{Component, Link, Provider},
+    placement::Labels,
     problem::Problem,
 };
 
@@ -16,11 +17,11 @@ impl<'m> Checker<'m> {
     pub(super) fn transports(&mut self) {
         for (key, component, link) in self.all_links() {
             let Some(transport) = &link.transport else { continue };
-            let placement = self.placement(&link.to.value);
-            match (transport.value, placement) {
+            let required = self.required(&link.to.value);
+            match (transport.value, required) {
                 (Transport::Local, Some(_)) if self.is_program(&link.to.value) => self.never_local(link, transport),
-                (Transport::Local, Some(placement)) => self.local(key, component, link, placement, transport),
-                (Transport::Fused, Some(placement)) => self.fused(key, component, link, placement, transport),
+                (Transport::Local, Some(required)) => self.local(key, component, link, required, transport),
+                (Transport::Fused, Some(required)) => self.fused(key, component, link, required, transport),
                 // A unit that is not there has its own problem.
                 _ => {}
             }
@@ -34,12 +35,19 @@ impl<'m> Checker<'m> {
         others.map(|(key, component, link)| (key.value.as_str(), component, link)).collect()
     }
 
-    fn placement(&self, unit: &str) -> Option<&'m Placement> {
+    /// The labels that the hosts of `unit` must have.
+    fn required(&self, unit: &str) -> Option<&'m Labels> {
         let spec = &self.manifest.spec;
-        let component = spec.components.0.iter().find(|(key, _)| key.value == unit).map(|(_, c)| &c.placement);
-        let own =
-            component.or_else(|| spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, p)| &p.placement));
-        own.or_else(|| self.foreign(unit).map(|foreign| foreign.unit.spec.placement()))
+        let component = spec.components.0.iter().find(|(key, _)| key.value == unit).map(|(_, c)| &c.placement.require);
+        let own = component
+            .or_else(|| spec.providers.0.iter().find(|(key, _)| key.value == unit).map(|(_, p)| &p.placement.require));
+        own.or_else(|| self.foreign(unit).map(|foreign| &foreign.unit.spec.placement().require))
+    }
+
+    fn may_sleep(&self, unit: &str) -> bool {
+        let own = self.manifest.spec.components.0.iter().find(|(key, _)| key.value == unit);
+        let own = own.and_then(|(_, component)| component.replicas.as_ref()).map(|replicas| replicas.value.may_sleep());
+        own.unwrap_or_else(|| self.foreign(unit).is_some_and(|foreign| foreign.unit.spec.scale().may_sleep()))
     }
 
     /// The component that `unit` is fused into.
@@ -49,8 +57,13 @@ impl<'m> Checker<'m> {
         found.map(|(key, ..)| key)
     }
 
-    fn local(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
-        let Some((label, here, there)) = apart(&component.placement, placement) else { return };
+    fn local(&mut self, key: &str, component: &Component, link: &Link, required: &Labels, at: &Spanned<Transport>) {
+        if self.may_sleep(&link.to.value) {
+            let message =
+                format!("`{}` may have no copy while nobody calls it: a local call could start none", link.to.value);
+            self.problems.push(Problem::at(at, message).help("give it `min: 1`, or remove `transport: local`"));
+        }
+        let Some((label, here, there)) = apart(&component.placement.require, required) else { return };
         let message = format!(
             "`{key}` and `{}` are never on the same host: their placements require {label} to be {here} and {there}",
             link.to.value
@@ -64,7 +77,7 @@ impl<'m> Checker<'m> {
         self.problems.push(Problem::at(at, message).help("remove `transport: local`"));
     }
 
-    fn fused(&mut self, key: &str, component: &Component, link: &Link, placement: &Placement, at: &Spanned<Transport>) {
+    fn fused(&mut self, key: &str, component: &Component, link: &Link, required: &Labels, at: &Spanned<Transport>) {
         let target = &link.to.value;
         let problem = if self.foreign(target).is_some() {
             Problem::at(at, format!("`{target}` cannot be fused into `{key}`: it is a unit of another app"))
@@ -76,7 +89,7 @@ impl<'m> Checker<'m> {
                     false => "write `transport: local` to stay inside the host",
                 },
             )
-        } else if sets(&component.placement) != sets(placement) {
+        } else if sets(&component.placement.require) != sets(required) {
             Problem::at(at, format!("`{target}` cannot be fused into `{key}`: they have different placements"))
                 .help(format!("give both the same `placement:`, or leave `transport:` out (`{target}` stays apart)"))
         } else if let Some(other) = self.called_otherwise(target) {
@@ -138,19 +151,15 @@ impl<'m> Checker<'m> {
 }
 
 /// The first label that no host can have as both placements require it, and the values of each.
-fn apart<'p>(one: &'p Placement, other: &'p Placement) -> Option<(&'p str, String, String)> {
-    let mut shared = one.require.iter().filter_map(|(label, values)| Some((label, values, other.require.get(label)?)));
+fn apart<'p>(one: &'p Labels, other: &'p Labels) -> Option<(&'p str, String, String)> {
+    let mut shared = one.iter().filter_map(|(label, values)| Some((label, values, other.get(label)?)));
     let (label, here, there) = shared.find(|(_, here, there)| !here.iter().any(|value| there.contains(value)))?;
     Some((label, here.join(" or "), there.join(" or ")))
 }
 
-/// A placement whatever the order of its values.
-fn sets(placement: &Placement) -> BTreeMap<&str, BTreeSet<&str>> {
-    placement
-        .require
-        .iter()
-        .map(|(label, values)| (label.as_str(), values.iter().map(String::as_str).collect()))
-        .collect()
+/// Labels whatever the order of their values.
+fn sets(required: &Labels) -> BTreeMap<&str, BTreeSet<&str>> {
+    required.iter().map(|(label, values)| (label.as_str(), values.iter().map(String::as_str).collect())).collect()
 }
 
 /// The units on the way from `from` to `to`, both included.

@@ -38,7 +38,7 @@ impl Link {
         self.transport.as_ref().map_or(Transport::Auto, |transport| transport.value)
     }
 
-    fn to(unit: Spanned<String>) -> Self {
+    pub(in crate::model) fn to(unit: Spanned<String>) -> Self {
         Self { to: unit, name: None, transport: None, deadline: None, idempotent: Vec::new(), allow: None }
     }
 }

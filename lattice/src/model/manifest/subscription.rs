@@ -21,6 +21,12 @@ pub struct Subscription {
     pub dead_letter: Option<Spanned<String>>,
 }
 
+impl Subscription {
+    pub(in crate::model) fn to(unit: Spanned<String>) -> Self {
+        Self { to: unit, in_flight: None, stream: None, deliveries: None, backoff: None, dead_letter: None }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Options {
@@ -67,14 +73,7 @@ impl<'de> Deserialize<'de> for Subscription {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, defined } = Spanned::deserialize(deserializer)?;
         Ok(match value {
-            Written::Name(name) => Self {
-                to: Spanned::new(name, referenced, defined),
-                in_flight: None,
-                stream: None,
-                deliveries: None,
-                backoff: None,
-                dead_letter: None,
-            },
+            Written::Name(name) => Self::to(Spanned::new(name, referenced, defined)),
             Written::Options(options) => (*options).into(),
         })
     }

@@ -351,6 +351,19 @@ fn local_links_need_placements_that_meet() {
 }
 
 #[test]
+fn a_local_link_needs_a_copy_to_lead_to() {
+    let facts = app(QUOTE, QUOTE);
+    let least = |min: u32| {
+        let replicas = format!("pricing: {{ image: ./pricing.wasm, replicas: {{ min: {min}, max: 3, inFlight: 9 }} }}");
+        with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: local }")
+            .replace("pricing: { image: ./pricing.wasm }", &replicas)
+    };
+    assert_eq!(told(&least(1), &facts), Vec::<String>::new());
+    let found = told(&least(0), &facts);
+    assert!(found.len() == 1 && found[0].contains("`pricing` may have no copy while nobody calls it"), "{found:?}");
+}
+
+#[test]
 fn what_is_fused_is_one_component_alone() {
     let facts = app(QUOTE, QUOTE);
     let fused = with("acme:pricing: pricing", "acme:pricing: { to: pricing, transport: fused }");
