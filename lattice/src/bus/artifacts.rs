@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_nats::jetstream::object_store::{InfoErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{DeleteErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::{io::AsyncReadExt, sync::watch};
 
+use super::buckets::Buckets;
 use crate::wire::Digest;
 
 /// The largest artifact, in bytes.
@@ -24,16 +26,22 @@ pub enum ArtifactError {
     Unavailable(String),
 }
 
+/// An artifact that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub digest: Digest,
+    pub bytes: u64,
+    /// When it was stored, in milliseconds since 1970, where that is known.
+    pub at_ms: Option<u64>,
+}
+
 /// The artifact store of one lattice.
 #[derive(Clone)]
 pub struct Artifacts(Place);
 
 #[derive(Clone)]
 enum Place {
-    Nats {
-        store: Box<ObjectStore>,
-        chunk: usize,
-    },
+    Nats(Arc<Buckets>),
     /// A watch channel serves as a cell that many hold and one at a time changes.
     Memory(Arc<watch::Sender<HashMap<Digest, Bytes>>>),
 }
@@ -42,10 +50,13 @@ fn unavailable(error: impl std::fmt::Display) -> ArtifactError {
     ArtifactError::Unavailable(error.to_string())
 }
 
+async fn opened(buckets: &Buckets) -> Result<&ObjectStore, ArtifactError> {
+    buckets.opened().await.map(|open| &open.artifacts).map_err(ArtifactError::Unavailable)
+}
+
 impl Artifacts {
-    /// Artifacts in NATS, in pieces of at most `chunk` bytes: what a message of this server carries.
-    pub(super) fn nats(store: ObjectStore, chunk: usize) -> Self {
-        Self(Place::Nats { store: Box::new(store), chunk })
+    pub(super) fn nats(buckets: Arc<Buckets>) -> Self {
+        Self(Place::Nats(buckets))
     }
 
     pub(super) fn memory() -> Self {
@@ -54,7 +65,7 @@ impl Artifacts {
 
     pub async fn has(&self, digest: &Digest) -> Result<bool, ArtifactError> {
         match &self.0 {
-            Place::Nats { store, .. } => match store.info(digest.hex()).await {
+            Place::Nats(buckets) => match opened(buckets).await?.info(digest.hex()).await {
                 Ok(info) => Ok(!info.deleted),
                 Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
                 Err(error) => Err(unavailable(error)),
@@ -73,14 +84,55 @@ impl Artifacts {
             return Ok(digest);
         }
         match &self.0 {
-            Place::Nats { store, chunk } => {
+            Place::Nats(buckets) => {
                 let name = digest.hex().to_owned();
-                let object = ObjectMetadata { name, chunk_size: Some(*chunk), ..ObjectMetadata::default() };
-                store.put(object, &mut &bytes[..]).await.map_err(unavailable)?;
+                let object = ObjectMetadata { name, chunk_size: Some(buckets.chunk()), ..ObjectMetadata::default() };
+                opened(buckets).await?.put(object, &mut &bytes[..]).await.map_err(unavailable)?;
             }
             Place::Memory(map) => map.send_modify(|map| drop(map.insert(digest.clone(), bytes.clone()))),
         }
         Ok(digest)
+    }
+
+    /// All that are there, in the order of their digests.
+    pub async fn list(&self) -> Result<Vec<Stored>, ArtifactError> {
+        let mut all = Vec::new();
+        match &self.0 {
+            Place::Nats(buckets) => {
+                let mut objects = opened(buckets).await?.list().await.map_err(unavailable)?;
+                while let Some(object) = objects.next().await {
+                    let object = object.map_err(unavailable)?;
+                    let Ok(digest) = format!("sha256:{}", object.name).parse() else { continue };
+                    let at = object.modified.map(|at| at.unix_timestamp_nanos() / 1_000_000);
+                    let at_ms = at.and_then(|ms| u64::try_from(ms).ok());
+                    all.push(Stored { digest, bytes: object.size as u64, at_ms });
+                }
+            }
+            Place::Memory(map) => {
+                let stored = |(digest, bytes): (&Digest, &Bytes)| Stored {
+                    digest: digest.clone(),
+                    bytes: bytes.len() as u64,
+                    at_ms: None,
+                };
+                all.extend(map.borrow().iter().map(stored));
+            }
+        }
+        all.sort_by(|a, b| a.digest.cmp(&b.digest));
+        Ok(all)
+    }
+
+    /// Removes one that nobody needs any more.
+    pub async fn delete(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        match &self.0 {
+            Place::Nats(buckets) => match opened(buckets).await?.delete(digest.hex()).await {
+                Err(error) if error.kind() != DeleteErrorKind::NotFound => Err(unavailable(error)),
+                _ => Ok(()),
+            },
+            Place::Memory(map) => {
+                map.send_modify(|map| drop(map.remove(digest)));
+                Ok(())
+            }
+        }
     }
 
     /// The bytes of `digest`, verified.
@@ -89,8 +141,8 @@ impl Artifacts {
             return Err(ArtifactError::Missing(digest.clone()));
         }
         let bytes = match &self.0 {
-            Place::Nats { store, .. } => {
-                let object = store.get(digest.hex()).await.map_err(unavailable)?;
+            Place::Nats(buckets) => {
+                let object = opened(buckets).await?.get(digest.hex()).await.map_err(unavailable)?;
                 let mut bytes = Vec::new();
                 object.take(MAX_ARTIFACT as u64 + 1).read_to_end(&mut bytes).await.map_err(unavailable)?;
                 Bytes::from(bytes)

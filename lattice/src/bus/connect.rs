@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, jetstream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -47,6 +47,10 @@ pub struct NatsOptions {
     /// PEM file with the key of this client's certificate
     #[arg(long = "nats-key", env = "NATS_KEY", value_name = "FILE", requires = "cert", global = true)]
     pub key: Option<PathBuf>,
+    /// JetStream domain that keeps the lattice, where a leaf node or its hub has one
+    #[arg(long = "nats-domain", env = "NATS_DOMAIN", value_name = "DOMAIN", global = true)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// What the subjects begin with at which answers are taken: for a user who may not take them elsewhere.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,17 +104,31 @@ pub enum ConnectError {
     TooOld { version: String },
     #[error("JetStream is not available on NATS at {server}: {reason}; start nats-server with -js")]
     NoJetStream { server: String, reason: String },
+    #[error(
+        "NATS at {server} has JetStream of its own, domain `{domain}`, and there is no lattice in it: say which domain keeps the \
+         lattice, with `--nats-domain {domain}` if it is to be this one"
+    )]
+    WhichDomain { server: String, domain: String },
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between attempts to reconnect: quick enough that a restarted server is found within a moment.
 const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 
+/// When there has to be a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    Now,
+    /// It is made when that can be done, and until then nothing is sent.
+    Later,
+}
+
 pub(super) async fn connect(
     options: &NatsOptions,
     name: &str,
+    urgency: Urgency,
 ) -> Result<(Client, watch::Receiver<bool>), ConnectError> {
-    let (connected, is_connected) = watch::channel(true);
+    let (connected, is_connected) = watch::channel(urgency == Urgency::Now);
     let connect = authenticate(options)
         .await?
         .name(name)
@@ -136,6 +154,7 @@ pub(super) async fn connect(
                 }
             }
         });
+    let connect = if urgency == Urgency::Later { connect.retry_on_initial_connect() } else { connect };
     let urls = options.shown_urls();
     let client = connect.connect(options.urls.clone()).await.map_err(|error| {
         let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
@@ -146,11 +165,24 @@ pub(super) async fn connect(
             _ => ConnectError::Unreachable { urls, reason },
         }
     })?;
-    let version = client.server_info().version;
-    if too_old(&version) {
-        return Err(ConnectError::TooOld { version });
+    if urgency == Urgency::Now {
+        check_version(&client)?;
     }
     Ok((client, is_connected))
+}
+
+/// JetStream by way of `client`: that of a domain, or whichever the server that it is connected to has.
+pub(super) fn jetstream(client: Client, domain: Option<&str>) -> jetstream::Context {
+    match domain {
+        Some(domain) => jetstream::with_domain(client, domain),
+        None => jetstream::new(client),
+    }
+}
+
+/// Whether the server that `client` is connected to can do what a lattice needs.
+pub(super) fn check_version(client: &Client) -> Result<(), ConnectError> {
+    let version = client.server_info().version;
+    if too_old(&version) { Err(ConnectError::TooOld { version }) } else { Ok(()) }
 }
 
 async fn authenticate(options: &NatsOptions) -> Result<ConnectOptions, ConnectError> {

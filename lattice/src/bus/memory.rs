@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     artifacts::Artifacts,
     rpc::{CallHandler, Serving, within},
-    store::{Bucket, Expect, RawStore, Store, StoreError, WatchEvent},
+    store::{Bucket, Expect, Keys, RawStore, Store, StoreError, WatchEvent},
 };
 use crate::wire::{CallError, CallHead, CallSubject, InstanceId, Served};
 
@@ -68,7 +68,7 @@ impl Switchboard {
 struct State {
     revision: u64,
     values: BTreeMap<(u8, String), (Bytes, u64)>,
-    watchers: Vec<(u8, String, mpsc::Sender<WatchEvent>)>,
+    watchers: Vec<(u8, Keys, mpsc::Sender<WatchEvent>)>,
 }
 
 struct MemoryStore {
@@ -88,8 +88,8 @@ impl State {
 
     /// Tells every watcher of the prefix. One that does not keep up is cut off: it then reads everything again.
     fn tell(&mut self, bucket: u8, key: &str, event: &WatchEvent) {
-        self.watchers.retain(|(b, prefix, sender)| {
-            let theirs = *b == bucket && key.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        self.watchers.retain(|(b, keys, sender)| {
+            let theirs = *b == bucket && keys.has(key);
             !theirs || sender.try_send(event.clone()).is_ok()
         });
     }
@@ -129,15 +129,11 @@ impl RawStore for MemoryStore {
         result
     }
 
-    async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<mpsc::Receiver<WatchEvent>, StoreError> {
+    async fn watch(&self, bucket: Bucket, keys: Keys) -> Result<mpsc::Receiver<WatchEvent>, StoreError> {
         let mut receiver = None;
         self.state.send_modify(|state| {
             let bucket = bucket as u8;
-            let there: Vec<_> = state
-                .values
-                .iter()
-                .filter(|((b, key), _)| *b == bucket && key.starts_with(&format!("{prefix}.")))
-                .collect();
+            let there: Vec<_> = state.values.iter().filter(|((b, key), _)| *b == bucket && keys.has(key)).collect();
             let (sender, events) = mpsc::channel(there.len() + 1024);
             let puts = there.into_iter().map(|((_, key), (value, revision))| WatchEvent::Put {
                 key: key.clone(),
@@ -148,7 +144,7 @@ impl RawStore for MemoryStore {
                 // There is room: the channel was made for all of them.
                 let _ = sender.try_send(event);
             }
-            state.watchers.push((bucket, prefix.to_owned(), sender));
+            state.watchers.push((bucket, keys.clone(), sender));
             receiver = Some(events);
         });
         receiver.ok_or_else(|| StoreError::Unavailable("the store is gone".to_owned()))

@@ -15,7 +15,9 @@
 
 mod account;
 mod artifacts;
+mod buckets;
 mod connect;
+mod feed;
 mod memory;
 mod nats_store;
 mod payload;
@@ -24,6 +26,8 @@ mod store;
 mod streams;
 mod table;
 mod trace;
+mod watched;
+mod weather;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,16 +36,17 @@ use tokio::sync::watch;
 
 pub use self::{
     account::{Issuer, IssuerError, Permissions, signed},
-    artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT},
+    artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT, Stored},
+    buckets::own_streams,
     connect::{ConnectError, NatsOptions},
-    nats_store::own_streams,
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},
     streams::{Exchange, HandedOut, Incoming, Offer, Piece, Source, Streams, Taker, gather},
     table::{Entry, Table, View},
     trace::traced,
+    weather::Weather,
 };
-use self::{rpc::LazyBundles, streams::LazyStreams};
+use self::{buckets::Buckets, connect::Urgency, rpc::LazyBundles, streams::LazyStreams};
 pub use crate::wire::value::Pieces;
 use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket};
 
@@ -73,25 +78,47 @@ enum Road {
 /// A connection, and what shares its messages.
 struct Nats {
     client: async_nats::Client,
+    domain: Option<String>,
     bundles: LazyBundles,
 }
 
 impl Road {
-    fn nats(client: async_nats::Client, lattice: &LatticeName) -> Self {
+    fn nats(client: async_nats::Client, options: &NatsOptions, lattice: &LatticeName) -> Self {
         let bundles = LazyBundles::new(client.clone(), lattice.clone());
-        Self::Nats(Arc::new(Nats { client, bundles }))
+        Self::Nats(Arc::new(Nats { client, domain: options.domain.clone(), bundles }))
     }
 }
 
 impl Bus {
     /// Connects to NATS and makes sure that the lattice's buckets exist.
     pub async fn connect(options: &NatsOptions, lattice: LatticeName, name: &str) -> Result<Self, ConnectError> {
-        let (client, connected) = connect::connect(options, name).await?;
-        let (store, artifacts) = nats_store::open(&client, &lattice).await?;
+        let (client, connected) = connect::connect(options, name, Urgency::Now).await?;
+        let buckets = Buckets::new(&client, &connected, options.domain.as_deref(), &lattice);
+        buckets.open().await?;
+        Ok(Self::on_nats(client, connected, buckets, options, lattice))
+    }
+
+    /// As [`connect`](Self::connect), for who has to go on without NATS: it is connected to as soon as it can be reached. Until
+    /// then the store and the artifacts are unavailable, and calls fail. Only what is wrong with `options` is an error.
+    pub async fn connect_later(options: &NatsOptions, lattice: LatticeName, name: &str) -> Result<Self, ConnectError> {
+        let (client, connected) = connect::connect(options, name, Urgency::Later).await?;
+        let buckets = Buckets::new(&client, &connected, options.domain.as_deref(), &lattice);
+        Ok(Self::on_nats(client, connected, buckets, options, lattice))
+    }
+
+    fn on_nats(
+        client: async_nats::Client,
+        connected: watch::Receiver<bool>,
+        buckets: Buckets,
+        options: &NatsOptions,
+        lattice: LatticeName,
+    ) -> Self {
+        let buckets = Arc::new(buckets);
+        let (store, artifacts) = (Store(buckets.clone()), Artifacts::nats(buckets));
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()), options.process);
         let exchange = Exchange::new(streams.clone(), connected.clone());
-        let road = Road::nats(client, &lattice);
-        Ok(Self { lattice, road, store, artifacts, streams, exchange, connected })
+        let road = Road::nats(client, options, &lattice);
+        Self { lattice, road, store, artifacts, streams, exchange, connected }
     }
 
     /// Connects to NATS for calls alone: what a provider process needs and may be permitted.
@@ -100,11 +127,11 @@ impl Bus {
         lattice: LatticeName,
         name: &str,
     ) -> Result<Self, ConnectError> {
-        let (client, connected) = connect::connect(options, name).await?;
+        let (client, connected) = connect::connect(options, name, Urgency::Now).await?;
         let away = Bus::memory(lattice.clone());
         let streams = LazyStreams::new(lattice.clone(), Some(client.clone()), options.process);
         let exchange = Exchange::new(streams.clone(), connected.clone());
-        Ok(Self { road: Road::nats(client, &lattice), streams, exchange, connected, ..away })
+        Ok(Self { road: Road::nats(client, options, &lattice), streams, exchange, connected, ..away })
     }
 
     /// A lattice inside this process.
@@ -138,6 +165,14 @@ impl Bus {
     pub fn nats(&self) -> Option<&async_nats::Client> {
         match &self.road {
             Road::Nats(nats) => Some(&nats.client),
+            Road::Memory(_) => None,
+        }
+    }
+
+    /// JetStream, in the domain that keeps the lattice; the same.
+    pub fn jetstream(&self) -> Option<async_nats::jetstream::Context> {
+        match &self.road {
+            Road::Nats(nats) => Some(connect::jetstream(nats.client.clone(), nats.domain.as_deref())),
             Road::Memory(_) => None,
         }
     }

@@ -46,13 +46,38 @@ pub(super) enum Bucket {
     Beats,
 }
 
+/// Which keys of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Those that begin with this and a dot.
+    Below(String),
+    One(String),
+}
+
+impl Keys {
+    /// As a subject of NATS, after what all keys of the bucket begin with.
+    pub(super) fn subject(&self) -> String {
+        match self {
+            Self::Below(prefix) => format!("{prefix}.>"),
+            Self::One(key) => key.clone(),
+        }
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Below(prefix) => key.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('.')),
+            Self::One(one) => one == key,
+        }
+    }
+}
+
 #[async_trait]
 pub(super) trait RawStore: Send + Sync {
     async fn get(&self, bucket: Bucket, key: &str) -> Result<Option<(Bytes, u64)>, StoreError>;
     async fn put(&self, bucket: Bucket, key: &str, value: Bytes, expect: Expect) -> Result<u64, StoreError>;
     async fn delete(&self, bucket: Bucket, key: &str, expect: Expect) -> Result<(), StoreError>;
-    /// What is under `prefix` and then what changes there. The stream ends when it may have missed something.
-    async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<mpsc::Receiver<WatchEvent>, StoreError>;
+    /// What these keys are, and then what they become. The stream ends when it may have missed something.
+    async fn watch(&self, bucket: Bucket, keys: Keys) -> Result<mpsc::Receiver<WatchEvent>, StoreError>;
 }
 
 /// The store of one lattice.
@@ -88,14 +113,44 @@ impl Store {
         self.table("hosts")
     }
 
+    /// What operators have said of hosts, by host.
+    pub fn orders(&self) -> Table<crate::model::orders::HostOrders> {
+        self.table("orders")
+    }
+
+    /// Apps as they were, by `<app>.<revision>`.
+    pub fn history(&self) -> Table<crate::model::app::AppRecord> {
+        self.table("history")
+    }
+
     /// The controller's reports by app.
     pub fn plans(&self) -> Table<crate::model::assignment::PlanReport> {
         self.table("plans")
     }
 
+    /// What the controller says of the lattice as a whole.
+    pub fn control(&self) -> Table<crate::model::assignment::ControlReport> {
+        self.table("control")
+    }
+
     /// Sealed secrets by `<app>.<name>`.
     pub fn secrets(&self) -> Table<crate::model::secret::SealedSecret> {
         self.table("secrets")
+    }
+
+    /// What holds where manifests say nothing.
+    pub fn defaults(&self) -> Table<crate::model::manifest::DefaultsRecord> {
+        self.table("defaults")
+    }
+
+    /// How much apps may have, by app.
+    pub fn quotas(&self) -> Table<crate::model::quota::Quota> {
+        self.table("quotas")
+    }
+
+    /// Signatures by `<digest>.<signer>`, the digest by its hexadecimal part.
+    pub fn signatures(&self) -> Table<crate::model::signature::Signature> {
+        self.table("signatures")
     }
 
     /// How far schedules have come, by `<app>.<unit>.<schedule>`.

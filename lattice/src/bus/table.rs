@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use super::store::{Bucket, Expect, Store, StoreError, WatchEvent};
+use super::store::{Bucket, Expect, Keys, Store, StoreError, WatchEvent};
 
 /// A value and the revision at which it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,13 +82,22 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Table<T> {
 
     /// Everything in the table now. A value that cannot be read is left out, with a warning that names it.
     pub async fn list(&self) -> Result<BTreeMap<String, Entry<T>>, StoreError> {
-        let mut events = self.store.0.watch(self.bucket, self.prefix).await?;
+        self.list_below(self.prefix).await
+    }
+
+    /// As [`list`](Self::list), of the keys that begin with `group` and a dot; they are without both.
+    pub async fn list_of(&self, group: &str) -> Result<BTreeMap<String, Entry<T>>, StoreError> {
+        self.list_below(&self.path(group)).await
+    }
+
+    async fn list_below(&self, prefix: &str) -> Result<BTreeMap<String, Entry<T>>, StoreError> {
+        let mut events = self.store.0.watch(self.bucket, Keys::Below(prefix.to_owned())).await?;
         let mut map = BTreeMap::new();
         while let Some(event) = events.recv().await {
             if event == WatchEvent::Synced {
                 return Ok(map);
             }
-            self.apply(&mut map, event);
+            self.apply(prefix, &mut map, event);
         }
         Err(StoreError::Unavailable("the connection was lost while reading".to_owned()))
     }
@@ -96,15 +105,24 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Table<T> {
     /// A live view. It survives reconnects: whenever it may have missed something it reads everything again.
     /// It ends when the last receiver is dropped.
     pub fn follow(&self) -> View<T> {
+        self.follow_keys(Keys::Below(self.prefix.to_owned()))
+    }
+
+    /// The same of one key, whose value alone is told.
+    pub fn follow_one(&self, key: &str) -> View<T> {
+        self.follow_keys(Keys::One(self.path(key)))
+    }
+
+    fn follow_keys(&self, keys: Keys) -> View<T> {
         let (sender, receiver) = watch::channel(None);
-        tokio::spawn(self.clone().keep(sender));
+        tokio::spawn(self.clone().keep(keys, sender));
         receiver
     }
 
-    async fn keep(self, view: watch::Sender<Option<BTreeMap<String, Entry<T>>>>) {
+    async fn keep(self, keys: Keys, view: watch::Sender<Option<BTreeMap<String, Entry<T>>>>) {
         loop {
             let watched = tokio::select! {
-                watched = self.keep_once(&view) => watched,
+                watched = self.keep_once(&keys, &view) => watched,
                 () = view.closed() => return,
             };
             if let Err(error) = watched {
@@ -114,24 +132,27 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Table<T> {
         }
     }
 
-    async fn keep_once(&self, view: &watch::Sender<Option<BTreeMap<String, Entry<T>>>>) -> Result<(), StoreError> {
-        let mut events = self.store.0.watch(self.bucket, self.prefix).await?;
+    async fn keep_once(
+        &self,
+        keys: &Keys,
+        view: &watch::Sender<Option<BTreeMap<String, Entry<T>>>>,
+    ) -> Result<(), StoreError> {
+        let mut events = self.store.0.watch(self.bucket, keys.clone()).await?;
         let mut first = Some(BTreeMap::new());
         while let Some(event) = events.recv().await {
             match (&mut first, event) {
                 (Some(_), WatchEvent::Synced) => drop(view.send_replace(first.take())),
-                (Some(map), event) => self.apply(map, event),
+                (Some(map), event) => self.apply(self.prefix, map, event),
                 (None, WatchEvent::Synced) => {}
-                (None, event) => view.send_modify(|map| self.apply(map.get_or_insert_default(), event)),
+                (None, event) => view.send_modify(|map| self.apply(self.prefix, map.get_or_insert_default(), event)),
             }
         }
         Ok(())
     }
 
-    fn apply(&self, map: &mut BTreeMap<String, Entry<T>>, event: WatchEvent) {
-        let strip = |path: &str| {
-            path.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(path).to_owned()
-        };
+    fn apply(&self, prefix: &str, map: &mut BTreeMap<String, Entry<T>>, event: WatchEvent) {
+        let strip =
+            |path: &str| path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(path).to_owned();
         match event {
             WatchEvent::Put { key, value, revision } => match self.decode(&key, &value) {
                 Ok(value) => drop(map.insert(strip(&key), Entry { value, revision })),

@@ -48,8 +48,11 @@ pub(in crate::bus) async fn serve(
 ) -> Result<Serving, CallError> {
     let transport = |reason: String| CallError::Transport(reason);
     let subscriber = client.subscribe(served.to_string()).await.map_err(|e| transport(e.to_string()))?;
-    // A subscription that the server has not seen yet would answer "no responders" to the first callers.
-    round_trip(&client).await.map_err(transport)?;
+    // A subscription that the server has not seen yet would answer "no responders" to the first callers. Without a connection
+    // there are none, and it is made with the next one.
+    if client.connection_state() == State::Connected {
+        round_trip(&client).await.map_err(transport)?;
+    }
     let serving = Serving::new();
     let calls = serving.calls.clone();
     let (answers, queue) = mpsc::channel(bundles::QUEUE);
