@@ -21,13 +21,22 @@ use crate::{
 /// The lease's key.
 const KEY: &str = "controller";
 
-/// Keeps trying to get and to keep the lease, and tells `holding`. At `release` it lets go of it; the caller must have
+/// What the keeper tells.
+pub(crate) struct Told {
+    pub(crate) holding: watch::Sender<Option<Holding>>,
+    /// Whether the lease is ours, or may be soon.
+    pub(crate) late: watch::Sender<bool>,
+}
+
+/// Keeps trying to get and to keep the lease, and tells how it stands. At `release` it lets go of it; the caller must have
 /// stopped acting by then.
+/// `known` is the highest term that anybody has heard of elsewhere: one that is held goes on after it.
 pub(crate) async fn run(
     bus: Bus,
     me: HostId,
     timing: Timing,
-    holding: watch::Sender<Option<Holding>>,
+    told: Told,
+    known: watch::Receiver<u64>,
     release: CancellationToken,
 ) {
     let leases = bus.store().leases();
@@ -38,7 +47,8 @@ pub(crate) async fn run(
         bus,
         timing,
         epoch: Instant::now(),
-        holding,
+        told,
+        known,
     };
     let ended = release.run_until_cancelled(keeper.keep()).await;
     debug_assert!(ended.is_none());
@@ -52,7 +62,8 @@ struct Keeper {
     bus: Bus,
     timing: Timing,
     epoch: Instant,
-    holding: watch::Sender<Option<Holding>>,
+    told: Told,
+    known: watch::Receiver<u64>,
 }
 
 impl Keeper {
@@ -70,6 +81,7 @@ impl Keeper {
         self.look();
         loop {
             self.publish();
+            self.candidate.know_term(*self.known.borrow());
             match self.candidate.decide(self.now()) {
                 LeaseAction::Wait { until } => self.wait(until).await,
                 LeaseAction::Acquire { lease, over: None } => {
@@ -88,9 +100,11 @@ impl Keeper {
     }
 
     fn publish(&self) {
+        let late = self.now() >= self.candidate.late_from();
+        self.told.late.send_if_modified(|told| std::mem::replace(told, late) != late);
         let held = self.candidate.holds(self.now());
         let held = held.map(|(term, until)| Holding { term, until: self.epoch + until });
-        self.holding.send_if_modified(|holding| {
+        self.told.holding.send_if_modified(|holding| {
             match (*holding, held) {
                 (Some(before), Some(after)) if before.term == after.term => {}
                 (None, Some(after)) => tracing::info!(term = after.term, "this host controls the lattice now"),
@@ -102,8 +116,10 @@ impl Keeper {
     }
 
     async fn wait(&mut self, until: Duration) {
-        // The end of a hold has to be told in time, too.
+        // The end of a hold has to be told in time, too, and that the lease is late.
         let until = self.candidate.holds(self.now()).map_or(until, |(_, end)| until.min(end));
+        let late = Some(self.candidate.late_from()).filter(|late| *late > self.now());
+        let until = late.map_or(until, |late| until.min(late));
         tokio::select! {
             () = sleep_until(self.epoch + until) => {}
             changed = self.view.changed() => match changed {
@@ -156,7 +172,7 @@ impl Keeper {
 
     async fn let_go(&mut self) {
         let revision = self.candidate.release(self.now());
-        self.holding.send_replace(None);
+        self.told.holding.send_replace(None);
         if let Some(revision) = revision
             && let Err(error) = within(self.timing.renew, self.leases.delete_at(KEY, revision)).await
         {

@@ -136,6 +136,9 @@ impl Candidate {
                 lease.term = lease.term.max(self.highest_term + 1);
                 LeaseAction::Acquire { lease, over }
             }
+            LeaseAction::Renew { lease, over } if lease.term < self.highest_term => {
+                LeaseAction::Renew { lease: Lease { term: self.highest_term + 1, renewals: 0, ..lease }, over }
+            }
             renew => renew,
         }
     }
@@ -152,6 +155,14 @@ impl Candidate {
             None => self.next = now + self.timing.renew / 4,
         }
         self.mine = Some(lease);
+    }
+
+    /// Since when the lease is late, as far as that is known: it may be taken over, by us as well. That may be in the future.
+    pub fn late_from(&self) -> Duration {
+        match &self.seen {
+            Some(seen) if !is_mine(&seen.lease, self.mine.as_ref()) => seen.since + self.timing.late,
+            _ => Duration::ZERO,
+        }
     }
 
     /// The term that is held now, and until when.

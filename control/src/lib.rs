@@ -6,7 +6,7 @@
 //!  store: leases/controller           store: apps, hosts, beats, assignments, plans
 //!      | changes   ^ create/update by revision      | live views
 //!      v           |                                v
-//!  +--------- keeper --------+   Holding      +--------------- leader -----------------+
+//!  +--------- keeper --------+ Holding, late  +--------------- leader -----------------+
 //!  | lease::Candidate (pure) | -- watch ----> | mirror    the views, and our own       |
 //!  | renews, takes over,     |                |           writes ahead of them         |
 //!  | lets go at the end      |                | liveness  who beats, by our own clock  |
@@ -18,28 +18,37 @@
 //! ```
 //!
 //! - `keeper` receives the lease's changes, publishes [`Holding`](lease::Holding): the term, and until when it is
-//!   certain that nobody else took over. It is a task of its own, so that a long plan does not cost the lease.
-//! - `leader` exists while the lease is held. Changes and a tick wake it; each time it looks at everything, plans
-//!   everything, and writes what differs, after a look at the clock and the lease. It never acts on an event itself.
-//! - Decisions (`lease`, `liveness`, `plan`, `placement`) do no I/O and read no clock.
+//!   certain that nobody else took over; and whether the lease is late. It is a task of its own, so that a long plan does
+//!   not cost the lease.
+//! - `leader` begins to listen when the lease is late, so that it knows who is silent when it may have to plan, and plans while
+//!   the lease is held. Changes and a tick wake it; each time it looks at everything, plans everything, and writes what
+//!   differs, after a look at the clock and the lease. It never acts on an event itself.
+//! - Decisions (`lease`, `liveness`, `scaler`, and `plan` with `rules`, `field`, `rollout` and `explain`) do no I/O and read no clock.
 //!
 //! Absent here: wasmtime, NATS, and any message to a host. Hosts read their assignment.
 
+mod explain;
+mod field;
+pub mod history;
 mod keeper;
 pub mod lease;
 mod liveness;
 mod mirror;
-mod placement;
 pub mod plan;
 mod reconcile;
+mod rollback;
+mod rollout;
+mod rules;
+mod scaler;
 mod timing;
 
 #[cfg(test)]
 mod simulation;
 
 pub use self::{
-    placement::may_take,
+    explain::{Explanation, Reason, explain},
     plan::{Plan, World, plan},
     reconcile::run,
+    rules::{Refusal, may_take},
     timing::*,
 };

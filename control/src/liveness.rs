@@ -4,16 +4,18 @@
 //! means something only while we listened all along, so it is counted from the moment since when we surely did.
 //!
 //! Mass silence is not mass death: when most hosts fall quiet at once, it is far more likely that something between
-//! them and us broke. Then nobody is declared lost for a while.
+//! them and us broke. Then nobody is declared lost for a while, and after that a few at a time.
+//!
+//! Our own host beats as all do. When we do not hear that, it is we who hear nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use lattice::wire::HostId;
+use lattice::{model::assignment::Holding, wire::HostId};
 
-use crate::Timing;
+use crate::{EVICTED_AT_ONCE, Timing};
 
 /// What is known of the hosts. All of them, by name; `burdened` are those that have units assigned: whoever planned
 /// before us had not given them up.
@@ -32,15 +34,25 @@ pub(crate) struct Verdict {
 }
 
 pub(crate) struct Liveness {
+    me: HostId,
     timing: Timing,
     /// Since when we listen without a gap.
     since: Duration,
     lives: BTreeMap<HostId, Life>,
     /// Since when each is lost. Here are only those that were alive before.
     lost: BTreeMap<HostId, Duration>,
-    /// Since when we hold still.
-    hold: Option<Duration>,
+    hold: Option<Hold>,
     synced: bool,
+}
+
+/// Most hosts are silent.
+struct Hold {
+    since: Duration,
+    /// Those that were given up since, and when the last ones were.
+    evicted: BTreeSet<HostId>,
+    last: Option<Duration>,
+    quiet: usize,
+    of: usize,
 }
 
 #[derive(Default)]
@@ -50,8 +62,9 @@ struct Life {
 }
 
 impl Liveness {
-    pub(crate) fn new(now: Duration, timing: Timing) -> Self {
-        Self { timing, since: now, lives: BTreeMap::new(), lost: BTreeMap::new(), hold: None, synced: false }
+    /// `me` is the host that judges.
+    pub(crate) fn new(me: HostId, now: Duration, timing: Timing) -> Self {
+        Self { me, timing, since: now, lives: BTreeMap::new(), lost: BTreeMap::new(), hold: None, synced: false }
     }
 
     /// We heard nothing for a while, for reasons of our own: nobody's silence counts before `now`.
@@ -74,6 +87,9 @@ impl Liveness {
                 life.changed = Some(now);
                 if self.lost.remove(host).is_some() {
                     tracing::info!(%host, "host is back");
+                }
+                if let Some(hold) = &mut self.hold {
+                    hold.evicted.remove(host);
                 }
             }
             life.count = Some(*count);
@@ -107,18 +123,27 @@ impl Liveness {
     /// Judges every host on the roll.
     pub(crate) fn judge(&mut self, now: Duration, roll: &Roll) -> Verdict {
         let window = self.timing.host_lost_after;
+        if self.changed(&self.me).is_some() && self.silence(now, &self.me) >= self.timing.quiet_after() {
+            tracing::warn!("this host does not hear its own signs of life: nobody's silence counts");
+            self.listen_anew(now);
+        }
         self.lost.retain(|host, _| roll.known.contains(host));
         self.lives.retain(|host, life| roll.known.contains(host) || life.count.is_some());
         let counted = self.counted(roll);
-        let missed: Vec<_> = counted.iter().filter(|host| self.silence(now, host) >= window).collect();
+        let mut missed: Vec<_> = counted.iter().filter(|host| self.silence(now, host) >= window).collect();
         if missed.is_empty() {
             if self.hold.take().is_some() {
-                tracing::info!("the silent hosts are heard again");
+                tracing::info!("no host is missed any more");
             }
-        } else if !self.must_hold(now, &counted) {
+        } else {
+            missed.sort_by_key(|host| std::cmp::Reverse(self.silence(now, host)));
+            missed.truncate(self.may_give_up(now, &counted));
             for host in missed {
                 tracing::warn!(%host, silent_for = ?self.silence(now, host), "host is lost; its units move");
                 self.lost.insert((*host).clone(), now);
+                if let Some(hold) = &mut self.hold {
+                    hold.evicted.insert((*host).clone());
+                }
             }
         }
         let mut verdict = Verdict::default();
@@ -130,33 +155,52 @@ impl Liveness {
         verdict
     }
 
-    /// Whether so many are quiet that nobody must be declared lost now.
-    fn must_hold(&mut self, now: Duration, counted: &[&HostId]) -> bool {
-        let recent =
-            self.lost.values().filter(|since| now.saturating_sub(**since) < self.timing.host_lost_after).count();
+    /// How many may be declared lost now: none when so many are quiet that we rather hold still.
+    fn may_give_up(&mut self, now: Duration, counted: &[&HostId]) -> usize {
+        let window = self.timing.host_lost_after;
+        let gone = match &self.hold {
+            // Those count for as long as the others are silent: to give up some of them is no reason to believe in the rest.
+            Some(hold) => hold.evicted.len(),
+            None => self.lost.values().filter(|since| now.saturating_sub(**since) < window).count(),
+        };
         // Beats are not in step. When the first host has been silent for the whole window, others that fell silent
         // with it have missed a beat as well, and so much must do.
         let is_quiet = |host: &&&HostId| self.silence(now, host) >= self.timing.quiet_after();
-        let quiet = counted.iter().filter(is_quiet).count() + recent;
-        let all = counted.len() + recent;
-        if quiet < 2 || quiet * 2 <= all {
+        let quiet = counted.iter().filter(is_quiet).count() + gone;
+        let all = counted.len() + gone;
+        if quiet < 2 || quiet * 100 <= all * self.timing.hold_above as usize {
             if self.hold.take().is_none() {
-                return false;
+                return usize::MAX;
             }
             // Some are heard again. They do not all come back in the same moment: the rest have a whole window more.
             tracing::info!(quiet, of = all, "hosts are heard again: the others have a moment to follow");
             self.listen_anew(now);
-            return true;
+            return 0;
         }
-        let hold = self.timing.mass_silence_hold;
+        let limit = self.timing.mass_silence_hold;
         if self.hold.is_none() {
-            tracing::warn!(quiet, of = all, ?hold, "most hosts fell silent at once: holding still, nothing moves");
+            tracing::warn!(quiet, of = all, hold = ?limit, "most hosts fell silent at once: holding still, nothing moves");
         }
-        let over = now >= *self.hold.get_or_insert(now) + hold;
-        if over {
-            tracing::warn!(quiet, of = all, "most hosts are still silent: giving them up");
+        let begun = Hold { since: now, evicted: BTreeSet::new(), last: None, quiet, of: all };
+        let hold = self.hold.get_or_insert(begun);
+        (hold.quiet, hold.of) = (quiet, all);
+        if now < hold.since + limit || hold.last.is_some_and(|last| now < last + window) {
+            return 0;
         }
-        !over
+        let at_once = (all * EVICTED_AT_ONCE as usize).div_ceil(100).max(1);
+        tracing::warn!(quiet, of = all, at_once, "most hosts are still silent: giving some of them up");
+        hold.last = Some(now);
+        at_once
+    }
+
+    /// That most hosts are silent, if they are.
+    pub(crate) fn holding(&self) -> Option<Holding> {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        self.hold.as_ref().map(|hold| Holding {
+            silent: number(hold.quiet),
+            of: number(hold.of),
+            given_up: number(hold.evicted.len()),
+        })
     }
 
     /// When the next judgement may differ from the one of `now` though nothing is heard.
@@ -166,7 +210,11 @@ impl Liveness {
             .iter()
             .filter(|host| !self.lost.contains_key(*host))
             .map(|host| self.changed(host).unwrap_or(self.since).max(self.since) + self.timing.host_lost_after);
-        let hold = self.hold.map(|since| since + self.timing.mass_silence_hold);
+        let end = |hold: &Hold| match hold.last {
+            Some(last) => last + self.timing.host_lost_after,
+            None => hold.since + self.timing.mass_silence_hold,
+        };
+        let hold = self.hold.as_ref().map(end);
         let settled = self.since + self.timing.quiet_after();
         ends.chain(hold).chain([settled]).filter(|end| *end > now).min()
     }

@@ -4,26 +4,38 @@
 //!   each of them is all that is wanted: an instance serves many calls at a time, so that a second one on the same
 //!   host would add nothing. It is a problem only when no host is allowed.
 //! - `PerHost`: one copy on every allowed host.
+//! - `Follow`: as many copies as [`World::scales`] says, which knows the load, placed like `Replicas`.
 //! - A program of the user's own goes only to hosts that run programs.
 //! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
 //! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
 //! - What is fused into other components runs in their instances and has none of its own. Copies that it had stay until all
 //!   of these components serve as they are now.
+//! - An app gets no more copies than its quota allows; of one that was lowered it keeps what it has.
 //! - A host that leaves keeps what it has until others have it, and gets nothing more.
+//! - A lost host keeps what others could not be given: it may go on with it where it is, and has it without a gap when it is back.
 //! - A silent host (see [`World::silent`]) keeps what it has, and gets nothing more.
+//! - A new revision goes to a few hosts at a time, see [`crate::rollout`].
+//! - What a host has room for, what is kept apart and a skew that has a bound move copies from where they are too many, if
+//!   there is another place for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lattice::{
     model::{
-        app::{AppRecord, Scale, UnitRecord, UnitSpec},
+        app::{AppRecord, Scale, UnitRecord},
         assignment::{PlanReport, PlannedUnit},
         inventory::{HostRecord, InstanceState},
+        quota::{Quota, Usage},
     },
     wire::{AppName, HostId, UnitId, UnitName},
 };
 
-use crate::placement::{Field, allows, may_run, rank};
+use crate::{
+    explain,
+    field::{Field, rank},
+    rollout::Trials,
+    rules::cannot_run,
+};
 
 /// The units of each host.
 pub type Assigned = BTreeMap<HostId, BTreeMap<UnitId, UnitRecord>>;
@@ -37,16 +49,28 @@ pub struct World {
     pub unreadable: BTreeSet<AppName>,
     /// The hosts that are alive.
     pub hosts: BTreeMap<HostId, HostRecord>,
-    /// Hosts of which it is not known whether they are alive. A host that is neither here nor in `hosts` is lost.
-    pub silent: BTreeSet<HostId>,
-    /// The plan before.
+    /// Hosts of which it is not known whether they are alive, with the labels that they had. A host that is neither here nor
+    /// in `hosts` is lost.
+    pub silent: BTreeMap<HostId, BTreeMap<String, String>>,
+    /// The plan before: what each host was given,
     pub assigned: Assigned,
+    /// and what was said of each app: where its units were to be (others that have one keep it only until it is there), and how
+    /// far its rollout was.
+    pub reports: BTreeMap<AppName, PlanReport>,
+    /// Copies of a newest revision that have not taken calls for long enough yet.
+    pub young: BTreeSet<(UnitId, HostId)>,
+    /// Units of which for too long no further copy has come to their newest revision.
+    pub late: BTreeSet<UnitId>,
+    /// How many copies there shall be of units that follow their load. Of one that is not here there shall be as many as before.
+    pub scales: BTreeMap<UnitId, u32>,
+    /// How much apps may have, by app, and by [`Quota::DEFAULT`] for those that are not there.
+    pub quotas: BTreeMap<String, Quota>,
 }
 
 /// What each host shall run, and what there is to say about each app.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Every host that the world mentions is here; a lost one with nothing to run.
+    /// Every host that the world mentions is here; a lost one with what it goes on with when it is back.
     pub units: Assigned,
     pub reports: BTreeMap<AppName, PlanReport>,
 }
@@ -54,48 +78,158 @@ pub struct Plan {
 /// Plans `world`.
 pub fn plan(world: &World) -> Plan {
     let units = units(world);
-    let facts = Facts::of(world);
-    let mut field = Field::new(&world.hosts);
-    let mut homes: BTreeMap<&UnitId, BTreeSet<HostId>> = BTreeMap::new();
-    // All that stays is known before anything is placed: new copies go where the load is least in the end.
-    for (unit, record) in &units {
-        let kept = facts.keep(unit, record);
-        kept.iter().for_each(|host| field.take(host, &record.spec));
-        homes.insert(unit, kept);
-    }
+    let mut draft = Draft::new(world, &units);
+    let mut trials = Trials::of(world);
     let mut plan = Plan::default();
-    for host in world.hosts.keys().chain(&world.silent).chain(world.assigned.keys()) {
+    for host in world.hosts.keys().chain(world.silent.keys()).chain(world.assigned.keys()) {
         plan.units.entry(host.clone()).or_default();
     }
-    for (unit, record) in &units {
-        let mut home = homes.remove(unit).unwrap_or_default();
-        let short = facts.copies(unit, record).saturating_sub(home.len());
-        for host in field.choose(unit, &record.spec, &home, short) {
-            field.take(&host, &record.spec);
-            home.insert(host);
-        }
-        let leaving = facts.leaving(unit, record, &home);
+    for (unit, record, home) in draft.settle_all(&units) {
         if let Some(app) = world.apps.get(&unit.app) {
-            let planned = match facts.copies(unit, record) {
-                0 => PlannedUnit::default(),
-                _ => describe(world, record, &home, &leaving),
-            };
+            let planned = explain::describe(&mut draft, unit, record, &home);
             let report = plan.reports.entry(unit.app.clone()).or_insert_with(|| empty_report(app));
             report.units.insert(unit.unit.clone(), planned);
         }
-        let stays = leaving.into_iter().map(|(host, old)| (host.clone(), old.clone()));
-        for (host, record) in home.into_iter().map(|host| (host, (*record).clone())).chain(stays) {
+        let mut behind = trials.behind(&draft.facts, unit, record, &home);
+        for (host, record) in draft.facts.left_behind(unit, record, &home.hosts) {
+            plan.units.entry(host.clone()).or_default().insert(unit.clone(), record.clone());
+        }
+        let stays = home.leaving.into_iter().map(|(host, old)| (host.clone(), old.clone()));
+        let hosts = home.hosts.into_iter().map(|host| {
+            let record = behind.remove(&host).unwrap_or(record).clone();
+            (host, record)
+        });
+        for (host, record) in hosts.chain(stays) {
             plan.units.entry(host).or_default().insert(unit.clone(), record);
         }
     }
     for (name, app) in &world.apps {
-        plan.reports.entry(name.clone()).or_insert_with(|| empty_report(app));
+        let report = plan.reports.entry(name.clone()).or_insert_with(|| empty_report(app));
+        report.rollout = Some(trials.report(app));
     }
     plan
 }
 
+/// Where one unit is in a plan.
+pub(crate) struct Home<'w> {
+    /// The hosts that shall run it.
+    pub(crate) hosts: BTreeSet<HostId>,
+    /// Copies elsewhere that stay until these take their place.
+    pub(crate) leaving: Vec<(&'w HostId, &'w UnitRecord)>,
+}
+
+/// A plan that is being made. All that stays is known before anything is placed: new copies go where the load is least in the
+/// end.
+pub(crate) struct Draft<'w> {
+    pub(crate) facts: Facts<'w>,
+    pub(crate) field: Field<'w>,
+    homes: BTreeMap<UnitId, BTreeSet<HostId>>,
+    /// What each app has that has a quota.
+    usage: BTreeMap<AppName, Usage>,
+}
+
+impl<'w> Draft<'w> {
+    pub(crate) fn new(world: &'w World, units: &BTreeMap<UnitId, &'w UnitRecord>) -> Self {
+        let facts = Facts::of(world);
+        let mut field = Field::new(world, units.iter().map(|(unit, record)| (unit, &record.spec)));
+        let (mut homes, mut usage) = (BTreeMap::new(), BTreeMap::<AppName, Usage>::new());
+        for (unit, record) in units {
+            let home = facts.keep(unit, record, &field);
+            home.iter().for_each(|host| field.take(host, unit, &record.spec));
+            if Quota::of(&unit.app, &world.quotas).is_some() {
+                usage.entry(unit.app.clone()).or_default().add(&record.spec, home.len() as u64);
+            }
+            homes.insert(unit.clone(), home);
+        }
+        Self { facts, field, homes, usage }
+    }
+
+    /// Moves what is too much where it is, and places what is short of copies. Each step makes a place better and none worse, so
+    /// it comes to an end; and where it ended nothing is left to do, so that the same world is planned the same way again.
+    pub(crate) fn settle_all<'u>(
+        &mut self,
+        units: &'u BTreeMap<UnitId, &'w UnitRecord>,
+    ) -> Vec<(&'u UnitId, &'w UnitRecord, Home<'w>)> {
+        // What has to move goes first: what is new must not have taken its place. What has moved may have made room.
+        loop {
+            let relieved = self.each(units, Self::relieve);
+            self.each(units, Self::fill);
+            if !(self.each(units, Self::level) || relieved) {
+                break;
+            }
+        }
+        let home = |(unit, record): (&'u UnitId, &&'w UnitRecord)| {
+            let hosts = self.homes.remove(unit).unwrap_or_default();
+            let leaving = self.facts.leaving(unit, record, &hosts);
+            (unit, *record, Home { hosts, leaving })
+        };
+        units.iter().map(home).collect()
+    }
+
+    /// Whether `step` did anything for any unit.
+    fn each(
+        &mut self,
+        units: &BTreeMap<UnitId, &'w UnitRecord>,
+        step: fn(&mut Self, &UnitId, &'w UnitRecord, &mut BTreeSet<HostId>) -> bool,
+    ) -> bool {
+        let mut homes = std::mem::take(&mut self.homes);
+        let all = units.iter().zip(homes.values_mut());
+        let done = all.fold(false, |done, ((unit, record), home)| step(self, unit, record, home) | done);
+        self.homes = homes;
+        done
+    }
+
+    /// Moves copies from hosts that have no room for them, if there is another place.
+    fn relieve(&mut self, unit: &UnitId, record: &'w UnitRecord, home: &mut BTreeSet<HostId>) -> bool {
+        let spec = &record.spec;
+        let crowded: Vec<_> =
+            home.iter().filter(|host| self.field.crowds(host, unit, spec).is_some()).cloned().collect();
+        crowded.iter().fold(false, |done, host| self.field.relieve(host, unit, spec, home) | done)
+    }
+
+    /// Why an app may not have one copy more of a unit.
+    pub(crate) fn over_quota(&self, unit: &UnitId, record: &UnitRecord) -> Option<String> {
+        let quota = Quota::of(&unit.app, &self.facts.world.quotas)?;
+        let mut usage = self.usage.get(&unit.app).copied().unwrap_or_default();
+        usage.add(&record.spec, 1);
+        quota.exceeded(usage)
+    }
+
+    fn fill(&mut self, unit: &UnitId, record: &'w UnitRecord, home: &mut BTreeSet<HostId>) -> bool {
+        let short = self.facts.copies(unit, record).saturating_sub(home.len());
+        if short == 0 || self.over_quota(unit, record).is_some() {
+            return false;
+        }
+        let there: Vec<_> = self.facts.before(unit).iter().map(|(host, _)| *host).collect();
+        let mut chosen = self.field.choose(unit, &record.spec, home, &there, short);
+        if Quota::of(&unit.app, &self.facts.world.quotas).is_some() {
+            let mut allowed = 0;
+            while allowed < chosen.len() && self.over_quota(unit, record).is_none() {
+                self.usage.entry(unit.app.clone()).or_default().add(&record.spec, 1);
+                allowed += 1;
+            }
+            chosen.truncate(allowed);
+        }
+        for host in &chosen {
+            self.field.take(host, unit, &record.spec);
+            home.insert(host.clone());
+        }
+        !chosen.is_empty()
+    }
+
+    fn level(&mut self, unit: &UnitId, record: &'w UnitRecord, home: &mut BTreeSet<HostId>) -> bool {
+        let facts = &self.facts;
+        let worst = |host: &HostId| (!facts.serves(unit, host, record.revision), rank(unit, host));
+        let mut done = false;
+        while self.field.level(unit, &record.spec, home, worst) {
+            done = true;
+        }
+        done
+    }
+}
+
 /// All units that shall run. Those of unreadable apps are taken from the assignments, which hold whole records.
-fn units(world: &World) -> BTreeMap<UnitId, &UnitRecord> {
+pub(crate) fn units(world: &World) -> BTreeMap<UnitId, &UnitRecord> {
     let mut units: BTreeMap<_, _> = world.apps.values().flat_map(AppRecord::unit_ids).collect();
     for (unit, record) in world.assigned.values().flatten() {
         if world.unreadable.contains(&unit.app) && !world.apps.contains_key(&unit.app) {
@@ -119,12 +253,15 @@ fn holders(world: &World) -> BTreeMap<UnitId, Vec<UnitId>> {
     holders
 }
 
-/// The world, ordered by what a plan asks of it.
-struct Facts<'w> {
-    world: &'w World,
+/// The world, ordered by what a plan asks of it. The hash maps are only asked for single keys, or whether all or any of their
+/// entries are so: their order means nothing.
+pub(crate) struct Facts<'w> {
+    pub(crate) world: &'w World,
     /// Where each unit was assigned, hosts that are lost left out.
-    before: BTreeMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
-    states: BTreeMap<(&'w UnitId, &'w HostId, u64), InstanceState>,
+    before: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
+    /// The same of hosts that are lost.
+    lost: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
+    states: HashMap<(&'w UnitId, &'w HostId, u64), InstanceState>,
     /// For each unit that is a part of others, these.
     holders: BTreeMap<UnitId, Vec<UnitId>>,
 }
@@ -132,26 +269,44 @@ struct Facts<'w> {
 /// Deeper than parts of parts can be: circles are refused before they are written.
 const MAX_PARTS: usize = 16;
 
+impl World {
+    /// The newest revision of an app that has run everywhere it should; 0 when there was none yet.
+    pub(crate) fn complete(&self, app: &AppName) -> u64 {
+        self.reports.get(app).and_then(|report| report.rollout.as_ref()).map_or(0, |rollout| rollout.complete)
+    }
+
+    /// What was said of a unit in the plan before.
+    pub(crate) fn planned(&self, unit: &UnitId) -> Option<&PlannedUnit> {
+        self.reports.get(&unit.app).and_then(|report| report.units.get(&unit.unit))
+    }
+}
+
 impl<'w> Facts<'w> {
     fn of(world: &'w World) -> Self {
-        let mut before: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut before: HashMap<_, Vec<_>> = HashMap::new();
+        let mut lost: HashMap<_, Vec<_>> = HashMap::new();
         for (host, units) in &world.assigned {
-            if world.hosts.contains_key(host) || world.silent.contains(host) {
-                units.iter().for_each(|(unit, record)| before.entry(unit).or_default().push((host, record)));
-            }
+            let known = world.hosts.contains_key(host) || world.silent.contains_key(host);
+            let of = if known { &mut before } else { &mut lost };
+            units.iter().for_each(|(unit, record)| of.entry(unit).or_default().push((host, record)));
         }
         let states = world.hosts.iter().flat_map(|(id, host)| {
             host.instances.iter().map(move |report| ((&report.unit, id, report.revision), report.state))
         });
-        Self { world, before, states: states.collect(), holders: holders(world) }
+        Self { world, before, lost, states: states.collect(), holders: holders(world) }
     }
 
     /// How many copies a unit shall have.
-    fn copies(&self, unit: &UnitId, record: &UnitRecord) -> usize {
+    pub(crate) fn copies(&self, unit: &UnitId, record: &UnitRecord) -> usize {
         match record.spec.scale() {
             _ if self.holders.contains_key(unit) => 0,
             Scale::Replicas(n) => n as usize,
             Scale::PerHost => usize::MAX,
+            Scale::Follow(follow) => {
+                let before = || self.world.planned(unit).map(|planned| planned.wanted);
+                let told = self.world.scales.get(unit).copied().or_else(before);
+                told.map_or(follow.first(), |copies| follow.within(copies)) as usize
+            }
         }
     }
 
@@ -172,7 +327,7 @@ impl<'w> Facts<'w> {
         })
     }
 
-    fn before(&self, unit: &UnitId) -> &[(&'w HostId, &'w UnitRecord)] {
+    pub(crate) fn before(&self, unit: &UnitId) -> &[(&'w HostId, &'w UnitRecord)] {
         self.before.get(unit).map_or(&[], Vec::as_slice)
     }
 
@@ -180,30 +335,60 @@ impl<'w> Facts<'w> {
         self.states.get(&(unit, host, revision)).copied()
     }
 
-    fn serves(&self, unit: &UnitId, host: &HostId, revision: u64) -> bool {
+    pub(crate) fn serves(&self, unit: &UnitId, host: &HostId, revision: u64) -> bool {
         self.state(unit, host, revision).is_some_and(InstanceState::takes_calls)
     }
 
-    fn silent(&self, host: &HostId) -> bool {
+    /// Whether a copy of the newest revision, which is `revision`, takes calls, has nothing to complain of, and has done so for long
+    /// enough.
+    pub(crate) fn is_done(&self, unit: &UnitId, host: &HostId, revision: u64) -> bool {
+        let young = || !self.world.young.is_empty() && self.world.young.contains(&(unit.clone(), host.clone()));
+        self.state(unit, host, revision) == Some(InstanceState::Ready) && !young()
+    }
+
+    /// A copy of `revision` that takes no calls, in words.
+    pub(crate) fn unready(&self, unit: &UnitId, revision: u64) -> Option<String> {
+        let reports =
+            self.world.hosts.values().flat_map(|host| host.instances.iter().map(move |report| (host, report)));
+        let mut of_unit = reports.filter(|(_, report)| report.unit == *unit && report.revision == revision);
+        let (host, report) = of_unit.find(|(_, report)| report.state != InstanceState::Ready)?;
+        let reason = report.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        Some(format!("{} on host {}{reason}", report.state, host.host.short()))
+    }
+
+    pub(crate) fn silent(&self, host: &HostId) -> bool {
         !self.world.hosts.contains_key(host)
     }
 
-    /// The hosts on which the unit stays. When there are too many, live ones that serve go before others.
-    fn keep(&self, unit: &UnitId, record: &UnitRecord) -> BTreeSet<HostId> {
+    /// The hosts on which the unit stays, as far as they are looked at one by one: of those that it was planned for, when there
+    /// are too many, live ones that serve.
+    fn keep(&self, unit: &UnitId, record: &UnitRecord, field: &Field<'w>) -> BTreeSet<HostId> {
         let may_stay = |host: &HostId| match self.world.hosts.get(host) {
-            Some(live) => !live.leaving && may_run(&record.spec, live),
+            Some(live) => !live.leaving && cannot_run(&record.spec, live).is_none(),
             // Its labels may be out of date or unknown; it is judged when it speaks again.
             None => true,
         };
         let mut hosts: Vec<_> = self.before(unit).iter().map(|(host, _)| *host).filter(|h| may_stay(h)).collect();
         let most = self.copies(unit, record);
-        if hosts.len() > most {
-            hosts.sort_by_cached_key(|host| {
-                (self.silent(host), !self.serves(unit, host, record.revision), rank(unit, host))
-            });
-            hosts.truncate(most);
+        let home: BTreeSet<_> = self.world.planned(unit).into_iter().flat_map(|planned| &planned.hosts).collect();
+        if hosts.iter().any(|host| home.contains(*host)) {
+            hosts.retain(|host| home.contains(*host));
         }
-        hosts.into_iter().cloned().collect()
+        hosts.sort_by_cached_key(|host| {
+            (self.silent(host), !self.serves(unit, host, record.revision), rank(unit, host))
+        });
+        field.evenly(&record.spec, hosts, most).into_iter().cloned().collect()
+    }
+
+    /// The lost hosts that keep the unit, as it was, because there are not enough others.
+    fn left_behind(
+        &self,
+        unit: &UnitId,
+        record: &UnitRecord,
+        home: &BTreeSet<HostId>,
+    ) -> Vec<(&'w HostId, &'w UnitRecord)> {
+        let short = self.copies(unit, record).saturating_sub(home.len());
+        self.lost.get(unit).into_iter().flatten().take(short).copied().collect()
     }
 
     /// The copies that are not in `home` and stay until those in `home` take their place.
@@ -229,7 +414,14 @@ impl<'w> Facts<'w> {
         }
         // With no host to go to, what runs goes on.
         let goal = if home.is_empty() { copies } else { home.len() };
-        let ready = home.iter().filter(|host| self.serves(unit, host, record.revision)).count();
+        // Also in the revision before, which a rollout leaves there for a while.
+        let assigned =
+            |host: &HostId| self.before(unit).iter().find(|(id, _)| *id == host).map(|(_, old)| old.revision);
+        let ready = home.iter().filter(|host| {
+            let before = assigned(host).filter(|before| *before != record.revision);
+            self.serves(unit, host, record.revision) || before.is_some_and(|before| self.serves(unit, host, before))
+        });
+        let ready = ready.count();
         old.sort_by_cached_key(|(host, old)| (!self.serves(unit, host, old.revision), rank(unit, host)));
         old.truncate(goal.saturating_sub(ready));
         old
@@ -237,63 +429,5 @@ impl<'w> Facts<'w> {
 }
 
 fn empty_report(app: &AppRecord) -> PlanReport {
-    PlanReport { version: 1, revision: app.revision, units: BTreeMap::new() }
-}
-
-fn describe(
-    world: &World,
-    record: &UnitRecord,
-    home: &BTreeSet<HostId>,
-    leaving: &[(&HostId, &UnitRecord)],
-) -> PlannedUnit {
-    let hosts: Vec<_> = home.iter().cloned().collect();
-    let placed = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-    let wanted = match record.spec.scale() {
-        Scale::Replicas(n) if placed == 0 => n,
-        Scale::PerHost if placed == 0 => 1,
-        _ => placed,
-    };
-    let problem = (wanted > placed).then(|| {
-        let mut problem = nowhere(world, &record.spec);
-        if !leaving.is_empty() {
-            let on: Vec<_> = leaving.iter().map(|(host, _)| host.short()).collect();
-            problem += &format!("; until one has, it stays on {}", on.join(", "));
-        }
-        problem
-    });
-    PlannedUnit { wanted, hosts, problem }
-}
-
-/// Hosts whose labels are told when none fits: enough to see the mistake.
-const SHOWN_HOSTS: usize = 8;
-
-fn nowhere(world: &World, spec: &UnitSpec) -> String {
-    if world.hosts.is_empty() {
-        return "no host is alive".to_owned();
-    }
-    let suited = |host: &&HostRecord| spec.program().is_none() || host.programs;
-    let suited: Vec<_> = world.hosts.values().filter(suited).collect();
-    if suited.is_empty() {
-        return "no live host runs programs; start one with --allow-programs".to_owned();
-    }
-    let placement = spec.placement();
-    if suited.iter().any(|host| allows(placement, &host.labels)) {
-        return "the hosts that could run it are leaving".to_owned();
-    }
-    let asked: Vec<_> =
-        placement.require.iter().map(|(label, values)| format!("{label}={}", values.join(" or "))).collect();
-    let have = suited.iter().take(SHOWN_HOSTS).map(|host| {
-        let labels: Vec<_> = host.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
-        let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(" ") };
-        format!("{} {labels}", host.host.short())
-    });
-    let mut have = have.collect::<Vec<_>>().join(", ");
-    if let Some(more) = suited.len().checked_sub(SHOWN_HOSTS).filter(|more| *more > 0) {
-        have += &format!(" and {more} hosts more");
-    }
-    let (who, whose) = match spec.program() {
-        Some(_) => ("no live host that runs programs", "of those that run them"),
-        None => ("no live host", "of hosts"),
-    };
-    format!("{who} has {}; labels {whose} are: {have}", asked.join(" and "))
+    PlanReport { version: 1, revision: app.revision, units: BTreeMap::new(), rollout: None }
 }

@@ -8,25 +8,30 @@ use std::{
 use lattice::{
     bus::{Bus, Entry, StoreError, View},
     model::{
-        app::{AppRecord, UnitRecord},
-        assignment::{Assignment, PlanReport},
+        app::{AppRecord, UnitRecord, UnitSpec},
+        assignment::{Assignment, ControlReport, PlanReport},
         inventory::{Beat, HostRecord},
+        quota::Quota,
+        scale::Load,
     },
     wire::{AppName, HostId, UnitId},
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Timing,
-    keeper::{self, within},
+    keeper::{self, Told, within},
     lease::Holding,
     liveness::{Liveness, Roll, Verdict},
     mirror::Mirror,
     plan::{Plan, World, plan},
+    rollback::Rollbacks,
+    rollout::Clock,
+    scaler::Scaler,
 };
 
 /// Takes part in controlling the lattice until `shutdown`; then gives the lease back, if it was ours. No error ends it.
@@ -44,16 +49,18 @@ pub(crate) async fn run_while(
     shutdown: CancellationToken,
 ) {
     let release = CancellationToken::new();
-    let (holding, mut held) = watch::channel(None);
-    let keeper = keeper::run(bus.clone(), me, timing, holding, release.clone());
+    let (holding, held) = watch::channel(None);
+    let (late, mut is_late) = watch::channel(false);
+    let (highest, known) = watch::channel(0);
+    let keeper = keeper::run(bus.clone(), me.clone(), timing, Told { holding, late }, known, release.clone());
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     shutdown
         .run_until_cancelled(async {
-            // An outdated hold is no reason to begin; the keeper tells when it has renewed it.
-            let is_valid = |holding: &Option<Holding>| holding.is_some_and(|holding| holding.is_valid());
-            while let Ok(term) = held.wait_for(is_valid).await.map(|holding| holding.map(|h| h.term)) {
-                let Some(term) = term else { continue };
-                Leader::new(&bus, timing, term, held.clone(), connected.clone()).lead().await;
+            while is_late.wait_for(|late| *late).await.is_ok() {
+                let leader = Leader::new(&bus, &me, timing, held.clone(), highest.clone(), connected.clone());
+                if let Some(leader) = leader.stand_by(is_late.clone()).await {
+                    leader.lead().await;
+                }
             }
         })
         .await;
@@ -64,12 +71,14 @@ pub(crate) async fn run_while(
     }
 }
 
-/// Controls the lattice for one term.
+/// Controls the lattice for one term. Before that it listens, so that it knows then who is silent.
 struct Leader {
     bus: Bus,
     timing: Timing,
     term: u64,
     held: watch::Receiver<Option<Holding>>,
+    /// The highest term that a host has heard of.
+    highest: watch::Sender<u64>,
     connected: watch::Receiver<bool>,
     epoch: Instant,
     apps: View<AppRecord>,
@@ -77,14 +86,22 @@ struct Leader {
     beats: View<Beat>,
     assignments: Mirror<Assignment>,
     plans: Mirror<PlanReport>,
+    quotas: View<Quota>,
     liveness: Liveness,
+    /// What we have said of the lattice.
+    said: Option<ControlReport>,
+    clock: Clock,
+    scaler: Scaler,
+    rollbacks: Rollbacks,
+    /// The store could not be heard when we last looked.
+    deaf: bool,
     roll: Roll,
     verdict: Verdict,
 }
 
 /// Everything as it is in the store.
 struct Sight {
-    apps: BTreeMap<AppName, AppRecord>,
+    apps: BTreeMap<AppName, Entry<AppRecord>>,
     hosts: BTreeMap<HostId, HostRecord>,
     assignments: BTreeMap<HostId, Entry<Assignment>>,
     plans: BTreeMap<AppName, Entry<PlanReport>>,
@@ -93,9 +110,10 @@ struct Sight {
 impl Leader {
     fn new(
         bus: &Bus,
+        me: &HostId,
         timing: Timing,
-        term: u64,
         held: watch::Receiver<Option<Holding>>,
+        highest: watch::Sender<u64>,
         connected: watch::Receiver<bool>,
     ) -> Self {
         let store = bus.store();
@@ -104,8 +122,9 @@ impl Leader {
         Self {
             bus: bus.clone(),
             timing,
-            term,
+            term: 0,
             held,
+            highest,
             connected,
             epoch: Instant::now(),
             apps: store.apps().follow(),
@@ -113,7 +132,13 @@ impl Leader {
             beats: store.beats().follow(),
             assignments: Mirror::new(store.assignments(), limit),
             plans: Mirror::new(store.plans(), limit),
-            liveness: Liveness::new(Duration::ZERO, timing),
+            quotas: store.quotas().follow(),
+            liveness: Liveness::new(me.clone(), Duration::ZERO, timing),
+            said: None,
+            clock: Clock::default(),
+            scaler: Scaler::default(),
+            rollbacks: Rollbacks::default(),
+            deaf: false,
             roll: Roll::default(),
             verdict: Verdict::default(),
         }
@@ -128,15 +153,42 @@ impl Leader {
         self.held.borrow().is_some_and(|holding| holding.term == self.term && holding.is_valid())
     }
 
+    /// Listens until the lease is held, or somebody else has renewed it.
+    async fn stand_by(mut self, mut late: watch::Receiver<bool>) -> Option<Self> {
+        loop {
+            // An outdated hold is no reason to begin; the keeper tells when it has renewed it.
+            let holding = *self.held.borrow_and_update();
+            if let Some(holding) = holding.filter(Holding::is_valid) {
+                self.term = holding.term;
+                return Some(self);
+            }
+            if !*late.borrow_and_update() {
+                return None;
+            }
+            self.hear();
+            self.observe();
+            // Each arm waits for a flag, and is safe to cancel.
+            tokio::select! {
+                _ = self.change() => {}
+                () = changed(&mut late) => {}
+            }
+        }
+    }
+
+    /// Whether the store can be heard. When it could not for a while, nobody's silence counts.
+    fn hear(&mut self) -> bool {
+        let heard = *self.connected.borrow_and_update();
+        if std::mem::replace(&mut self.deaf, !heard) && heard {
+            tracing::info!("the lattice is back; watching the hosts anew before anything moves");
+            self.liveness.listen_anew(self.now());
+        }
+        heard
+    }
+
     /// Returns when the lease is lost.
     async fn lead(mut self) {
-        let mut deaf = false;
         while self.may_act() {
-            let heard = *self.connected.borrow_and_update();
-            if std::mem::replace(&mut deaf, !heard) && heard {
-                tracing::info!("the lattice is back; watching the hosts anew before anything moves");
-                self.liveness.listen_anew(self.now());
-            }
+            let heard = self.hear();
             if heard && self.is_synced() {
                 self.round().await;
             }
@@ -150,6 +202,7 @@ impl Leader {
             && self.beats.borrow().is_some()
             && self.assignments.view.borrow().is_some()
             && self.plans.view.borrow().is_some()
+            && self.quotas.borrow().is_some()
     }
 
     /// Until there may be something to do.
@@ -171,8 +224,9 @@ impl Leader {
                 tracing::warn!("this host was held up; watching the others anew");
                 self.liveness.listen_anew(self.now());
             }
-            // Beats come all the time, and mean something only when they change who is alive.
-            if !only_beats || self.now() >= due || self.judge() != self.verdict {
+            // Beats come all the time, and mean something only when they change who is alive, or tell of calls that there are too few
+            // copies for.
+            if !only_beats || self.now() >= due || self.judge() != self.verdict || self.is_short() {
                 return;
             }
         }
@@ -185,20 +239,46 @@ impl Leader {
             () = changed(&mut self.hosts) => false,
             () = changed(&mut self.assignments.view) => false,
             () = changed(&mut self.plans.view) => false,
+            () = changed(&mut self.quotas) => false,
             () = changed(&mut self.connected) => false,
             () = changed(&mut self.held) => false,
             () = changed(&mut self.beats) => true,
         }
     }
 
-    fn judge(&mut self) -> Verdict {
+    fn observe(&mut self) {
         let now = self.now();
         let beats = self.beats.borrow_and_update();
         // Before the first whole state, an empty one would be taken for it.
         if beats.is_some() {
             self.liveness.observe(now, &values(&beats, |beat| beat.count));
         }
-        self.liveness.judge(now, &self.roll)
+    }
+
+    fn judge(&mut self) -> Verdict {
+        self.observe();
+        self.liveness.judge(self.now(), &self.roll)
+    }
+
+    /// What the hosts that are alive say of the load of units.
+    fn load(&self) -> Load {
+        let mut sum = Load::new();
+        for (host, beat) in self.beats.borrow().iter().flatten().filter(|(_, beat)| !beat.value.load.is_empty()) {
+            if host.parse().is_ok_and(|host| self.verdict.alive.contains(&host)) {
+                beat.value.load.iter().for_each(|(unit, load)| *sum.entry(unit.clone()).or_default() += load);
+            }
+        }
+        sum
+    }
+
+    fn is_short(&self) -> bool {
+        let load = self.load();
+        if load.is_empty() {
+            return false;
+        }
+        let apps = self.apps.borrow();
+        let record = |unit: &UnitId| Some(&apps.as_ref()?.get(unit.app.as_str())?.value.units.get(&unit.unit)?.spec);
+        self.scaler.is_short(&load, |unit| record(unit).map(UnitSpec::scale))
     }
 
     /// One look at everything, and what follows from it.
@@ -207,23 +287,49 @@ impl Leader {
         if !self.liveness.is_settled(self.now()) {
             return;
         }
+        // A store that was lost, or put back from a backup, knows of no term; hosts do, and would adopt nothing of ours.
+        let highest = sight.hosts.values().map(|host| host.term).max().unwrap_or(0);
+        if highest > self.term {
+            tracing::warn!(term = self.term, highest, "hosts have heard of a later term: beginning a new one after it");
+            self.highest.send_replace(highest);
+            return;
+        }
+        self.say().await;
         let unreadable = self.find_missing_apps(&mut sight).await;
         let Verdict { mut alive, mut silent } = self.verdict.clone();
         // One that beats and has no inventory (yet, or none that this version can read) keeps what it has, too.
         silent.extend(alive.extract_if(.., |id| !sight.hosts.contains_key(id)));
-        let world = World {
-            apps: sight.apps,
+        let labels = |id: &HostId| sight.hosts.get(id).map(|host| host.labels.clone()).unwrap_or_default();
+        let silent = silent.into_iter().map(|id| (id.clone(), labels(&id))).collect();
+        let written: BTreeMap<_, _> = sight.apps.iter().map(|(app, entry)| (app.clone(), entry.revision)).collect();
+        let mut world = World {
+            apps: sight.apps.into_iter().map(|(app, entry)| (app, entry.value)).collect(),
             unreadable,
             hosts: alive.iter().filter_map(|id| Some((id.clone(), sight.hosts.get(id)?.clone()))).collect(),
             silent,
             assigned: sight.assignments.iter().map(|(id, entry)| (id.clone(), entry.value.units.clone())).collect(),
+            reports: sight.plans.iter().map(|(app, entry)| (app.clone(), entry.value.clone())).collect(),
+            quotas: values(&self.quotas.borrow_and_update(), |quota| *quota),
+            ..World::default()
         };
+        self.clock.tell(self.now(), &mut world);
+        self.scaler.tell(self.now(), &self.load(), &mut world);
         let Plan { units, reports } = plan(&world);
         for (host, units) in units {
             let record = sight.hosts.get(&host);
-            self.assign(host.clone(), units, sight.assignments.get(&host), record).await;
+            let given_up = !world.hosts.contains_key(&host) && !world.silent.contains_key(&host) && !units.is_empty();
+            self.assign(host.clone(), units, given_up, sight.assignments.get(&host), record, &world.apps).await;
         }
+        self.rollbacks.retain(|app, revision| world.apps.get(app).is_some_and(|record| record.revision == revision));
         for (app, report) in reports {
+            if let (Some(record), Some(over), Some(rollout)) =
+                (world.apps.get(&app), written.get(&app), &report.rollout)
+                && self.may_act()
+            {
+                let limit = self.timing.step_down;
+                // What came of it will be seen in the next round.
+                let _ = timeout(limit, self.rollbacks.follow(&self.bus, record, *over, rollout)).await;
+            }
             self.report(&app, report, sight.plans.get(&app)).await;
         }
         for (app, entry) in &sight.plans {
@@ -234,14 +340,27 @@ impl Leader {
         }
     }
 
+    /// Tells whoever asks how the lattice is, when that has changed.
+    async fn say(&mut self) {
+        let holding = self.liveness.holding();
+        let report = ControlReport { version: ControlReport::VERSION, term: self.term, holding };
+        if self.said.as_ref() == Some(&report) || !self.may_act() {
+            return;
+        }
+        match within(self.timing.step_down, self.bus.store().control().put(ControlReport::KEY, &report)).await {
+            Ok(_) => self.said = Some(report),
+            Err(error) => tracing::debug!(%error, "cannot say how the lattice is; trying again"),
+        }
+    }
+
     fn look(&mut self) -> Sight {
         let sight = Sight {
-            apps: values(&self.apps.borrow_and_update(), AppRecord::clone),
+            apps: by_id(self.apps.borrow_and_update().clone().unwrap_or_default()),
             hosts: values(&self.hosts.borrow_and_update(), HostRecord::clone),
             assignments: by_id(self.assignments.read()),
             plans: by_id(self.plans.read()),
         };
-        let busy = sight.assignments.iter().filter(|(_, entry)| !entry.value.units.is_empty());
+        let busy = sight.assignments.iter().filter(|(_, entry)| !entry.value.units.is_empty() && !entry.value.given_up);
         let burdened: BTreeSet<_> = busy.map(|(id, _)| id.clone()).collect();
         // A host that took back both its inventory and its beat has left; there is nobody to wait for.
         let known = {
@@ -265,7 +384,7 @@ impl Leader {
         for app in missing {
             match within(self.timing.step_down, self.bus.store().apps().get(app.as_str())).await {
                 Ok(None) => {}
-                Ok(Some(entry)) => drop(sight.apps.insert(app, entry.value)),
+                Ok(Some(entry)) => drop(sight.apps.insert(app, entry)),
                 Err(error) => {
                     tracing::warn!(%app, %error, "cannot read an app; it goes on as it is");
                     unreadable.insert(app);
@@ -279,13 +398,24 @@ impl Leader {
         &mut self,
         host: HostId,
         units: BTreeMap<UnitId, UnitRecord>,
+        given_up: bool,
         before: Option<&Entry<Assignment>>,
         record: Option<&HostRecord>,
+        apps: &BTreeMap<AppName, AppRecord>,
     ) {
         let same = match before {
             // A host that never had an assignment needs none to run nothing.
-            None => units.is_empty(),
-            Some(before) => before.value.units == units,
+            None if record.is_none_or(|record| record.instances.is_empty()) => units.is_empty(),
+            // The store has lost what this one was given. Of what the store does not know either nobody has said that it shall end.
+            None => record.into_iter().flat_map(|record| &record.instances).any(|instance| {
+                let lost = !apps.contains_key(&instance.unit.app);
+                if lost {
+                    tracing::warn!(%host, unit = %instance.unit, "the store has lost this host's assignment and an app of which it runs a \
+                        unit: it is left alone until that is applied again, or the host starts anew");
+                }
+                lost
+            }),
+            Some(before) => before.value.units == units && before.value.given_up == given_up,
         };
         if same || !self.may_act() {
             return;
@@ -302,6 +432,7 @@ impl Leader {
             term: self.term,
             generation: newest.unwrap_or(0) + 1,
             units,
+            given_up,
         };
         tracing::info!(%host, generation = assignment.generation, units = assignment.units.len(), "assigning");
         let written = self.assignments.write(host.as_str(), assignment, before.map(|before| before.revision)).await;

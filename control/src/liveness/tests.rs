@@ -18,7 +18,7 @@ impl Story {
         let known: BTreeSet<_> = (0..hosts).map(host).collect();
         let roll = Roll { burdened: known.clone(), known };
         let counts = (0..hosts).map(|at| (host(at), 7)).collect();
-        Self { liveness: Liveness::new(Duration::ZERO, Timing::default()), counts, roll, now: Duration::ZERO }
+        Self { liveness: Liveness::new(host(0), Duration::ZERO, Timing::default()), counts, roll, now: Duration::ZERO }
     }
 
     /// Lets `ms` pass, in steps of 50 ms, and returns the verdict at the end.
@@ -74,14 +74,63 @@ fn nobody_is_lost_before_a_full_window_of_listening() {
 }
 
 #[test]
+fn who_does_not_hear_himself_gives_nobody_up() {
+    let mut story = Story::new(5);
+    story.pass(3000, &[0, 1, 2, 3, 4]);
+    let verdict = story.pass(60_000, &[]);
+    assert_eq!(story.lost(&verdict), []);
+    assert!(!story.liveness.is_settled(story.now), "nothing is placed by who hears nothing");
+    // When he does, those are lost that are still silent a whole window later.
+    let verdict = story.pass(2900, &[0, 1, 2, 3]);
+    assert_eq!(story.lost(&verdict), []);
+    let verdict = story.pass(2000, &[0, 1, 2, 3]);
+    assert_eq!(story.lost(&verdict), [host(4)]);
+}
+
+#[test]
 fn mass_silence_holds_and_then_gives_up() {
     let mut story = Story::new(5);
     story.pass(3000, &[0, 1, 2, 3, 4]);
     let verdict = story.pass(16_000, &[0, 1]);
     assert_eq!(story.lost(&verdict), [], "three of five at once");
     assert_eq!(verdict.silent.len(), 3);
-    let verdict = story.pass(3000, &[0, 1]);
-    assert_eq!(story.lost(&verdict).len(), 3, "in the end they are given up");
+    assert_eq!(story.liveness.holding(), Some(Holding { silent: 3, of: 5, given_up: 0 }));
+    for given_up in 1..=3 {
+        let verdict = story.pass(3000, &[0, 1]);
+        assert_eq!(story.lost(&verdict).len(), given_up, "in the end they are given up, one after the other");
+    }
+    story.pass(100, &[0, 1]);
+    assert_eq!(story.liveness.holding(), None, "nobody is missed any more");
+    let verdict = story.pass(2000, &[0, 1, 2, 3, 4]);
+    assert_eq!(verdict.alive.len(), 5);
+}
+
+#[test]
+fn a_large_fleet_is_given_up_by_the_tenth_and_not_when_it_comes_back() {
+    let mut story = Story::new(26);
+    let all: Vec<_> = (0..26).collect();
+    story.pass(3000, &all);
+    let verdict = story.pass(21_900, &all[..8]);
+    assert_eq!(story.lost(&verdict).len(), 6, "three at a time, twice");
+    // The rest comes back, and nobody else is given up.
+    let verdict = story.pass(10_000, &all[..20]);
+    assert_eq!(story.liveness.holding(), None);
+    let known_dead = all[20..].iter().map(|at| host(*at)).collect::<Vec<_>>();
+    assert!(verdict.alive.len() == 20 && story.lost(&verdict) == known_dead, "{:?}", story.lost(&verdict));
+}
+
+#[test]
+fn what_is_most_can_be_said() {
+    let mut story = Story::new(5);
+    story.liveness.timing.hold_above = 80;
+    story.pass(3000, &[0, 1, 2, 3, 4]);
+    let verdict = story.pass(4100, &[0]);
+    assert_eq!(story.lost(&verdict).len(), 4, "four of five are no more than 80 percent");
+    let mut story = Story::new(5);
+    story.liveness.timing.hold_above = 20;
+    story.pass(3000, &[0, 1, 2, 3, 4]);
+    let verdict = story.pass(4100, &[0, 1, 2]);
+    assert_eq!(story.lost(&verdict), []);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use lattice::{
     model::{
         app::{
-            AppRecord, ComponentSpec, DEFAULT_LINK, FusedSpec, Isolation, Limits, LinkSpec, LinkTarget, Placement,
-            ProgramSpec, ProviderSpec, Scale, Transport, UnitRecord, UnitSpec,
+            AppRecord, ComponentSpec, DEFAULT_LINK, FusedSpec, LinkSpec, LinkTarget, Placement, ProgramSpec,
+            ProviderSpec, Scale, Transport, UnitSpec,
         },
-        inventory::{Faults, HostRecord, InstanceReport, InstanceState},
+        inventory::{HostRecord, InstanceReport, InstanceState},
     },
-    wire::{Digest, HostId, InstanceId, UnitId, UnitName},
+    wire::{Digest, HostId, UnitId, UnitName},
 };
 use lattice_control::{Plan, World, plan};
 
@@ -21,17 +21,10 @@ pub fn host(at: usize) -> HostId {
 
 pub fn record(at: usize, zone: Option<&str>) -> HostRecord {
     HostRecord {
-        version: 1,
-        host: host(at),
-        release: String::new(),
         labels: zone.map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
-        started_ms: 0,
-        generation: 0,
-        leaving: false,
         // Every other one, so that generated worlds have both.
         programs: at % 2 == 1,
-        secrets_key: None,
-        instances: Vec::new(),
+        ..HostRecord::of(host(at))
     }
 }
 
@@ -46,17 +39,10 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
     let require = if zones.is_empty() { BTreeMap::new() } else { BTreeMap::from([("zone".to_owned(), zones)]) };
     let kind = if address.is_some() { "http-server" } else { "keyvalue-memory" };
     UnitSpec::Provider(ProviderSpec {
-        kind: kind.into(),
         config: address.map(|a| ("address".to_owned(), a.into())).into_iter().collect(),
-        isolate: Isolation::Host,
         scale,
-        placement: Placement { require },
-        routes: Vec::new(),
-        subscriptions: Vec::new(),
-        schedules: Vec::new(),
-        watches: Vec::new(),
-        limits: Default::default(),
-        program: None,
+        placement: Placement { require, ..Placement::default() },
+        ..ProviderSpec::of(kind)
     })
 }
 
@@ -75,20 +61,7 @@ pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
         own_names: false,
         fused: Some(Box::new(FusedSpec { digest: empty.clone(), imports: Vec::new(), links: Vec::new() })),
     };
-    UnitSpec::Component(ComponentSpec {
-        image: String::new(),
-        digest: empty.clone(),
-        imports: Vec::new(),
-        exports: Vec::new(),
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
-        limits: Limits::default(),
-        reuse: 1,
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        links: parts.iter().map(link).collect(),
-    })
+    UnitSpec::Component(ComponentSpec { links: parts.iter().map(link).collect(), ..ComponentSpec::of(empty.clone()) })
 }
 
 /// The same as a program of the user's own.
@@ -118,35 +91,25 @@ pub fn world(apps: Vec<AppRecord>, hosts: BTreeMap<HostId, HostRecord>) -> World
     World { apps: apps.into_iter().map(|app| (app.name.clone(), app)).collect(), hosts, ..World::default() }
 }
 
-pub fn report(host: &HostId, unit: &UnitId, record: &UnitRecord, state: InstanceState) -> InstanceReport {
-    InstanceReport {
-        unit: unit.clone(),
-        instance: InstanceId::derive(host, unit, record.revision, &record.spec.digest()),
-        revision: record.revision,
-        kind: record.spec.kind().to_owned(),
-        what: record.spec.what().to_owned(),
-        state,
-        reason: None,
-        serves: Vec::new(),
-        json_only: false,
-        bundles: false,
-        address: None,
-        faults: Faults::default(),
-    }
+/// What `plan` says is written down.
+pub fn assign(world: &mut World, plan: &Plan) {
+    world.assigned = plan.units.clone();
+    world.reports = plan.reports.clone();
 }
 
 /// The hosts do as `plan` says: all that is assigned is ready, the rest is gone.
 pub fn follow(world: &mut World, plan: &Plan) {
-    world.assigned = plan.units.clone();
+    assign(world, plan);
     for (id, host) in &mut world.hosts {
         let units = plan.units.get(id).into_iter().flatten();
-        host.instances = units.map(|(unit, record)| report(id, unit, record, InstanceState::Ready)).collect();
+        host.instances =
+            units.map(|(unit, record)| InstanceReport::of(id, unit, record, InstanceState::Ready)).collect();
     }
 }
 
 /// Plans and follows until nothing changes.
 pub fn settle(world: &mut World) -> Plan {
-    for _ in 0..10 {
+    for _ in 0..60 {
         let next = plan(world);
         let done = next.units == world.assigned;
         follow(world, &next);

@@ -4,3 +4,6 @@
 mod common;
 mod moves;
 mod properties;
+mod quotas;
+mod rollouts;
+mod scaling;
