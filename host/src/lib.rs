@@ -3,10 +3,11 @@
 //! Tasks, what each receives and what it publishes:
 //!
 //! ```text
-//! agent        assignments, inventories and beats of all hosts;  -> router table, own inventory,
+//! agent        assignments and inventories of all hosts, orders; -> router table, own inventory,
 //!              news of the tasks that it starts                     start and stop of instances
 //! publish      own inventory                                     -> hosts.<host> in the store
-//! beat         a clock                                           -> beats.<host> in the store
+//! beat         a clock                                           -> beats.<host> in the store, news for the agent
+//! journal      what the agent goes on with                       -> a file in the data folder
 //! controller   apps, inventories, beats, the lease               -> assignments.<host>, plans.<app>
 //! per instance its service: calls from NATS                      -> answers
 //! per listener connections, each with a task                     -> responses
@@ -23,32 +24,38 @@
 //! host's records are removed and the connection is flushed.
 
 mod agent;
+mod bundle;
 pub mod config;
 mod files;
 pub mod identity;
+mod journal;
 pub mod links;
+mod quotas;
 pub mod runtime;
 mod secrets;
 pub mod standalone;
+mod trust;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lattice::{
     bus::{Bus, ConnectError, Serving},
     model::inventory::HostRecord,
-    wire::{CallError, HostId},
+    wire::{CallError, HostId, LatticeName},
 };
 use lattice_provider_http_server::HttpServers;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::{Access, AccessError, Agent, Surroundings},
+    agent::{Access, AccessError, Agent, Beginnings, Orders, Surroundings},
     config::Options,
     identity::IdentityError,
     links::Router,
+    quotas::Quotas,
     runtime::{ArtifactCache, EngineError, Runtime},
     secrets::{KeyError, Secrets},
+    trust::Trust,
 };
 
 /// Why a host does not start.
@@ -68,6 +75,8 @@ pub enum HostError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Bundle(#[from] bundle::LoadError),
     #[error("cannot answer in the lattice: {0}")]
     Serve(#[from] CallError),
 }
@@ -87,6 +96,7 @@ pub struct Host {
     agent: tokio::task::JoinHandle<()>,
     drain: CancellationToken,
     stop: CancellationToken,
+    dismissed: CancellationToken,
     /// Answers about settings.
     _checks: Serving,
     /// Held while the host lives, so that no other one uses its data folder.
@@ -94,8 +104,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a host and joins the lattice. While NATS cannot be reached it waits, and says so in the log; credentials
-    /// that are refused are an error at once.
+    /// Starts a host and joins the lattice. While NATS cannot be reached it goes on with what it had to run before, if there was
+    /// anything, else it waits; the log says which. Credentials that are refused are an error at once.
     pub async fn start(options: Options) -> Result<Self, HostError> {
         let id = identity::load(&options.data)?;
         let lock = lock(&options.data)?;
@@ -106,9 +116,17 @@ impl Host {
         std::fs::create_dir_all(options.data.join("providers")).map_err(data)?;
         let nats = options.nats.clone().absolute().map_err(data)?;
         let access = Access::open(nats, options.nats_signing_key.as_deref(), &options.data)?;
-        let bus = join(&options, &id).await?;
+        let kept = journal::read(&options.data, &options.lattice).filter(|kept| kept.assignment.host == id);
+        let bus = match &options.bundle {
+            Some(file) => bundle::open(file, &options.trust).await?,
+            None => join(&options, &id, kept.is_some()).await?,
+        };
+        // Where the lattice can be asked, what it says now counts.
+        let kept = kept.filter(|_| !*bus.connected().borrow());
         let router = Arc::new(Router::default());
-        let secrets = Arc::new(Secrets::follow(&bus, keys, options.secrets_dir.clone()));
+        let (assignment, sealed) = kept.map(|kept| (kept.assignment, kept.secrets)).unzip();
+        let sealed = sealed.unwrap_or_default();
+        let secrets = Arc::new(Secrets::follow(&bus, keys, options.secrets_dir.clone(), sealed));
         let surroundings = Arc::new(Surroundings {
             host: id.clone(),
             bus: bus.clone(),
@@ -116,6 +134,8 @@ impl Host {
             data: std::path::absolute(&options.data).map_err(data)?,
             providers: options.providers(),
             programs: options.allow_programs,
+            quotas: Quotas::default(),
+            trust: Trust::new(&options.trust, &options.data).map_err(data)?,
             runtime,
             cache,
             router: router.clone(),
@@ -123,35 +143,44 @@ impl Host {
             servers: HttpServers::default(),
         });
         let checks = agent::serve_checks(&bus, &id).await?;
-        let record = HostRecord {
-            version: HostRecord::VERSION,
-            host: id.clone(),
+        let mut record = HostRecord {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             labels: options.labels(),
             started_ms: agent::started(),
-            generation: 0,
-            leaving: false,
+            taints: options.taints.iter().cloned().collect(),
+            capacity: options.capacity.unwrap_or_default(),
             programs: options.allow_programs,
             secrets_key: secrets.public_key(),
-            instances: Vec::new(),
+            ..HostRecord::of(id.clone())
         };
+        let orders = Orders::follow(&bus, &mut record).await;
         let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let dismissed = CancellationToken::new();
         let (record, published) = watch::channel(record);
         let (news, inbox) = mpsc::channel(256);
         tasks.spawn(agent::publish(bus.clone(), published, stop.clone()));
-        tasks.spawn(agent::beat(bus.clone(), id.clone(), stop.clone()));
+        let (beats, heard) = watch::channel(None);
+        let followed = agent::Followed::default();
+        let meter = agent::Meter::new(followed.clone(), router.clone());
+        tasks.spawn(agent::beat(bus.clone(), id.clone(), meter, beats, stop.clone()));
+        let (journal, kept) = watch::channel(None);
+        tasks.spawn(journal::keep(options.data.clone(), kept, stop.clone()));
         if !options.no_control {
             tasks.spawn(lattice_control::run(
                 bus.clone(),
                 id.clone(),
-                lattice_control::Timing::default(),
+                lattice_control::Timing { hold_above: options.hold_above, ..lattice_control::Timing::default() },
                 drain.clone(),
             ));
         }
-        let agent = Agent::new(surroundings, router, record, news);
+        let agent = Agent::new(
+            surroundings,
+            router,
+            Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed: dismissed.clone() },
+        );
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
         tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
-        Ok(Self { id, bus, tasks, agent, drain, stop, _checks: checks, _lock: lock })
+        Ok(Self { id, bus, tasks, agent, drain, stop, dismissed, _checks: checks, _lock: lock })
     }
 
     /// Leaves the lattice: finishes the calls under way, then ends.
@@ -173,6 +202,16 @@ impl Host {
         }
     }
 
+    /// The lattice that it is a part of.
+    pub fn lattice(&self) -> &LatticeName {
+        self.bus.lattice()
+    }
+
+    /// Resolves when an operator has ordered this process to end.
+    pub fn dismissed(&self) -> impl Future<Output = ()> + use<> {
+        self.dismissed.clone().cancelled_owned()
+    }
+
     /// Resolves when the host can no longer do its work.
     pub async fn failed(&mut self) -> String {
         match (&mut self.agent).await {
@@ -192,10 +231,15 @@ fn lock(data: &std::path::Path) -> Result<std::fs::File, HostError> {
     }
 }
 
-async fn join(options: &Options, id: &HostId) -> Result<Bus, ConnectError> {
+/// Connects to the lattice. With something to do meanwhile the host does not wait for it.
+async fn join(options: &Options, id: &HostId, has_work: bool) -> Result<Bus, ConnectError> {
     let name = format!("lattice-host {}", id.short());
     loop {
         match Bus::connect(&options.nats, options.lattice.clone(), &name).await {
+            Err(error @ (ConnectError::Unreachable { .. } | ConnectError::NoJetStream { .. })) if has_work => {
+                tracing::warn!("{error}; going on with what this host had to run, until the lattice is back");
+                return Bus::connect_later(&options.nats, options.lattice.clone(), &name).await;
+            }
             Err(error @ ConnectError::Unreachable { .. }) => {
                 tracing::warn!("{error}; trying again");
                 tokio::time::sleep(CONNECT_PAUSE).await;

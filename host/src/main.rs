@@ -39,7 +39,6 @@ fn main() -> ExitCode {
 }
 
 async fn join(options: Options) -> ExitCode {
-    let lattice = options.lattice.clone();
     // Taken before the start, so that a signal that comes during it is not lost.
     let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
         (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
@@ -53,8 +52,10 @@ async fn join(options: Options) -> ExitCode {
         _ = interrupt.recv() => return ExitCode::SUCCESS,
         _ = terminate.recv() => return ExitCode::SUCCESS,
     };
-    println!("host {} ready in lattice {lattice}", host.id);
+    println!("host {} ready in lattice {}", host.id, host.lattice());
+    let dismissed = host.dismissed();
     tokio::select! {
+        () = dismissed => {}
         reason = host.failed() => return fail(&reason),
         _ = interrupt.recv() => tracing::info!("interrupted: draining"),
         _ = terminate.recv() => tracing::info!("told to end: draining"),

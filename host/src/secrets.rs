@@ -79,12 +79,41 @@ pub(crate) struct Secrets {
     keys: Vec<XKey>,
     folder: Option<PathBuf>,
     sealed: View<SealedSecret>,
+    /// What this host has kept of them; it stands until the lattice has told its own.
+    kept: BTreeMap<String, (SealedSecret, u64)>,
 }
 
 impl Secrets {
     /// Those of a lattice. They follow it for as long as they live.
-    pub(crate) fn follow(bus: &Bus, keys: Vec<XKey>, folder: Option<PathBuf>) -> Self {
-        Self { lattice: bus.lattice().clone(), keys, folder, sealed: bus.store().secrets().follow() }
+    pub(crate) fn follow(
+        bus: &Bus,
+        keys: Vec<XKey>,
+        folder: Option<PathBuf>,
+        kept: BTreeMap<String, (SealedSecret, u64)>,
+    ) -> Self {
+        Self { lattice: bus.lattice().clone(), keys, folder, sealed: bus.store().secrets().follow(), kept }
+    }
+
+    /// A sealed secret with its revision; `None` when there is none.
+    fn sealed(&self, app: &AppName, name: &SecretName) -> Result<Option<(SealedSecret, u64)>, SecretError> {
+        let (view, key) = (self.sealed.borrow(), key(app, name));
+        match view.as_ref() {
+            Some(all) => Ok(all.get(&key).map(|entry| (entry.value.clone(), entry.revision))),
+            None => self.kept.get(&key).cloned().map(Some).ok_or_else(|| SecretError::Early(name.clone())),
+        }
+    }
+
+    /// The sealed secrets among `sources`, by their keys, for the journal.
+    pub(crate) fn to_keep<'s>(
+        &self,
+        app: &AppName,
+        sources: impl IntoIterator<Item = &'s SecretSource>,
+    ) -> Vec<(String, (SealedSecret, u64))> {
+        let entry = |source: &SecretSource| match source {
+            SecretSource::Lattice(name) => Some((key(app, name), self.sealed(app, name).ok()??)),
+            SecretSource::File(_) | SecretSource::Env(_) => None,
+        };
+        sources.into_iter().filter_map(entry).collect()
     }
 
     /// The public xkey to which others seal what this host shall read.
@@ -95,9 +124,8 @@ impl Secrets {
     /// The store's revision of the newest change among `sources`, and 0 when there is none. What a unit was started with is
     /// out of date when this grows.
     pub(crate) fn revision<'s>(&self, app: &AppName, sources: impl IntoIterator<Item = &'s SecretSource>) -> u64 {
-        let view = self.sealed.borrow();
         let entry = |source: &SecretSource| match source {
-            SecretSource::Lattice(name) => Some(view.as_ref()?.get(&key(app, name))?.revision),
+            SecretSource::Lattice(name) => Some(self.sealed(app, name).ok()??.1),
             SecretSource::File(_) | SecretSource::Env(_) => None,
         };
         sources.into_iter().filter_map(entry).max().unwrap_or(0)
@@ -124,14 +152,12 @@ impl Secrets {
     }
 
     fn open(&self, app: &AppName, name: &SecretName) -> Result<SecretValue, SecretError> {
-        let view = self.sealed.borrow();
-        let all = view.as_ref().ok_or_else(|| SecretError::Early(name.clone()))?;
-        let sealed = all.get(&key(app, name));
-        let sealed = sealed.ok_or_else(|| SecretError::Missing { app: app.clone(), name: name.clone() })?;
+        let missing = || SecretError::Missing { app: app.clone(), name: name.clone() };
+        let (sealed, _) = self.sealed(app, name)?.ok_or_else(missing)?;
         if self.keys.is_empty() {
             return Err(SecretError::NoKey { name: name.clone() });
         }
-        let opened = sealed.value.open((&self.lattice, app, name), &self.keys);
+        let opened = sealed.open((&self.lattice, app, name), &self.keys);
         opened.map_err(|source| SecretError::Sealed { name: name.clone(), source })
     }
 
@@ -272,7 +298,7 @@ mod tests {
         fs::write(folder.path().join("shop/long"), vec![b'x'; MAX_SECRET + 1]).unwrap();
         fs::write(folder.path().join("other"), "another app's").unwrap();
         let bus = Bus::memory("default".parse().unwrap());
-        let secrets = Secrets::follow(&bus, Vec::new(), Some(folder.path().to_owned()));
+        let secrets = Secrets::follow(&bus, Vec::new(), Some(folder.path().to_owned()), BTreeMap::new());
         assert_eq!(secrets.read(&app(), &file("db")).unwrap(), SecretValue::Text("hunter2".into()));
         assert_eq!(secrets.read(&app(), &file("key")).unwrap(), SecretValue::Bytes(vec![0xff, b'\n']));
         let error = |name| secrets.read(&app(), &file(name)).unwrap_err().to_string();
@@ -292,7 +318,7 @@ mod tests {
         let (old, new) = (XKey::new(), XKey::new());
         let name: SecretName = "db".parse().unwrap();
         let source = SecretSource::Lattice(name.clone());
-        let secrets = Secrets::follow(&bus, vec![new.clone(), old.clone()], None);
+        let secrets = Secrets::follow(&bus, vec![new.clone(), old.clone()], None, BTreeMap::new());
         assert!(matches!(secrets.read(&app(), &source), Err(SecretError::Early(_))));
         assert_eq!(secrets.public_key(), Some(new.public_key()));
         let mut changes = secrets.changes();

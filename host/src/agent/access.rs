@@ -56,6 +56,19 @@ impl Access {
         Ok(Self { nats, issuer, folder })
     }
 
+    /// The subjects, with those by which the lattice's JetStream domain is asked the same.
+    fn in_domain(&self, mut subjects: Vec<String>) -> Vec<String> {
+        if let Some(domain) = &self.nats.domain {
+            let there = |subject: &String| match subject.strip_prefix("$JS.API.") {
+                Some(what) => Some(format!("$JS.{domain}.API.{what}")),
+                None => subject.starts_with("$KV.").then(|| format!("$JS.{domain}.API.{subject}")),
+            };
+            let more: Vec<_> = subjects.iter().filter_map(there).collect();
+            subjects.extend(more);
+        }
+        subjects
+    }
+
     /// For the process that answers what `served` says, and does in NATS what `uses` says.
     pub(super) fn pass(&self, served: &Served, uses: NatsUse) -> Result<Pass, AccessError> {
         let Some(issuer) = &self.issuer else { return Ok(Pass { nats: self.nats.clone(), file: None }) };
@@ -63,10 +76,10 @@ impl Access {
         let streams = ProcessStreams::new(&served.lattice, process).to_string();
         let mut publish = vec!["_INBOX.>".to_owned()];
         publish.extend(ends_of_calls(&served.lattice));
-        publish.extend(uses.publish);
+        publish.extend(self.in_domain(uses.publish));
         let permissions = Permissions {
             publish,
-            never_publish: uses.never_publish,
+            never_publish: self.in_domain(uses.never_publish),
             subscribe: vec![served.and_below(), format!("{inbox}.>"), streams],
         };
         let creds = issuer.user(&format!("provider {}", served.unit), &permissions)?;

@@ -26,6 +26,13 @@ pub(crate) struct Wanted {
     pub(crate) secrets: u64,
 }
 
+impl Wanted {
+    /// Whether the old instance ends before this one starts.
+    fn in_place(&self) -> bool {
+        self.record.spec.rollout().is_in_place()
+    }
+}
+
 impl Key {
     pub(crate) fn new(unit: &UnitId, wanted: &Wanted) -> Self {
         let Wanted { record, secrets } = wanted;
@@ -72,12 +79,15 @@ pub(crate) enum Step {
 }
 
 /// The steps from `running` towards `wanted`. Of a unit that changes, the old instance is ended only when the new one
-/// takes calls, or when the new one cannot start because the old one holds what it needs.
+/// takes calls, or when the new one cannot start because the old one holds what it needs; unless it shall change in its place.
 pub(crate) fn diff(wanted: &BTreeMap<UnitId, Wanted>, running: &BTreeMap<Key, Phase>, now: Instant) -> Vec<Step> {
     let mut steps = Vec::new();
     for (unit, wanted) in wanted {
         let key = Key::new(unit, wanted);
+        let mut others = running.keys().filter(|other| other.unit == *unit && **other != key);
         match running.get(&key) {
+            // It starts when nothing is left of the one before.
+            None if wanted.in_place() && others.next().is_some() => {}
             None => steps.push(Step::Start(key)),
             Some(Phase::Failed { retry_at, .. }) if *retry_at <= now => steps.push(Step::Start(key)),
             Some(_) => {}
@@ -87,12 +97,13 @@ pub(crate) fn diff(wanted: &BTreeMap<UnitId, Wanted>, running: &BTreeMap<Key, Ph
         let successor = match wanted.get(&key.unit) {
             Some(wanted) => match Key::new(&key.unit, wanted) {
                 current if current == *key => continue,
+                _ if wanted.in_place() => None,
                 current => Some(running.get(&current)),
             },
             None => None,
         };
         let replaced = match successor {
-            // The unit is not wanted here any more.
+            // The unit is not wanted here any more, or not beside the new one.
             None => true,
             Some(next) => matches!(next, Some(Phase::Running | Phase::Failed { busy: true, .. })),
         };
@@ -110,26 +121,16 @@ pub(crate) fn diff(wanted: &BTreeMap<UnitId, Wanted>, running: &BTreeMap<Key, Ph
 mod tests {
     use std::{collections::BTreeSet, time::Duration};
 
-    use lattice::model::app::{Isolation, Placement, ProviderSpec, Scale, UnitSpec};
+    use lattice::model::{
+        app::{ProviderSpec, UnitSpec},
+        rollout::Portion,
+    };
     use proptest::prelude::*;
 
     use super::*;
 
     fn record(revision: u64) -> UnitRecord {
-        let spec = ProviderSpec {
-            kind: "keyvalue-memory".into(),
-            config: serde_json::Map::new(),
-            isolate: Isolation::Host,
-            scale: Scale::Replicas(1),
-            placement: Placement::default(),
-            routes: Vec::new(),
-            subscriptions: Vec::new(),
-            schedules: Vec::new(),
-            watches: Vec::new(),
-            limits: Default::default(),
-            program: None,
-        };
-        UnitRecord { revision, spec: UnitSpec::Provider(spec) }
+        UnitRecord { revision, spec: UnitSpec::Provider(ProviderSpec::of("keyvalue-memory")) }
     }
 
     fn key(unit: &str, revision: u64) -> Key {
@@ -172,6 +173,21 @@ mod tests {
         assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), [Step::Drain(key("a", 1))]);
         running.insert(key("a", 2), Phase::Running);
         assert_eq!(diff(&wanted(&[("a", 2)]), &running, now), [Step::Drain(key("a", 1))]);
+    }
+
+    #[test]
+    fn in_its_place_the_new_one_starts_when_nothing_is_left_of_the_old_one() {
+        let now = Instant::now();
+        let mut provider = ProviderSpec::of("keyvalue-memory");
+        provider.rollout.max_surge = Portion::Copies(0);
+        let record = UnitRecord { revision: 2, spec: UnitSpec::Provider(provider) };
+        let wanted = BTreeMap::from([(key("a", 1).unit, Wanted { record, secrets: 0 })]);
+        let mut running = BTreeMap::from([(key("a", 1), Phase::Running), (key("b", 1), Phase::Draining)]);
+        assert_eq!(diff(&wanted, &running, now), [Step::Drain(key("a", 1))]);
+        running.insert(key("a", 1), Phase::Draining);
+        assert_eq!(diff(&wanted, &running, now), []);
+        running.remove(&key("a", 1));
+        assert_eq!(diff(&wanted, &running, now), [Step::Start(key("a", 2))]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use lattice::{
     bus::{CallHandler, Serving},
     model::{
-        app::UnitSpec,
+        app::{Scale, UnitSpec},
         inventory::{Faults, InstanceReport, InstanceState},
     },
     wire::{InstanceId, Interface},
@@ -191,11 +191,11 @@ impl Slot {
         match health {
             Health::Ready => {
                 if self.degraded.take().is_some() {
-                    tracing::info!(unit = %key.unit, "its backend is back");
+                    tracing::info!(unit = %key.unit, "it is well again");
                 }
             }
             Health::Degraded(reason) => {
-                tracing::warn!(unit = %key.unit, reason, "its backend is away");
+                tracing::warn!(unit = %key.unit, reason, "it is not well");
                 self.degraded = Some(reason);
             }
         }
@@ -223,7 +223,18 @@ impl Slot {
             Kind::Backend(capability, _) => (None, None, Some(capability.clone())),
             Kind::Server(_) | Kind::Process(_) => return None,
         };
-        Some(LocalInstance { unit: key.unit.clone(), revision: key.revision, http, capability, calls })
+        Some(LocalInstance { unit: key.unit.clone(), http, capability, calls })
+    }
+
+    /// The component whose calls decide how many copies there are.
+    pub(super) fn follows_load(&self) -> Option<Arc<LoadedComponent>> {
+        match (&self.life, self.spec.scale()) {
+            (Life::Running { running }, Scale::Follow(_)) => match &running.what {
+                Kind::Component { component, .. } => Some(component.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     pub(super) fn report(&self, key: &Key) -> InstanceReport {

@@ -4,9 +4,13 @@
 mod access;
 mod builtin;
 mod checks;
+mod contact;
 mod diff;
 mod instance;
 mod limits;
+mod load;
+mod orders;
+mod probe;
 mod process;
 mod program;
 mod report;
@@ -24,6 +28,8 @@ use lattice::{
         app::{UnitRecord, UnitSpec},
         assignment::Assignment,
         inventory::{HostRecord, InstanceReport},
+        placement::Offline,
+        quota::Quota,
     },
     wire::{HostId, UnitId},
 };
@@ -32,13 +38,16 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    contact::Contact,
     diff::{Key, Phase, Step, Wanted, diff},
     instance::{Running, Slot},
 };
-use crate::links::Router;
+use crate::{journal::Kept, links::Router};
 
 pub(crate) use access::{Access, AccessError};
 pub(crate) use checks::serve as serve_checks;
+pub(crate) use load::{Followed, Meter};
+pub(crate) use orders::Orders;
 pub(crate) use report::{beat, publish, started};
 pub(crate) use start::{StartFailure, Surroundings};
 
@@ -49,6 +58,23 @@ pub(crate) enum News {
     /// A provider process ended by itself.
     Ended(Key, String),
     Drained(Key),
+    /// The assignment of this host, read by a request that was sent then.
+    Read(Option<Assignment>, Instant),
+}
+
+/// What the agent of a host begins with, and whom it tells.
+pub(crate) struct Beginnings {
+    pub(crate) record: watch::Sender<HostRecord>,
+    pub(crate) orders: Orders,
+    /// What was kept, when the lattice cannot be asked.
+    pub(crate) assignment: Option<Assignment>,
+    pub(crate) journal: watch::Sender<Option<Kept>>,
+    pub(crate) followed: Followed,
+    /// When the last beat was sent that was acknowledged.
+    pub(crate) heard: watch::Receiver<Option<Instant>>,
+    pub(crate) news: mpsc::Sender<News>,
+    /// Cancelled when somebody has ordered this process to end.
+    pub(crate) dismissed: CancellationToken,
 }
 
 /// Retries and fault counters are looked at this often.
@@ -65,26 +91,35 @@ pub(crate) struct Agent {
     assignment: Option<Assignment>,
     /// What the whole lattice runs.
     hosts: View<HostRecord>,
+    quotas: View<Quota>,
     record: watch::Sender<HostRecord>,
+    orders: Orders,
+    journal: watch::Sender<Option<Kept>>,
+    followed: Followed,
+    contact: Contact,
+    heard: watch::Receiver<Option<Instant>>,
+    dismissed: CancellationToken,
     news: mpsc::Sender<News>,
     tasks: TaskTracker,
 }
 
 impl Agent {
-    pub(crate) fn new(
-        surroundings: Arc<Surroundings>,
-        router: Arc<Router>,
-        record: watch::Sender<HostRecord>,
-        news: mpsc::Sender<News>,
-    ) -> Self {
-        let store = surroundings.bus.store();
+    pub(crate) fn new(surroundings: Arc<Surroundings>, router: Arc<Router>, beginnings: Beginnings) -> Self {
+        let Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed } = beginnings;
         Self {
-            hosts: store.hosts().follow(),
+            hosts: surroundings.bus.store().hosts().follow(),
+            quotas: surroundings.bus.store().quotas().follow(),
             surroundings,
             router,
             slots: BTreeMap::new(),
-            assignment: None,
+            assignment,
             record,
+            orders,
+            journal,
+            followed,
+            contact: Contact::default(),
+            heard,
+            dismissed,
             news,
             tasks: TaskTracker::new(),
         }
@@ -93,18 +128,26 @@ impl Agent {
     /// Follows the assignment until `shutdown`; then lets others take over what it runs, and drains the rest within
     /// `limit`.
     pub(crate) async fn run(mut self, mut news: mpsc::Receiver<News>, shutdown: CancellationToken, limit: Duration) {
-        let mut assignments = self.surroundings.bus.store().assignments().follow();
+        let mut assignments = self.surroundings.bus.store().assignments().follow_one(self.surroundings.host.as_str());
         let mut tick = tokio::time::interval(TICK);
         let mut hosts = self.hosts.clone();
+        let mut quotas = self.quotas.clone();
+        let mut orders = self.orders.view.clone();
         let mut secrets = self.surroundings.secrets.changes();
+        let mut heard = self.heard.clone();
         let mut leaves_at = None;
         loop {
+            let unsure = self.contact.ends(Instant::now());
             // Cancel-safe: `recv`, `changed` and `tick` lose nothing when another arm is taken.
             tokio::select! {
                 Some(news) = news.recv() => self.take(news),
                 Ok(()) = assignments.changed() => self.adopt(&assignments),
+                Ok(()) = heard.changed() => self.hear(*heard.borrow_and_update()),
+                () = sleep_until(unsure), if unsure.is_some() => {}
                 Ok(()) = hosts.changed() => {}
-                Ok(()) = secrets.changed() => {}
+                Ok(()) = quotas.changed() => {}
+                Ok(()) = secrets.changed() => self.keep(),
+                Ok(()) = orders.changed() => self.obey(leaves_at.is_some()),
                 _ = tick.tick() => {}
                 () = shutdown.cancelled(), if leaves_at.is_none() => {
                     leaves_at = Some(Instant::now() + HAND_OVER);
@@ -123,6 +166,10 @@ impl Agent {
     fn adopt(&mut self, assignments: &View<Assignment>) {
         let me = self.surroundings.host.as_str();
         let newest = assignments.borrow().as_ref().and_then(|all| all.get(me)).map(|entry| entry.value.clone());
+        self.take_over(newest);
+    }
+
+    fn take_over(&mut self, newest: Option<Assignment>) {
         let Some(newest) = newest else { return };
         match &self.assignment {
             Some(current) if *current == newest => {}
@@ -136,7 +183,48 @@ impl Agent {
             _ => {
                 tracing::info!(generation = newest.generation, units = newest.units.len(), "took an assignment");
                 self.assignment = Some(newest);
+                self.keep();
             }
+        }
+    }
+
+    /// Writes down what this host goes on with when it is started again without the lattice.
+    fn keep(&self) {
+        let Some(assignment) = &self.assignment else { return };
+        let secrets = &self.surroundings.secrets;
+        let of = |(unit, record): (&UnitId, &UnitRecord)| secrets.to_keep(&unit.app, &record.spec.secrets());
+        let sealed = assignment.units.iter().flat_map(of).collect();
+        let kept = Kept::new(self.surroundings.bus.lattice(), assignment.clone(), sealed);
+        self.journal.send_replace(Some(kept));
+    }
+
+    /// A beat has been acknowledged.
+    fn hear(&mut self, sent: Option<Instant>) {
+        let Some(sent) = sent else { return };
+        self.contact.beat(sent);
+        if self.contact.asks(Instant::now()) {
+            let (bus, news) = (self.surroundings.bus.clone(), self.news.clone());
+            let host = self.surroundings.host.clone();
+            self.tasks.spawn(async move {
+                let sent = Instant::now();
+                if let Ok(entry) = bus.store().assignments().get(host.as_str()).await {
+                    let _ = news.send(News::Read(entry.map(|entry| entry.value), sent)).await;
+                }
+            });
+        }
+    }
+
+    /// Does as operators have said.
+    fn obey(&self, ending: bool) {
+        let mut ends = false;
+        self.record.send_if_modified(|record| {
+            let (changed, dismissed) = self.orders.obey(record, ending);
+            ends = dismissed;
+            changed
+        });
+        if ends && !self.dismissed.is_cancelled() {
+            tracing::info!("an operator has ordered this process to end");
+            self.dismissed.cancel();
         }
     }
 
@@ -153,8 +241,14 @@ impl Agent {
         specs.any(|spec| others.iter().any(|host| lattice_control::may_take(spec, host)))
     }
 
+    /// Whether a unit would have to stop because this host cannot be sure that it alone has it.
+    fn is_unsure(&self, record: &UnitRecord) -> bool {
+        record.spec.placement().offline == Offline::Stop && !self.contact.is_sure(Instant::now())
+    }
+
     fn wanted(&self) -> BTreeMap<UnitId, Wanted> {
         let units = self.assignment.iter().flat_map(|assignment| &assignment.units);
+        let units = units.filter(|(_, record)| !self.is_unsure(record));
         let wanted = |(unit, record): (&UnitId, &UnitRecord)| {
             // A component asks for its secrets whenever it wants; a provider is told when it starts.
             let secrets = match &record.spec {
@@ -222,17 +316,25 @@ impl Agent {
                 }
             }
             News::Drained(key) => drop(self.slots.remove(&key)),
+            News::Read(assignment, sent) => {
+                self.take_over(assignment);
+                self.contact.confirm(sent);
+            }
         }
     }
 
     fn drain(&mut self, key: Key) {
         let Some(running) = self.slots.get_mut(&key).and_then(|slot| slot.drain()) else { return };
-        tracing::info!(unit = %key.unit, revision = key.revision, "draining");
         let news = self.news.clone();
-        let limit = running.drain_limit();
+        // Somebody else may be given it in a moment, and it is not to run twice.
+        let at_once = self.assignment.as_ref().and_then(|a| a.units.get(&key.unit)).is_some_and(|r| self.is_unsure(r));
+        let limit = if at_once { Duration::ZERO } else { running.drain_limit() };
+        tracing::info!(unit = %key.unit, revision = key.revision, at_once, "draining");
         self.tasks.spawn(async move {
             // Others send calls here until they have heard that it drains.
-            tokio::time::sleep(instance::LINGER).await;
+            if !at_once {
+                tokio::time::sleep(instance::LINGER).await;
+            }
             running.stop(limit).await;
             let _ = news.send(News::Drained(key)).await;
         });
@@ -241,11 +343,11 @@ impl Agent {
     /// Brings the router and the published inventory up to date.
     fn tell(&mut self) {
         let instances: Vec<InstanceReport> = self.slots.iter().map(|(key, slot)| slot.report(key)).collect();
-        let generation = self.assignment.as_ref().map_or(0, |a| a.generation);
+        let (term, generation) = self.assignment.as_ref().map_or((0, 0), |a| (a.term, a.generation));
         let changed = self.record.send_if_modified(|record| {
-            let news = record.instances != instances || record.generation != generation;
+            let news = record.instances != instances || (record.term, record.generation) != (term, generation);
             record.instances = instances;
-            record.generation = generation;
+            (record.term, record.generation) = (term, generation);
             news
         });
         let hosts = self.hosts.borrow_and_update();
@@ -257,7 +359,14 @@ impl Agent {
             .filter(|(host, _)| host.host != *me);
         let own = self.record.borrow();
         let local: Vec<_> = self.slots.iter().filter_map(|(key, slot)| slot.local(key)).collect();
-        self.router.update(others.chain([(&*own, 0)]), &local);
+        self.router.update(others.chain([(&*own, 0)]), &local, own.site());
+        if let Some(quotas) = &*self.quotas.borrow() {
+            let quotas = quotas.iter().map(|(key, entry)| (key.clone(), entry.value)).collect();
+            let others = hosts.iter().flatten().map(|(_, entry)| &entry.value).filter(|host| host.host != *me);
+            self.surroundings.quotas.share(&quotas, others.chain([&*own]));
+        }
+        let follows = |(key, slot): (&Key, &Slot)| Some((key.unit.clone(), slot.follows_load()?));
+        self.followed.store(Arc::new(self.slots.iter().filter_map(follows).collect()));
         if changed {
             tracing::debug!(instances = own.instances.len(), generation, "inventory changed");
         }
@@ -286,6 +395,14 @@ impl Agent {
         if tokio::time::timeout(limit, all_done).await.is_err() {
             tracing::warn!(?limit, "some instances did not end in time");
         }
+    }
+}
+
+/// Until then; for ever when there is no such time.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

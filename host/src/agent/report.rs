@@ -1,6 +1,6 @@
 //! Telling the lattice what this host runs, and that it lives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lattice::{
     bus::Bus,
@@ -8,6 +8,8 @@ use lattice::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::Meter;
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(1);
@@ -37,8 +39,14 @@ pub(crate) async fn publish(bus: Bus, mut record: watch::Receiver<HostRecord>, s
     }
 }
 
-/// Shows signs of life until `stop`.
-pub(crate) async fn beat(bus: Bus, host: lattice::wire::HostId, stop: CancellationToken) {
+/// Shows signs of life until `stop`, and tells when those were sent that have been acknowledged.
+pub(crate) async fn beat(
+    bus: Bus,
+    host: lattice::wire::HostId,
+    mut meter: Meter,
+    heard: watch::Sender<Option<Instant>>,
+    stop: CancellationToken,
+) {
     let table = bus.store().beats();
     let mut tick = tokio::time::interval(BEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -47,11 +55,19 @@ pub(crate) async fn beat(bus: Bus, host: lattice::wire::HostId, stop: Cancellati
     loop {
         tokio::select! {
             _ = tick.tick() => {}
+            // Somebody waits for a copy of a unit, and is not to wait for the next beat too.
+            () = meter.watch() => tokio::time::sleep(DEBOUNCE).await,
             () = stop.cancelled() => return,
         }
         count += 1;
-        if let Err(error) = table.put(host.as_str(), &Beat { count }).await {
-            tracing::debug!(%error, "cannot show a sign of life");
+        let load = meter.tell();
+        let sent = Instant::now();
+        // While a cluster elects who stores them, a beat is never answered. Whoever waited for that answer would be silent for so
+        // long that others take it for dead.
+        match tokio::time::timeout(BEAT, table.put(host.as_str(), &Beat { count, load })).await {
+            Ok(Ok(_)) => drop(heard.send_replace(Some(sent))),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot show a sign of life"),
+            Err(_) => tracing::debug!("a sign of life was not answered"),
         }
     }
 }

@@ -26,15 +26,18 @@ use super::{
     builtin,
     diff::Key,
     instance::{Kind, Running, Speaks},
+    probe::Patient,
     process::{Executable, Process, ProcessError, Started},
     program::{self, ProgramError},
 };
 use crate::{
     links::{self, ComponentLinks, Router},
+    quotas::Quotas,
     runtime::{
         ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError, grants::Grants,
     },
     secrets::{Granted, SecretError, Secrets, Settings, Veil},
+    trust::{Distrust, Trust},
 };
 
 /// What every instance of this host is started with.
@@ -47,6 +50,8 @@ pub(crate) struct Surroundings {
     pub(crate) providers: PathBuf,
     /// Whether it runs programs of users.
     pub(crate) programs: bool,
+    pub(crate) trust: Trust,
+    pub(crate) quotas: Quotas,
     pub(crate) runtime: Runtime,
     pub(crate) cache: ArtifactCache,
     pub(crate) router: Arc<Router>,
@@ -64,6 +69,8 @@ pub(crate) enum StartFailure {
     #[error("{kind}: {source}")]
     Provider { kind: String, source: StartError },
     #[error(transparent)]
+    Distrust(#[from] Distrust),
+    #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -79,6 +86,8 @@ pub(crate) enum StartFailure {
     Unknown(String),
     #[error("cannot answer calls from the lattice: {0}")]
     Serve(CallError),
+    #[error("{0}")]
+    Unwell(String),
     /// What was said had a secret in it, which is hidden here.
     #[error("{reason}")]
     Veiled { reason: String, busy: bool },
@@ -110,8 +119,9 @@ pub(super) async fn start(
     record: &UnitRecord,
     news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
+    here.trust.check(&here.bus, &record.spec.artifacts()).await?;
     match &record.spec {
-        UnitSpec::Component(spec) => component(here, key, instance, spec).await,
+        UnitSpec::Component(spec) => component(here, key, instance, spec, news).await,
         UnitSpec::Provider(spec) => {
             let settings = here.secrets.settings(&key.unit.app, &spec.config)?;
             let started = provider(here, key, instance, spec, &settings, news).await;
@@ -151,12 +161,14 @@ async fn component(
     key: &Key,
     instance: &InstanceId,
     spec: &ComponentSpec,
+    news: mpsc::Sender<News>,
 ) -> Result<Running, StartFailure> {
     let compiled = here.cache.load_spec(spec, here.bus.artifacts()).await?;
     let spec = spec.composed();
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
     let secrets = Granted::new(&here.secrets, &key.unit.app, &spec);
-    let grants = Grants { secrets, ..Grants::default() };
+    let quota = Some(here.quotas.of(&key.unit.app));
+    let grants = Grants { secrets, quota, ..Grants::default() };
     let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links, grants)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
     let functions = LoadedFunctions::new(component.clone(), &compiled, here.bus.exchange());
@@ -165,6 +177,10 @@ async fn component(
     serves.sort();
     let callable = functions.interfaces().next().is_some();
     let functions = callable.then(|| Arc::new(functions));
+    let patient = spec.health.as_ref().map(|health| Patient::new(health, http.as_ref(), functions.as_ref()));
+    if let Some(patient) = &patient {
+        patient.ask().await.map_err(StartFailure::Unwell)?;
+    }
     let serving = if serves.is_empty() {
         None
     } else {
@@ -174,8 +190,12 @@ async fn component(
                 .await?,
         )
     };
+    let watching = CancellationToken::new();
+    if let Some(patient) = patient {
+        tokio::spawn(patient.watch(key.clone(), news, watching.clone()));
+    }
     let what = Kind::Component { component, http, functions };
-    Ok(Running { what, serving, serves, speaks: Speaks::LIKE_US, watching: CancellationToken::new() })
+    Ok(Running { what, serving, serves, speaks: Speaks::LIKE_US, watching })
 }
 
 /// What a component answers over the lattice.

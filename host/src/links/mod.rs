@@ -1,6 +1,7 @@
 //! Where calls go: [`router`] knows every instance of the lattice that takes calls, [`road`] sends a call to the best of
 //! them, [`link`] and [`function`] are one import of a component, bound to a unit and resolved anew at each call.
 
+mod asleep;
 mod function;
 mod link;
 mod road;

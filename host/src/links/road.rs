@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::router::{InFlight, Router};
 
 /// How long a call waits for an instance to appear when none is there: long enough to bridge a change that this host
-/// has not heard of yet, short enough to be an answer.
+/// has not heard of yet, short enough to be an answer. For a unit that sleeps while nobody calls it, it waits as long as it may
+/// take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Added to a component's own time limit by those who call it for the lattice, so that its own answer to an overdue call
@@ -70,13 +71,22 @@ pub(super) struct Road {
 impl Road {
     /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
     pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
-        let patience = call.until.min(Instant::now() + PATIENCE);
+        let mut patience = call.until.min(Instant::now() + PATIENCE);
+        // Whether it is a unit that sleeps, once that has been asked; it is being called until this is dropped.
+        let mut waits = None;
         let mut changes = self.router.changes();
         let mut tried = Vec::new();
         let mut last = CallError::NoInstance(self.to.to_string());
         loop {
             changes.mark_unchanged();
             let Some((instance, in_flight)) = self.router.pick(&self.to, &tried) else {
+                if waits.is_none() {
+                    let wake = self.router.asleep().wake(&self.bus, &self.to);
+                    let asleep = tokio::time::timeout_at(patience.into(), wake).await.ok().flatten();
+                    if waits.insert(asleep).is_some() {
+                        patience = call.until;
+                    }
+                }
                 let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
                 if woken.is_err() {
                     return Err(last);

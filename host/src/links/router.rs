@@ -18,11 +18,12 @@ use lattice::{
 use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
 
+use super::asleep::Asleep;
+
 /// An instance in this host that can be called without NATS.
 #[derive(Clone)]
 pub struct LocalInstance {
     pub unit: UnitId,
-    pub revision: u64,
     pub http: Option<Arc<dyn HttpHandler>>,
     pub capability: Option<Capability>,
     /// What answers calls of the component's own interfaces.
@@ -35,6 +36,8 @@ pub(super) struct RemoteInstance {
     instance: InstanceId,
     /// The revision of the inventory that it stands in.
     told_at: u64,
+    /// It is at the site of this host.
+    near: bool,
     seen: Arc<Seen>,
 }
 
@@ -57,8 +60,6 @@ struct Targets {
     capability: Option<Capability>,
     calls: Option<Arc<dyn CallHandler>>,
     remotes: Vec<RemoteInstance>,
-    /// The newest revision that takes calls; older ones get none.
-    revision: u64,
 }
 
 /// What calls go by.
@@ -73,18 +74,24 @@ struct Table {
 pub struct Router {
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
+    asleep: Asleep,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { table: ArcSwap::default(), changes: watch::channel(()).0 }
+        Self { table: ArcSwap::default(), changes: watch::channel(()).0, asleep: Asleep::default() }
     }
 }
 
 impl Router {
     /// Replaces the table. `hosts` are the inventories of the lattice with this host's own, `local` what runs here.
-    /// Each inventory comes with its revision in the store.
-    pub fn update<'a>(&self, hosts: impl IntoIterator<Item = (&'a HostRecord, u64)>, local: &[LocalInstance]) {
+    /// Each inventory comes with its revision in the store; `site` is where this host is.
+    pub fn update<'a>(
+        &self,
+        hosts: impl IntoIterator<Item = (&'a HostRecord, u64)>,
+        local: &[LocalInstance],
+        site: Option<&str>,
+    ) {
         let before = self.table.load();
         let mut table = Table::default();
         for (host, told_at) in hosts {
@@ -96,7 +103,8 @@ impl Router {
                 if !report.state.takes_calls() {
                     continue;
                 }
-                let Some(targets) = newest(&mut table.units, &report.unit, report.revision) else { continue };
+                // Of any revision: while one takes the place of another, both serve.
+                let targets = table.units.entry(report.unit.clone()).or_default();
                 let known = before
                     .units
                     .get(&report.unit)
@@ -104,11 +112,12 @@ impl Router {
                 if known.is_none_or(|known| known.told_at != told_at) {
                     seen.silent.store(false, Ordering::Relaxed);
                 }
-                targets.remotes.push(RemoteInstance { instance: report.instance.clone(), told_at, seen });
+                let (instance, near) = (report.instance.clone(), host.site() == site);
+                targets.remotes.push(RemoteInstance { instance, told_at, near, seen });
             }
         }
         for instance in local {
-            let Some(targets) = newest(&mut table.units, &instance.unit, instance.revision) else { continue };
+            let targets = table.units.entry(instance.unit.clone()).or_default();
             targets.http = instance.http.clone();
             targets.capability = instance.capability.clone();
             targets.calls = instance.calls.clone();
@@ -143,19 +152,15 @@ impl Router {
         self.table.load().units.get(unit)?.pick(tried)
     }
 
+    /// The units that are waited for.
+    pub(crate) fn asleep(&self) -> &Asleep {
+        &self.asleep
+    }
+
     /// A receiver that wakes when the table was replaced.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
-}
-
-/// The unit's entry when `revision` is the newest seen so far; older entries give way to it.
-fn newest<'t>(table: &'t mut HashMap<UnitId, Targets>, unit: &UnitId, revision: u64) -> Option<&'t mut Targets> {
-    let targets = table.entry(unit.clone()).or_default();
-    if revision > targets.revision {
-        *targets = Targets { revision, ..Targets::default() };
-    }
-    (revision == targets.revision).then_some(targets)
 }
 
 /// A call under way, counted for the choice of the next one.
@@ -189,16 +194,17 @@ impl Drop for InFlight {
 }
 
 impl Targets {
-    /// The instance to call next, but none of `tried`: the less busy of two taken at random, and one that was silent
-    /// only when there is no other.
+    /// The instance to call next, but none of `tried`: the less busy of two taken at random, at another site only when there is none at
+    /// this one, and one that was silent only when there is no other.
     fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
-        let left = |silent: bool| {
+        let left = |silent: bool, near: bool| {
             let fits = move |r: &&RemoteInstance| {
-                r.seen.silent.load(Ordering::Relaxed) == silent && !tried.contains(&r.instance)
+                r.near == near && r.seen.silent.load(Ordering::Relaxed) == silent && !tried.contains(&r.instance)
             };
             self.remotes.iter().filter(fits).collect::<Vec<_>>()
         };
-        let chosen = least_busy(&left(false)).or_else(|| least_busy(&left(true)))?;
+        let order = [(false, true), (false, false), (true, true), (true, false)];
+        let chosen = order.into_iter().find_map(|(silent, near)| least_busy(&left(silent, near)))?;
         Some((chosen.instance.clone(), InFlight::new(chosen.seen.clone())))
     }
 }
@@ -225,10 +231,11 @@ fn two_of(n: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use lattice::{
-        model::inventory::{Faults, InstanceReport, InstanceState},
+        model::{
+            app::{ProviderSpec, UnitRecord, UnitSpec},
+            inventory::{InstanceReport, InstanceState},
+        },
         wire::HostId,
     };
 
@@ -237,56 +244,32 @@ mod tests {
     fn host(letter: &str, units: &[(&str, u64, InstanceState)]) -> HostRecord {
         let id: HostId = format!("N{}", letter.repeat(55)).parse().unwrap();
         let report = |(unit, revision, state): &(&str, u64, InstanceState)| {
-            let unit: UnitId = unit.parse().unwrap();
-            InstanceReport {
-                instance: InstanceId::derive(&id, &unit, *revision, &lattice::wire::Digest::of(b"")),
-                unit,
-                revision: *revision,
-                kind: "component".into(),
-                what: String::new(),
-                state: *state,
-                reason: None,
-                serves: Vec::new(),
-                json_only: false,
-                bundles: false,
-                address: None,
-                faults: Faults::default(),
-            }
+            let record =
+                UnitRecord { revision: *revision, spec: UnitSpec::Provider(ProviderSpec::of("keyvalue-memory")) };
+            InstanceReport::of(&id, &unit.parse().unwrap(), &record, *state)
         };
-        HostRecord {
-            version: 1,
-            instances: units.iter().map(report).collect(),
-            host: id,
-            release: String::new(),
-            labels: BTreeMap::new(),
-            started_ms: 0,
-            generation: 0,
-            leaving: false,
-            programs: false,
-            secrets_key: None,
-        }
+        HostRecord { instances: units.iter().map(report).collect(), ..HostRecord::of(id.clone()) }
     }
 
     #[test]
-    fn only_the_newest_revision_that_takes_calls_is_called() {
+    fn all_that_takes_calls_is_called_whatever_its_revision() {
         let router = Router::default();
         let unit: UnitId = "app/unit".parse().unwrap();
-        let hosts = [
-            host("A", &[("app/unit", 1, InstanceState::Ready), ("app/unit", 2, InstanceState::Starting)]),
-            host("B", &[("app/unit", 1, InstanceState::Ready)]),
-        ];
-        router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        assert_eq!(router.table.load().units[&unit].remotes.len(), 2);
-        let hosts = [
-            host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]),
-            host("B", &[("app/unit", 1, InstanceState::Ready)]),
-        ];
-        router.update(hosts.iter().map(|h| (h, 1)), &[]);
-        let table = router.table.load();
-        let targets = &table.units[&unit];
-        assert_eq!((targets.remotes.len(), targets.revision), (1, 2));
-        let (instance, _guard) = targets.pick(&[]).unwrap();
-        assert!(targets.pick(&[instance]).is_none());
+        let called = |hosts: &[HostRecord]| {
+            router.update(hosts.iter().map(|h| (h, 1)), &[], None);
+            let table = router.table.load();
+            let mut called: Vec<InstanceId> = Vec::new();
+            while let Some((instance, _)) = table.units[&unit].pick(&called) {
+                called.push(instance);
+            }
+            let all = hosts.iter().flat_map(|host| host.instances.iter().map(|i| (&host.host, i)));
+            all.filter(|(_, i)| called.contains(&i.instance)).map(|(h, i)| (h.clone(), i.revision)).collect::<Vec<_>>()
+        };
+        let b = host("B", &[("app/unit", 1, InstanceState::Ready)]);
+        let a = host("A", &[("app/unit", 1, InstanceState::Ready), ("app/unit", 2, InstanceState::Starting)]);
+        assert_eq!(called(&[a.clone(), b.clone()]), [(a.host.clone(), 1), (b.host.clone(), 1)]);
+        let a = host("A", &[("app/unit", 1, InstanceState::Draining), ("app/unit", 2, InstanceState::Ready)]);
+        assert_eq!(called(&[a.clone(), b.clone()]), [(a.host, 2), (b.host, 1)]);
     }
 
     #[test]
@@ -295,7 +278,7 @@ mod tests {
         let unit: UnitId = "app/unit".parse().unwrap();
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
-        router.update(hosts.iter().map(|h| (h, 1)), &[]);
+        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
         let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
@@ -304,16 +287,41 @@ mod tests {
     }
 
     #[test]
+    fn calls_stay_at_their_site_while_they_can() {
+        let router = Router::default();
+        let unit: UnitId = "app/unit".parse().unwrap();
+        let mut hosts: Vec<_> =
+            ["A", "B", "C", "D"].map(|at| host(at, &[("app/unit", 1, InstanceState::Ready)])).into();
+        for (host, site) in hosts.iter_mut().zip(["berlin", "bonn", "berlin"]) {
+            host.labels.insert("site".to_owned(), site.to_owned());
+        }
+        let order = |site: Option<&str>| {
+            router.update(hosts.iter().map(|h| (h, 1)), &[], site);
+            let mut tried = Vec::new();
+            while let Some((instance, _)) = router.pick(&unit, &tried) {
+                tried.push(instance);
+            }
+            let site =
+                |id: &InstanceId| hosts.iter().find(|h| h.instances[0].instance == *id).and_then(HostRecord::site);
+            tried.iter().map(site).collect::<Vec<_>>()
+        };
+        assert_eq!(order(Some("berlin"))[..2], [Some("berlin"), Some("berlin")]);
+        assert_eq!(order(Some("bonn"))[0], Some("bonn"));
+        assert_eq!(order(None)[0], None);
+        assert_eq!(order(Some("rome")).len(), 4);
+    }
+
+    #[test]
     fn a_silent_instance_is_the_last_choice_until_its_host_speaks_again() {
         let router = Router::default();
         let unit: UnitId = "app/unit".parse().unwrap();
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
-        router.update(hosts.iter().map(|h| (h, 1)), &[]);
+        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
         let (dead, in_flight) = router.pick(&unit, &[]).unwrap();
         in_flight.was_silent();
         drop(in_flight);
-        router.update(hosts.iter().map(|h| (h, 1)), &[]);
+        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
         for _ in 0..10 {
@@ -321,7 +329,7 @@ mod tests {
         }
         let (other, _) = targets.pick(&[]).unwrap();
         assert_eq!(targets.pick(&[other]).unwrap().0, dead, "better than nobody");
-        router.update(hosts.iter().map(|h| (h, 2)), &[]);
+        router.update(hosts.iter().map(|h| (h, 2)), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
         assert!((0..10).any(|_| targets.pick(&[]).unwrap().0 == dead));

@@ -35,7 +35,7 @@ use super::{
     secrets,
     spares::Spares,
 };
-use crate::links::ComponentLinks;
+use crate::{links::ComponentLinks, quotas::AppCalls};
 
 /// The engines with everything that components may import.
 #[derive(Clone)]
@@ -229,11 +229,18 @@ pub struct LoadedComponent {
 }
 
 /// A place among the calls that a component may have at a time.
-pub(super) struct Permit(Arc<LoadedComponent>);
+pub(super) struct Permit {
+    component: Arc<LoadedComponent>,
+    /// Where it is counted as well: only while the app's calls have a bound.
+    quota: Option<Arc<AppCalls>>,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(quota) = &self.quota {
+            quota.end();
+        }
+        self.component.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -266,15 +273,30 @@ impl LoadedComponent {
         tracing::warn!(unit = %self.unit(), %error, "a call failed");
     }
 
+    pub(super) fn answered(&self, status: http::StatusCode) {
+        if status.is_server_error() {
+            self.faults.answered(status);
+        }
+    }
+
     /// A place for one more call, or the refusal at once: a call never waits for another to end.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, CallError> {
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= self.concurrency {
-            self.in_flight.fetch_sub(1, Ordering::AcqRel);
-            let error = CallError::Overloaded(self.unit().to_string());
-            self.faults.record(&error);
-            return Err(error);
+            return Err(self.refuse(self.unit().to_string()));
         }
-        Ok(Permit(self.clone()))
+        let quota = self.blueprint.grants.quota.as_ref().filter(|quota| quota.is_bounded());
+        if quota.is_some_and(|quota| !quota.begin()) {
+            return Err(self.refuse(format!("the quota of calls of app {} on this host", self.unit().app)));
+        }
+        self.faults.call();
+        Ok(Permit { component: self.clone(), quota: quota.cloned() })
+    }
+
+    fn refuse(&self, full: String) -> CallError {
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        let error = CallError::Overloaded(full);
+        self.faults.record(&error);
+        error
     }
 
     /// A fresh instance whose first call may take `allowed`.

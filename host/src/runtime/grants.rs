@@ -8,7 +8,7 @@ use lattice_provider_http_client::{Client, Config, SystemResolver, TlsError};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
-use crate::secrets::Granted;
+use crate::{quotas::AppCalls, secrets::Granted};
 
 /// By default nothing is granted.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,8 @@ pub struct Grants {
     pub input: bool,
     /// What its manifest lets it read.
     pub secrets: Granted,
+    /// The calls that its app may take.
+    pub quota: Option<Arc<AppCalls>>,
 }
 
 /// A folder of this machine that a component sees.

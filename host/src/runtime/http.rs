@@ -41,6 +41,7 @@ impl HttpHandler for LoadedHttp {
         let permit = component.permit()?;
         if let Some(HttpExport::Service(_)) = &component.blueprint.http {
             let answered = concurrent::handle(component, permit, request).await;
+            let answered = answered.inspect(|response| component.answered(response.status()));
             return answered.inspect_err(|error| component.record(error));
         }
         let (sender, receiver) = oneshot::channel();
@@ -48,6 +49,7 @@ impl HttpHandler for LoadedHttp {
         let mut head = receiver;
         let outcome = std::future::poll_fn(|cx| run.poll_head(cx, &mut head)).await;
         let response = outcome.inspect_err(|error| component.record(error))?;
+        component.answered(response.status());
         let (parts, body) = response.into_parts();
         Ok(Response::from_parts(parts, run.into_body(body)))
     }

@@ -153,11 +153,9 @@ impl MadeAhead {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use lattice::{
         bus::{Bus, CallHandler},
-        model::app::{ComponentSpec, Limits, Placement, Scale},
+        model::app::ComponentSpec,
         wire::{CallHead, ContentType, Digest},
     };
     use wasmtime::component::Component;
@@ -190,20 +188,7 @@ mod tests {
             let runtime = Runtime::new().unwrap();
             let bytes = wat::parse_str(COUNTER).unwrap();
             let component = Component::new(runtime.engine(), &bytes).unwrap();
-            let spec = ComponentSpec {
-                image: String::new(),
-                digest: Digest::of(&bytes),
-                imports: Vec::new(),
-                exports: Vec::new(),
-                scale: Scale::Replicas(1),
-                placement: Placement::default(),
-                limits: Limits::default(),
-                reuse,
-                env: BTreeMap::new(),
-                config: BTreeMap::new(),
-                secrets: BTreeMap::new(),
-                links: Vec::new(),
-            };
+            let spec = ComponentSpec { reuse, ..ComponentSpec::of(Digest::of(&bytes)) };
             let unit = "app/counter".parse().unwrap();
             let loaded =
                 runtime.prepare(&component, unit, &spec, ComponentLinks::default(), Grants::default()).unwrap();

@@ -116,6 +116,7 @@ impl GrantOptions {
             http: net(self.http),
             output: true,
             input,
+            quota: None,
             secrets: Granted::default(),
         }
     }

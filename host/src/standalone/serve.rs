@@ -1,9 +1,9 @@
 //! `lattice-host serve`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use lattice::{
-    model::app::{ComponentSpec, Limits, Placement, Scale},
+    model::app::{ComponentSpec, Limits},
     wire::{Digest, HostId, InstanceId},
 };
 use lattice_provider::http::HttpHandler;
@@ -64,11 +64,6 @@ async fn load(options: &ServeOptions) -> Result<Arc<LoadedComponent>, Standalone
 fn spec(options: &ServeOptions) -> ComponentSpec {
     ComponentSpec {
         image: options.file.display().to_string(),
-        digest: Digest::of(b""),
-        imports: Vec::new(),
-        exports: Vec::new(),
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
         limits: Limits {
             memory_bytes: options.memory,
             timeout_ms: u64::try_from(options.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -76,9 +71,7 @@ fn spec(options: &ServeOptions) -> ComponentSpec {
         },
         reuse: options.reuse,
         env: options.grants.env().into_iter().collect(),
-        config: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        links: Vec::new(),
+        ..ComponentSpec::of(Digest::of(b""))
     }
 }
 
