@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    Client,
-    jetstream::{self, Context},
-};
+use async_nats::{Client, jetstream::Context};
 use lattice::{
     bus::{Bus, own_streams},
     wire::LatticeName,
@@ -46,8 +43,7 @@ pub enum Away {
 
 impl JetStream {
     pub fn new(bus: &Bus, timeout: Duration) -> Result<Self, StartError> {
-        let client = bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
-        let mut context = jetstream::new(client);
+        let mut context = bus.jetstream().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?;
         context.set_timeout(timeout);
         Ok(Self { context, connected: bus.connected(), timeout })
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
 use futures_util::StreamExt;
 use lattice_provider::keyvalue::{KeyPage, KeyValueError, PAGE, PageBuilder, position};
 
@@ -11,29 +11,36 @@ use crate::{Bucket, failed, key};
 
 /// Names come in a stream; when none comes for so long, NATS is away.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How many names are asked for at once.
+const BATCH: usize = 1000;
+/// How long NATS keeps the consumer after the last batch.
+const FORGOTTEN: Duration = Duration::from_secs(5);
 
 /// The keys of `bucket` whose position is `from` or higher, as many as a page takes.
 pub(crate) async fn page(kv: &Bucket, bucket: &str, from: u64) -> Result<KeyPage, KeyValueError> {
     let prefix = format!("{}{}", kv.store.prefix, key::in_bucket(bucket));
-    let config = push::OrderedConfig {
-        deliver_subject: kv.jetstream.client().new_inbox(),
+    let config = pull::Config {
         filter_subject: format!("{prefix}*"),
         headers_only: true,
         deliver_policy: DeliverPolicy::LastPerSubject,
         replay_policy: ReplayPolicy::Instant,
+        ack_policy: AckPolicy::None,
+        inactive_threshold: FORGOTTEN,
+        num_replicas: 1,
+        memory_storage: true,
         ..Default::default()
     };
     let consumer = kv.ask(kv.store.stream.create_consumer(config)).await?.map_err(|e| failed(&e))?;
-    let mut pending = consumer.cached_info().num_pending;
     let mut first = First::default();
-    if pending > 0 {
-        let mut messages = kv.ask(consumer.messages()).await?.map_err(|e| failed(&e))?;
-        while pending > 0 {
-            let silent = |_| KeyValueError::Other("NATS has stopped in the middle of a listing".into());
-            let message = tokio::time::timeout(SILENCE, messages.next()).await.map_err(silent)?;
-            let Some(message) = message else { return Err(KeyValueError::other("a listing has no end")) };
-            let message = message.map_err(|e| failed(&e))?;
-            pending = message.info().map_err(KeyValueError::other)?.pending;
+    // How many are left is no sign of the end: entries expire while they are listed, and then never come. A batch that is not full is one.
+    let mut came = if consumer.cached_info().num_pending == 0 { 0 } else { BATCH };
+    while came == BATCH {
+        let mut messages = kv.ask(consumer.fetch().max_messages(BATCH).messages()).await?.map_err(|e| failed(&e))?;
+        let silent = |_| KeyValueError::Other("NATS has stopped in the middle of a listing".into());
+        came = 0;
+        while let Some(message) = tokio::time::timeout(SILENCE, messages.next()).await.map_err(silent)? {
+            let message = message.map_err(|e| failed(&*e))?;
+            came += 1;
             // Other programs that use the bucket may have left a marker where a key was.
             let gone = key::is_gone(message.headers.as_ref());
             if !gone && let Some(key) = message.subject.strip_prefix(&prefix).and_then(key::key) {

@@ -54,6 +54,31 @@ async fn entries_have_their_lifetime() {
     conformance::key_value_lifetime(backend, Duration::from_secs(1), "in the process").await.assert();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_has_its_end_while_entries_expire() {
+    const KEYS: usize = 8000;
+    let server = NatsServer::start().unwrap();
+    let (backend, _health) = start(&connect(&server).await, mortal("1s")).await.unwrap();
+    for round in 0..3 {
+        let pairs = (0..KEYS).map(|n| (format!("{round}-{n}"), Bytes::from("v"))).collect();
+        backend.set_many("b".into(), pairs).await.unwrap();
+        let mut left = KEYS;
+        while left > 0 {
+            let (began, mut cursor) = (Instant::now(), None);
+            left = 0;
+            loop {
+                let page = backend.list_keys("b".into(), cursor).await.unwrap();
+                left += page.keys.len();
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert!(began.elapsed() < Duration::from_secs(2), "a listing took {:?}", began.elapsed());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bucket_that_is_there_gets_the_lifetime_that_is_set() {
     let server = NatsServer::start().unwrap();

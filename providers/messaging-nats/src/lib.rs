@@ -67,8 +67,8 @@ impl Provider for Messaging {
     async fn start(context: StartContext, config: Config) -> Result<Capability, StartError> {
         let StartContext { unit, bus, health, subscriptions, work, .. } = context;
         let bus = config.bus(bus, &unit).await?;
-        let client = bus.nats().ok_or_else(|| StartError::Backend("this lattice has no NATS".into()))?.clone();
-        let mut jetstream = jetstream::new(client.clone());
+        let no_nats = || StartError::Backend("this lattice has no NATS".into());
+        let (client, mut jetstream) = bus.nats().cloned().zip(bus.jetstream()).ok_or_else(no_nats)?;
         jetstream.set_timeout(TIMEOUT);
         // When one of them cannot begin, or nobody waits for the end, none goes on.
         let guard = work.stop.clone().drop_guard();

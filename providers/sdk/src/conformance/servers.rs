@@ -45,7 +45,22 @@ impl NatsServer {
 
     /// As [`NatsServer::start`], with more in its configuration.
     pub fn start_with(more: String) -> io::Result<Self> {
-        let make = move |program: &Path, dir: &Path, port| configured_nats(program, dir, port, "8MB", &more);
+        Self::configured(move |dir| format!("{}{more}", jetstream(dir, "")))
+    }
+
+    /// The same, with JetStream in this domain.
+    pub fn start_in_domain(domain: &str, more: String) -> io::Result<Self> {
+        let domain = format!("domain: {domain}");
+        Self::configured(move |dir| format!("{}{more}", jetstream(dir, &domain)))
+    }
+
+    /// The same, without JetStream.
+    pub fn start_without_jetstream(more: String) -> io::Result<Self> {
+        Self::configured(move |_| more.clone())
+    }
+
+    fn configured(more: impl Fn(&Path) -> String + Send + Sync + 'static) -> io::Result<Self> {
+        let make = move |program: &Path, dir: &Path, port| configured_nats(program, dir, port, "8MB", &more(dir));
         let program = find("LATTICE_NATS_SERVER", "nats-server")?;
         Server::try_start(&program, "nats-server", Box::new(make), Quit::Kill).map(Self)
     }
@@ -71,20 +86,21 @@ impl NatsServer {
 }
 
 fn nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
-    configured_nats(program, dir, port, "8MB", "")
+    configured_nats(program, dir, port, "8MB", &jetstream(dir, ""))
 }
 
 fn small_nats_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
-    configured_nats(program, dir, port, "64KB", "")
+    configured_nats(program, dir, port, "64KB", &jetstream(dir, ""))
+}
+
+/// JetStream that keeps its streams in `dir`.
+fn jetstream(dir: &Path, more: &str) -> String {
+    format!("jetstream {{ store_dir: \"{}\"\n{more} }}\n", dir.join("store").display())
 }
 
 fn configured_nats(program: &Path, dir: &Path, port: u16, max_payload: &str, more: &str) -> io::Result<Command> {
     let config = dir.join("nats.conf");
-    let store = dir.join("store");
-    let text = format!(
-        "listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\njetstream {{ store_dir: \"{}\" }}\n{more}",
-        store.display()
-    );
+    let text = format!("listen: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\n{more}");
     fs::write(&config, text)?;
     let mut command = Command::new(program);
     command.arg("--config").arg(config);
@@ -126,6 +142,45 @@ fn redis_command(program: &Path, dir: &Path, port: u16) -> io::Result<Command> {
     // As it is by default, writes that were answered wait in its memory while the disk is slow, and go with it when it is killed.
     command.args(["--appendfsync", "no"]).arg("--dir").arg(dir);
     Ok(command)
+}
+
+/// A registry of OCI images.
+#[derive(Debug)]
+pub struct RegistryServer(Server);
+
+impl RegistryServer {
+    pub fn start() -> io::Result<Self> {
+        Self::start_with("", "")
+    }
+
+    /// With more in its configuration: under `http:`, and at the top.
+    pub fn start_with(http: &str, more: &str) -> io::Result<Self> {
+        let (http, more) = (http.to_owned(), more.to_owned());
+        let command = move |program: &Path, dir: &Path, port: u16| {
+            let text = format!(
+                "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: \"{}\" }} }}\n{more}\nhttp:\n  \
+                 addr: 127.0.0.1:{port}\n  secret: lattice\n{http}\n",
+                dir.join("store").display()
+            );
+            let config = dir.join("config.yml");
+            fs::write(&config, text)?;
+            let mut command = Command::new(program);
+            command.arg("serve").arg(config);
+            Ok(command)
+        };
+        let program = find("LATTICE_DOCKER_REGISTRY", "docker-registry")?;
+        Server::try_start(&program, "docker-registry", Box::new(command), Quit::Kill).map(Self)
+    }
+
+    /// `127.0.0.1:<port>`, as it is called in the names of images.
+    pub fn name(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port.number())
+    }
+
+    /// Kills it. What was pushed stays.
+    pub fn stop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// From the program, or the folder with its programs, its own folder and its port.
