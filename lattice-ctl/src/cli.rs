@@ -1,4 +1,7 @@
-//! The command line.
+//! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`].
+
+mod apps;
+mod hosts;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,10 +9,17 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lattice::{
     bus::{Bus, NatsOptions},
-    model::manifest::parse_duration,
+    model::manifest::{parse_duration, parse_size},
     wire::{AppName, InstanceId, Interface, LatticeName, MAX_DEADLINE, UnitId},
 };
 
+pub(crate) use self::{
+    apps::{
+        ApplyArgs, DeleteArgs, HistoryArgs, ManifestOptions, PlanArgs, RollbackArgs, RolloutCommand, ScaleArgs,
+        StatusArgs, Waiting, WhyArgs,
+    },
+    hosts::{DrainArgs, HostCommand},
+};
 use crate::{
     call::FunctionName,
     failure::{Failure, Result},
@@ -21,7 +31,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  any other failure
-  2  wrong usage
+  2  wrong usage; of `plan`: something would change
   3  the manifest or a component is wrong
   4  the lattice cannot be reached
   5  not ready in time, or a unit failed
@@ -75,15 +85,41 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Apply(ApplyArgs),
+    Plan(PlanArgs),
+    Scale(ScaleArgs),
+    History(HistoryArgs),
+    Rollback(RollbackArgs),
+    /// Show how a revision comes to its hosts, pause it, and let it go on
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     Delete(DeleteArgs),
     Status(StatusArgs),
+    Why(WhyArgs),
     Get(GetArgs),
     Call(CallArgs),
+    /// Say what a host may run, move everything off it, and end it
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Keep secrets in the lattice, sealed so that nobody but its hosts can read them
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Say what holds in the whole lattice where manifests say nothing
+    #[command(subcommand)]
+    Defaults(DefaultsCommand),
+    /// Say how much of the lattice apps may have
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// See what the store has, sign it, and remove what nobody needs
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
+    Bundle(BundleArgs),
+    Convert(ConvertArgs),
+    Push(PushArgs),
+    Pull(PullArgs),
     Conform(ConformArgs),
     Up(UpArgs),
+    /// Print the JSON schema of manifests, for editors
+    Schema,
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -93,69 +129,13 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Make the lattice run what a manifest says, and wait until it does
-///
-/// The manifest and every component that it names are checked before anything changes; all problems are told at
-/// once. Progress goes to stderr, the result to stdout.
-///
-/// Waiting ends when every unit is ready; when a unit has been failed or degraded for 5 seconds, whatever the others
-/// do (a unit that is tried again and again counts from its first failure); when no host is alive; when somebody
-/// else changes the app; or after --timeout. All but the first end with an exit code other than 0, and what has been
-/// applied stays applied.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct ApplyArgs {
-    /// The manifest; `-` reads it from stdin
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) file: String,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-/// Remove an app, and wait until nothing of it runs
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct DeleteArgs {
-    /// Name of the app
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub(crate) app: Option<String>,
-    /// The manifest that names the app; `-` reads it from stdin
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) file: Option<String>,
-    /// Delete it also when other apps are linked to its units: their calls fail then
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Waiting {
-    /// Leave as soon as it is written
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// How long to wait, such as 90s or 5m
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub(crate) timeout: Duration,
-}
-
-/// Show how apps are, and why a unit is not ready
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct StatusArgs {
-    /// Name of the app; all apps without one
-    pub(crate) app: Option<String>,
-    /// Show it again whenever it changes, until Ctrl-C
-    #[arg(long, short)]
-    pub(crate) watch: bool,
-}
-
 /// List what a lattice has
 ///
 /// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
 ///
 ///   apps:        app, revision, ready, state, units, units_ready, labels
-///   hosts:       id, short_id, alive, release, labels, programs, units, uptime_seconds, generation
+///   hosts:       id, short_id, alive, release, labels, taints, cordon, leaving, capacity, programs, units,
+///                uptime_seconds, generation
 ///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
 ///   providers:   app, unit, use, image, digest, isolate, revision, state, replicas, ready, hosts, address, reason
 ///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route
@@ -221,6 +201,62 @@ pub(crate) struct CallArgs {
     pub(crate) instance: Option<InstanceId>,
 }
 
+/// How OCI registries are reached
+///
+/// Who may be asked for a name and a password is what `docker login` and its like have written: ~/.docker/config.json, or
+/// the folder in DOCKER_CONFIG.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RegistryOptions {
+    /// Certificates in PEM that registries and servers of https:// images may be known by, beside those that the system trusts
+    #[arg(long, value_name = "FILE", env = "LATTICE_REGISTRY_CA")]
+    pub(crate) registry_ca: Option<PathBuf>,
+    /// A registry that is asked without encryption; may be repeated. One on this machine always is, unless --registry-ca is there
+    #[arg(long, value_name = "HOST[:PORT]", env = "LATTICE_INSECURE_REGISTRY", value_delimiter = ',')]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
+/// Print the manifest of ours that one of wadm becomes
+///
+/// `apply`, `plan` and `up` take manifests of wadm (core.oam.dev/v1beta1) as they are; this shows what they make of them. What
+/// changes its meaning is told on stderr.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct ConvertArgs {
+    /// The manifest; `-` reads it from stdin
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: String,
+}
+
+/// Put a component or a program into an OCI registry
+///
+/// A component becomes one layer of the media type application/wasm, with what it imports and exports in the image's
+/// configuration. The same bytes are the same image.
+///
+/// The fields of `-o json` and `-o yaml` are stable: image, image_digest, digest, bytes.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PushArgs {
+    pub(crate) file: PathBuf,
+    /// oci://registry/repository:tag
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+/// Get a component or a program from an OCI registry
+///
+/// The fields of `-o json` and `-o yaml` are stable: image, image_digest (null), digest, bytes.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PullArgs {
+    /// oci://registry/repository:tag
+    pub(crate) image: String,
+    /// Where it is written; a file that is there is replaced
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretsCommand {
     Put(PutSecretArgs),
@@ -245,6 +281,118 @@ pub(crate) enum SecretsCommand {
         /// Where its seed is written; a file that is there is not touched
         file: PathBuf,
     },
+}
+
+/// What holds where manifests say nothing
+#[derive(Debug, Subcommand)]
+pub(crate) enum DefaultsCommand {
+    /// Take a file's: `components:` with `limits`, `rollout` and `reuse`, and `providers:` with `rollout`, as in a manifest
+    ///
+    /// What runs is not touched: an app has them when it is applied next, and `lattice-ctl plan` shows what that would change.
+    #[command(after_help = EXIT_CODES)]
+    Set { file: String },
+    /// Print them as they were written
+    #[command(after_help = EXIT_CODES)]
+    Show,
+    /// Go back to those that are built in
+    #[command(after_help = EXIT_CODES)]
+    Clear,
+}
+
+/// How much of the lattice apps may have
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaCommand {
+    /// List quotas, and what apps have of them
+    ///
+    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: app (`null` for apps without a quota of their own), copies,
+    /// memoryBytes, inFlight, perSecond, copies_used, memory_used.
+    #[command(after_help = EXIT_CODES)]
+    List,
+    /// Set the quota of an app, or of all apps that have none of their own
+    ///
+    /// What is not named has no bound. Copies that are there stay when the quota is lowered. Calls are those that the components of the
+    /// app take; each host with one of them allows its share, and refuses what is more at once.
+    #[command(after_help = EXIT_CODES)]
+    Set {
+        app: Option<AppName>,
+        /// Copies of all of its units together
+        #[arg(long, value_name = "N")]
+        copies: Option<u32>,
+        /// What these may use by their limits, such as 2GiB
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        memory: Option<u64>,
+        /// Calls under way
+        #[arg(long, value_name = "N")]
+        in_flight: Option<u32>,
+        /// Calls that begin in a second
+        #[arg(long, value_name = "N")]
+        per_second: Option<u32>,
+    },
+    /// Remove the quota of an app, or the one of all that have none of their own
+    #[command(after_help = EXIT_CODES)]
+    Remove { app: Option<AppName> },
+}
+
+fn size(text: &str) -> std::result::Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a number with KiB, MiB or GiB, as in 64MiB".to_owned())
+}
+
+/// Components and programs, as the lattice keeps them
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArtifactCommand {
+    /// List what is in the lattice's store
+    ///
+    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: digest, bytes, age_seconds, used_by (apps; with `@` and
+    /// the revision where they can go back to it), signed_by.
+    #[command(after_help = EXIT_CODES)]
+    List,
+    /// Vouch for the artifacts of an app's newest revision
+    ///
+    /// Hosts that were started with `--trust` run nothing that no trusted signer has signed. `apply --sign FILE` signs what it applies.
+    #[command(after_help = EXIT_CODES)]
+    Sign {
+        app: AppName,
+        /// File with the seed of the signer's nkey
+        #[arg(long, env = "LATTICE_SIGN", value_name = "FILE")]
+        key: PathBuf,
+    },
+    Prune(PruneArgs),
+    /// Make a key to sign with
+    #[command(after_help = EXIT_CODES)]
+    Keygen {
+        /// Where its seed is written; a file that is there is not touched
+        file: PathBuf,
+    },
+}
+
+/// Put apps with all that they are made of into one file, for hosts without a lattice
+///
+/// `lattice-host --bundle FILE` runs it, with no NATS, no controller and no registry. Their sealed secrets are in it, still sealed.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct BundleArgs {
+    #[arg(required = true, value_name = "APP")]
+    pub(crate) apps: Vec<AppName>,
+    /// The file to write, a tar file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Sign it, with the nkey whose seed is in this file: for hosts with `--trust`
+    #[arg(long, env = "LATTICE_SIGN", value_name = "FILE")]
+    pub(crate) sign: Option<PathBuf>,
+}
+
+/// Remove what no app needs, neither now nor to go back to one of its revisions
+///
+/// What was stored lately stays in any case: somebody may be about to apply it.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PruneArgs {
+    /// What was stored later stays
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub(crate) older_than: Duration,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Seal a secret and store it
@@ -335,6 +483,8 @@ pub(crate) struct UpArgs {
     /// How long to wait until the app is ready, such as 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
 }
 
 fn variable(text: &str) -> std::result::Result<(String, String), String> {

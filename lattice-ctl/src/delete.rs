@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use lattice::{bus::Bus, model::check::links_to, wire::AppName};
-use serde::Serialize;
+use lattice::{
+    bus::{Bus, Table},
+    model::check::links_to,
+    wire::AppName,
+};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    cli::{DeleteArgs, Format, Global, Waiting},
+    cli::{DeleteArgs, Global, Waiting},
     failure::{Failure, Result},
     output::Output,
     progress::Progress,
@@ -40,17 +44,15 @@ async fn delete(bus: &Bus, name: &str, force: bool, waiting: Waiting, output: &m
     }
     // Whatever somebody else makes of it meanwhile: it shall be gone.
     bus.store().apps().delete(name).await?;
+    forget(&bus.store().history(), &app).await?;
     output.say(&format!("app {name}: deleted"))?;
     let gone = !waiting.no_wait;
     if gone {
         until_gone(bus, &app, waiting.timeout, output).await?;
         output.say(&format!("app {name}: nothing of it runs any more"))?;
-        forget_ticks(bus, &app).await?;
+        forget(&bus.store().ticks(), &app).await?;
     }
-    match output.format {
-        Format::Table => Ok(()),
-        _ => output.value(&Report { app: name, gone }),
-    }
+    output.report(&Report { app: name, gone })
 }
 
 /// Refuses while another app is linked to a unit of `app`.
@@ -66,12 +68,13 @@ fn unused(world: &World, app: &AppName) -> Result<()> {
     Ok(())
 }
 
-/// An app of the same name begins its schedules anew.
-async fn forget_ticks(bus: &Bus, app: &AppName) -> Result<()> {
-    let ticks = bus.store().ticks();
-    let all = ticks.list().await?;
-    for key in all.keys().filter(|key| key.split('.').next() == Some(app.as_str())) {
-        ticks.delete(key).await?;
+/// Deletes all that a table has of an app: one of the same name begins anew.
+pub(crate) async fn forget<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static>(
+    table: &Table<T>,
+    app: &AppName,
+) -> Result<()> {
+    for key in table.list_of(app.as_str()).await?.keys() {
+        table.delete(&format!("{app}.{key}")).await?;
     }
     Ok(())
 }
@@ -105,7 +108,10 @@ mod tests {
     use lattice::model::schedule::Tick;
 
     use super::*;
-    use crate::wait::tests::{Fake, TINY};
+    use crate::{
+        cli::Format,
+        wait::tests::{Fake, TINY},
+    };
 
     const WAITING: Waiting = Waiting { no_wait: false, timeout: Duration::from_secs(5) };
 

@@ -4,8 +4,8 @@ use std::{io, path::PathBuf};
 
 use lattice::{
     bus::{ArtifactError, ConnectError, StoreError},
-    model::problem::suggest,
-    wire::{AppName, LatticeName},
+    model::{app::AppRecord, problem::suggest},
+    wire::{AppName, LatticeName, UnitName},
 };
 
 use crate::{call::CallFailure, conform::ConformFailure, problems::Rejected, secrets::SecretId};
@@ -37,6 +37,11 @@ pub(crate) enum Failure {
     #[error("lattice {lattice} has no secret `{id}`")]
     NoSecret { id: SecretId, lattice: LatticeName, known: Vec<String> },
     #[error("{message}")]
+    NotFound { message: String, help: String },
+    /// What was begun has not come to its end in time.
+    #[error("{message}")]
+    NotDone { message: String, help: String },
+    #[error("{message}")]
     Refused { message: String, help: String },
     #[error(transparent)]
     Call(#[from] CallFailure),
@@ -50,6 +55,9 @@ pub(crate) enum Failure {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot print: {0}")]
     Print(io::Error),
+    /// No failure: what `plan` says to whoever asks for its exit code.
+    #[error("something would change")]
+    WouldChange,
     /// Whoever reads our output has left.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -58,6 +66,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// `app` has no `unit`.
+    pub(crate) fn no_unit(app: &AppRecord, unit: &UnitName) -> Self {
+        Self::NotFound {
+            message: format!("app {} has no unit `{unit}`", app.name),
+            help: suggest(unit.as_str(), app.units.keys().map(UnitName::as_str)),
+        }
+    }
+
     /// The exit code of its kind, as `--help` has it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -65,12 +81,16 @@ impl Failure {
             Self::Artifact(ArtifactError::TooLarge { .. }) => 3,
             Self::Connect(_) | Self::Store(StoreError::Unavailable(_)) => 4,
             Self::Artifact(ArtifactError::Unavailable(_)) => 4,
-            Self::NoHost(_) | Self::NotReady { .. } => 5,
-            Self::NoApp { .. } | Self::NoSecret { .. } | Self::Artifact(ArtifactError::Missing(_)) => 6,
+            Self::NoHost(_) | Self::NotReady { .. } | Self::NotDone { .. } => 5,
+            Self::NoApp { .. }
+            | Self::NoSecret { .. }
+            | Self::NotFound { .. }
+            | Self::Artifact(ArtifactError::Missing(_)) => 6,
             Self::Overtaken(_) | Self::Store(StoreError::Conflict { .. }) => 7,
             Self::Call(failure) => failure.exit_code(),
             Self::Conform(failure) => failure.exit_code(),
             Self::OutputClosed => 0,
+            Self::WouldChange => 2,
             Self::Artifact(ArtifactError::Damaged { .. }) | Self::Store(StoreError::Unreadable { .. }) => 1,
             Self::Start { .. } | Self::Refused { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
         }
@@ -99,7 +119,7 @@ impl Failure {
             }
             Self::NoApp { name, known, .. } => Some(suggest(name, known.iter().map(String::as_str))),
             Self::NoSecret { id, known, .. } => Some(suggest(&id.to_string(), known.iter().map(String::as_str))),
-            Self::Refused { help, .. } => Some(help.clone()),
+            Self::Refused { help, .. } | Self::NotFound { help, .. } | Self::NotDone { help, .. } => Some(help.clone()),
             Self::Store(StoreError::Conflict { .. }) => Some("try again".to_owned()),
             Self::Call(failure) => failure.help(),
             Self::Conform(failure) => failure.help(),

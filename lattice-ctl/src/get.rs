@@ -1,10 +1,11 @@
 //! `get`: lists. The names of the fields are documented in `--help` and stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::model::{
     app::{AppRecord, Isolation, LinkSpec, ProviderSpec, RouteSpec, RouteTarget, Transport, UnitSpec},
     inventory::HostRecord,
+    placement::Capacity,
     status::{UnitState, UnitStatus},
 };
 use serde::Serialize;
@@ -96,6 +97,14 @@ struct Host {
     alive: bool,
     release: String,
     labels: BTreeMap<String, String>,
+    /// It gets only units that tolerate all of these.
+    taints: BTreeSet<String>,
+    /// Why it gets nothing more; `null` when it does.
+    cordon: Option<String>,
+    /// It gives what it has to others.
+    leaving: bool,
+    /// What it has for units; what has no bound is left out.
+    capacity: Capacity,
     /// Whether it runs programs that manifests bring along.
     programs: bool,
     units: usize,
@@ -105,17 +114,34 @@ struct Host {
 }
 
 impl Row for Host {
-    const HEADER: &'static [&'static str] = &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "PROGRAMS", "LABELS"];
+    const HEADER: &'static [&'static str] =
+        &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "PROGRAMS", "LABELS", "TAINTS"];
     fn cells(&self) -> Vec<String> {
         vec![
             self.short_id.clone(),
-            if self.alive { "alive" } else { "lost" }.to_owned(),
+            self.state(),
             self.release.clone(),
-            self.units.to_string(),
+            match self.capacity.units {
+                Some(most) => format!("{}/{most}", self.units),
+                None => self.units.to_string(),
+            },
             self.uptime_seconds.map_or("-".to_owned(), age),
             if self.programs { "yes" } else { "no" }.to_owned(),
             pairs(&self.labels),
+            self.taints.iter().cloned().collect::<Vec<_>>().join(","),
         ]
+    }
+}
+
+impl Host {
+    fn state(&self) -> String {
+        match (self.alive, self.leaving, &self.cordon) {
+            (false, ..) => "lost".to_owned(),
+            (true, true, _) => "leaving".to_owned(),
+            (true, false, None) => "alive".to_owned(),
+            (true, false, Some(reason)) if reason.is_empty() => "cordoned".to_owned(),
+            (true, false, Some(reason)) => format!("cordoned ({reason})"),
+        }
     }
 }
 
@@ -128,6 +154,10 @@ fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
             alive,
             release: record.release.clone(),
             labels: record.labels.clone(),
+            taints: record.taints.clone(),
+            cordon: record.cordon.clone(),
+            leaving: record.leaving,
+            capacity: record.capacity,
             programs: record.programs,
             units: record.instances.len(),
             uptime_seconds: alive.then(|| now_ms.saturating_sub(record.started_ms) / 1000),
@@ -364,7 +394,7 @@ fn pairs(labels: &BTreeMap<String, String>) -> String {
 }
 
 /// `42s`, `5m`, `3h`, `12d`.
-fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
@@ -374,107 +404,4 @@ fn age(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use lattice::{
-        model::app::{ComponentSpec, Limits, LinkTarget, Placement, Scale, UnitRecord},
-        wire::Digest,
-    };
-
-    use super::*;
-    use crate::wait::tests::{Fake, TINY};
-
-    async fn printed(fake: &Fake, what: What, format: Format) -> String {
-        let (mut output, captured) = Output::captured(format);
-        let world = World::read(&fake.bus).await.unwrap();
-        list(&world, what, 90_000, &mut output).unwrap();
-        captured.out()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn lists_as_tables() {
-        let fake = Fake::new();
-        let record = fake.app(TINY).await;
-        fake.plan(&record, &["A"]).await;
-        fake.runs("A", &record).await;
-        fake.beat("A").await;
-        fake.runs("B", &record).await;
-        assert_eq!(
-            printed(&fake, What::Apps, Format::Table).await,
-            "APP   STATE  UNITS  REVISION  LABELS\nshop  ready  1/1    1\n"
-        );
-        assert_eq!(
-            printed(&fake, What::Hosts, Format::Table).await,
-            "HOST      STATE  RELEASE  UNITS  UPTIME  PROGRAMS  LABELS\n\
-             NAAAAAAA  alive  0.1.0    1      90s     no        zone=a\n\
-             NBBBBBBB  lost   0.1.0    1      -       no        zone=a\n"
-        );
-        assert_eq!(
-            printed(&fake, What::Providers, Format::Table).await,
-            "APP   UNIT   STATE  READY  USE              ISOLATE  REVISION  HOSTS     ADDRESS\n\
-             shop  cache  ready  1/1    keyvalue-memory  host     1         NAAAAAAA\n"
-        );
-        assert_eq!(printed(&fake, What::Components, Format::Json).await, "[]\n");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_names_of_fields_stay() {
-        let fake = Fake::new();
-        let record = fake.app(TINY).await;
-        fake.runs("A", &record).await;
-        let value: serde_json::Value =
-            serde_json::from_str(&printed(&fake, What::Providers, Format::Json).await).unwrap();
-        let keys: Vec<_> = value[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expected = [
-            "app", "unit", "use", "image", "digest", "isolate", "revision", "state", "replicas", "ready", "hosts",
-            "address", "reason",
-        ];
-        expected.sort_unstable();
-        let mut keys = keys;
-        keys.sort_unstable();
-        assert_eq!(keys, expected);
-        let yaml = printed(&fake, What::Hosts, Format::Yaml).await;
-        assert!(yaml.contains("short_id: NAAAAAAA\n") && yaml.contains("uptime_seconds: null\n"), "{yaml}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn links_of_components_have_names() {
-        let fake = Fake::new();
-        let mut record = fake.app(TINY).await;
-        let link = |name: &str, idempotent: &[&str]| LinkSpec {
-            interface: "acme:pricing/quote".into(),
-            name: name.into(),
-            target: LinkTarget::Wit,
-            to: "shop/pricing".parse().unwrap(),
-            transport: Transport::Lattice,
-            deadline_ms: Some(200),
-            idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
-            allow: Vec::new(),
-            own_names: false,
-            fused: None,
-        };
-        let spec = UnitSpec::Component(ComponentSpec {
-            image: "cart.wasm".into(),
-            digest: Digest::of(b""),
-            imports: Vec::new(),
-            exports: Vec::new(),
-            scale: Scale::PerHost,
-            placement: Placement::default(),
-            limits: Limits::default(),
-            reuse: 1,
-            env: BTreeMap::new(),
-            config: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            links: vec![link("default", &[]), link("main", &["price", "list"])],
-        });
-        record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });
-        fake.bus.store().apps().put("shop", &record).await.unwrap();
-        assert_eq!(
-            printed(&fake, What::Links, Format::Table).await,
-            "APP   FROM  INTERFACE           NAME     TO       TRANSPORT  DEADLINE  IDEMPOTENT  ROUTE\n\
-             shop  cart  acme:pricing/quote  default  pricing  lattice    200ms     -\n\
-             shop  cart  acme:pricing/quote  main     pricing  lattice    200ms     price,list\n"
-        );
-        let json: serde_json::Value = serde_json::from_str(&printed(&fake, What::Links, Format::Json).await).unwrap();
-        assert_eq!((&json[1]["name"], &json[1]["idempotent"][1]), (&"main".into(), &"list".into()));
-    }
-}
+mod tests;

@@ -1,5 +1,9 @@
 //! From `image:` of a component to its bytes, or to what is wrong with it; and what all images of a manifest are.
 
+pub(crate) mod place;
+pub(crate) mod registry;
+mod web;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -17,6 +21,12 @@ use lattice::{
     wire::Digest,
 };
 
+use serde_saphyr::Spanned;
+
+use self::{
+    place::Place,
+    registry::{Registries, Wanted},
+};
 use crate::{
     failure::Result,
     inspect::{InspectError, inspect},
@@ -37,66 +47,55 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Reads every image of `manifest`; files are relative to `folder`. Without `artifacts` images that only the
-    /// lattice has are left out.
-    pub(crate) async fn read(manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<Self> {
+    /// Reads every image of `manifest`.
+    pub(crate) async fn read(manifest: &Manifest, origins: Origins<'_>) -> Result<Self> {
         let mut images = Self::default();
-        images.components(manifest, folder, artifacts).await?;
-        images.programs(manifest, folder, artifacts).await?;
+        images.components(manifest, origins).await?;
+        images.programs(manifest, origins).await?;
         Ok(images)
     }
 
-    async fn components(&mut self, manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<()> {
+    /// The bytes of an image, unless something is wrong with it, or only the lattice has it.
+    async fn get(&mut self, image: &Spanned<String>, wanted: Wanted, origins: Origins<'_>) -> Result<Option<Got>> {
+        match origins.get(&image.value, wanted).await? {
+            Ok(Some(got)) => return Ok(Some(got)),
+            Ok(None) => self.incomplete = true,
+            Err(wrong) => self.wrong(image, wrong),
+        }
+        Ok(None)
+    }
+
+    fn wrong(&mut self, image: &Spanned<String>, Wrong { message, help }: Wrong) {
+        self.problems.push(Problem::at(image, message).help(help));
+    }
+
+    async fn components(&mut self, manifest: &Manifest, origins: Origins<'_>) -> Result<()> {
         for (key, component) in &manifest.spec.components.0 {
             let image = &component.image;
-            let bytes = match (image.value.starts_with("sha256:"), artifacts) {
-                (true, None) => {
-                    self.incomplete = true;
+            let Some(Got { bytes, is_there }) = self.get(image, Wanted::Component, origins).await? else { continue };
+            match inspect(&bytes) {
+                Ok(inspected) => drop(self.facts.insert(key.value.clone(), inspected.facts)),
+                Err(error) => {
+                    self.wrong(image, wrong_kind(&image.value, &error));
                     continue;
                 }
-                (true, Some(artifacts)) => fetch(artifacts, &image.value).await?,
-                (false, _) => read_file(folder, &image.value),
-            };
-            let inspected = bytes.and_then(|bytes| match inspect(&bytes) {
-                Ok(inspected) => Ok((bytes, inspected)),
-                Err(error) => Err(wrong_kind(&image.value, &error)),
-            });
-            let (bytes, inspected) = match inspected {
-                Ok(found) => found,
-                Err(Wrong { message, help }) => {
-                    self.problems.push(Problem::at(image, message).help(help));
-                    continue;
-                }
-            };
-            self.facts.insert(key.value.clone(), inspected.facts);
-            if !image.value.starts_with("sha256:") {
+            }
+            if !is_there {
                 self.files.push(bytes);
             }
         }
         Ok(())
     }
 
-    async fn programs(&mut self, manifest: &Manifest, folder: &Path, artifacts: Option<&Artifacts>) -> Result<()> {
+    async fn programs(&mut self, manifest: &Manifest, origins: Origins<'_>) -> Result<()> {
         for (key, provider) in &manifest.spec.providers.0 {
             let Some(image) = &provider.image else { continue };
-            let bytes = match (image.value.starts_with("sha256:"), artifacts) {
-                (true, None) => {
-                    self.incomplete = true;
-                    continue;
-                }
-                (true, Some(artifacts)) => fetch(artifacts, &image.value).await?.and_then(|bytes| {
-                    program::check(&image.value, &bytes)?;
-                    Ok(bytes)
-                }),
-                (false, _) => program::read(folder, &image.value),
-            };
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
-                Err(Wrong { message, help }) => {
-                    self.problems.push(Problem::at(image, message).help(help));
-                    continue;
-                }
-            };
+            let Some(Got { bytes, is_there }) = self.get(image, Wanted::Program, origins).await? else { continue };
+            if let Err(wrong) = program::check(&image.value, &bytes) {
+                self.wrong(image, wrong);
+                continue;
+            }
+            let folder = origins.folder;
             let described = match provider.wit.as_ref().map(|wit| (wit, Wit::read(&absolute(folder, &wit.value)))) {
                 None => None,
                 Some((_, Ok(described))) => Some(described),
@@ -117,7 +116,7 @@ impl Images {
             };
             self.facts.insert(key.value.clone(), facts);
             self.files.extend(described.map(|(_, bytes)| bytes));
-            if !image.value.starts_with("sha256:") {
+            if !is_there {
                 self.files.push(bytes);
             }
         }
@@ -136,6 +135,11 @@ pub(crate) fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wron
     Wrong { message: message.into(), help: help.into() }
 }
 
+/// What an error of a network's client comes from: all before it repeats the address.
+fn innermost(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+}
+
 fn wrong_kind(image: &str, error: &InspectError) -> Wrong {
     wrong(format!("{image} {error}"), error.help())
 }
@@ -150,23 +154,70 @@ pub(crate) fn too_large(image: &str, size: u64) -> std::result::Result<(), Wrong
     ))
 }
 
-/// Refuses images that would have to be fetched.
-pub(crate) fn no_url(image: &str) -> std::result::Result<(), Wrong> {
-    match image.split_once("://") {
-        None => Ok(()),
-        Some((scheme, _)) => Err(wrong(
-            format!("this version does not fetch images with {scheme}://"),
-            "name a file, relative to the manifest, or `sha256:...` of an artifact that the lattice has",
-        )),
+/// Where images are looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Origins<'o> {
+    /// Files are relative to it.
+    pub(crate) folder: &'o Path,
+    /// Without them images that only the lattice has are left out.
+    pub(crate) artifacts: Option<&'o Artifacts>,
+    pub(crate) registries: &'o Registries,
+}
+
+/// An image's bytes.
+struct Got {
+    bytes: Bytes,
+    /// Whether the lattice has them already.
+    is_there: bool,
+}
+
+impl Origins<'_> {
+    /// The bytes that `image` names; `None` when only the lattice has them, and it cannot be asked.
+    async fn get(&self, image: &str, wanted: Wanted) -> Result<std::result::Result<Option<Got>, Wrong>> {
+        let place = match Place::parse(image) {
+            Ok(place) => place,
+            Err(wrong) => return Ok(Err(wrong)),
+        };
+        let fresh = |bytes| Some(Got { bytes, is_there: false });
+        match place {
+            Place::File(path) if wanted == Wanted::Program => Ok(program::read(self.folder, &path).map(fresh)),
+            Place::File(path) => Ok(read_file(self.folder, &path).map(fresh)),
+            Place::Lattice(digest) => match self.artifacts {
+                None => Ok(Ok(None)),
+                Some(artifacts) => {
+                    let stored = stored(artifacts, &digest).await?;
+                    Ok(stored.map(|bytes| Some(Got { bytes, is_there: true })))
+                }
+            },
+            Place::Web { url, digest } => match self.known(&digest).await? {
+                Some(known) => Ok(Ok(Some(known))),
+                None => Ok(self.registries.fetch_file(&url, &digest).await.map(fresh)),
+            },
+            Place::Registry(reference) => {
+                let found = match self.registries.find(&reference, wanted).await {
+                    Ok(found) => found,
+                    Err(wrong) => return Ok(Err(wrong)),
+                };
+                match self.known(&found.digest).await? {
+                    Some(known) => Ok(Ok(Some(known))),
+                    None => Ok(self.registries.fetch(&reference, &found).await.map(fresh)),
+                }
+            }
+        }
+    }
+
+    /// What the lattice has already need not be fetched from elsewhere.
+    async fn known(&self, digest: &Digest) -> Result<Option<Got>> {
+        let Some(artifacts) = self.artifacts else { return Ok(None) };
+        if !artifacts.has(digest).await? {
+            return Ok(None);
+        }
+        Ok(stored(artifacts, digest).await?.ok().map(|bytes| Got { bytes, is_there: true }))
     }
 }
 
-async fn fetch(artifacts: &Artifacts, image: &str) -> Result<std::result::Result<Bytes, Wrong>> {
-    let digest: Digest = match image.parse() {
-        Ok(digest) => digest,
-        Err(error) => return Ok(Err(wrong(error.to_string(), "write all 64 digits, or name a file"))),
-    };
-    match artifacts.get(&digest).await {
+async fn stored(artifacts: &Artifacts, digest: &Digest) -> Result<std::result::Result<Bytes, Wrong>> {
+    match artifacts.get(digest).await {
         Ok(bytes) => Ok(Ok(bytes)),
         Err(ArtifactError::Missing(_)) => {
             Ok(Err(wrong(format!("the lattice has no artifact {digest}"), "name the file that has these bytes")))
@@ -179,7 +230,6 @@ async fn fetch(artifacts: &Artifacts, image: &str) -> Result<std::result::Result
 }
 
 fn read_file(folder: &Path, image: &str) -> std::result::Result<Bytes, Wrong> {
-    no_url(image)?;
     let path = absolute(folder, image);
     let metadata = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
     if metadata.is_dir() {
@@ -246,13 +296,18 @@ mod tests {
     use super::*;
     use crate::inspect::tests::component;
 
+    fn origins<'o>(folder: &'o Path, bus: &'o Bus, registries: &'o Registries) -> Origins<'o> {
+        Origins { folder, artifacts: Some(bus.artifacts()), registries }
+    }
+
     async fn problems(folder: &Path, image: &str) -> Vec<String> {
         let text = format!(
             "apiVersion: lattice/v1\nkind: App\nmetadata: {{ name: shop }}\nspec:\n  components:\n    cart: {{ image: \
              \"{image}\" }}\n"
         );
         let bus = Bus::memory("default".parse().unwrap());
-        let images = Images::read(&parse(&text).unwrap(), folder, Some(bus.artifacts())).await.unwrap();
+        let registries = Registries::default();
+        let images = Images::read(&parse(&text).unwrap(), origins(folder, &bus, &registries)).await.unwrap();
         let show = |p: &Problem| {
             let place = p.place.unwrap();
             format!("{}:{}: {} / {}", place.line, place.column, p.message, p.help.as_deref().unwrap_or("-"))
@@ -299,8 +354,8 @@ mod tests {
         sparse.set_len(MAX_ARTIFACT as u64 + 1).unwrap();
         let found = problems(dir.path(), "big.wasm").await;
         assert!(found[0].starts_with("6:20: big.wasm has 268435457 bytes, over the limit of"), "{found:?}");
-        let found = problems(dir.path(), "oci://example.com/cart:1").await;
-        assert!(found[0].starts_with("6:20: this version does not fetch images with oci://"), "{found:?}");
+        let found = problems(dir.path(), "ftp://example.com/cart").await;
+        assert!(found[0].starts_with("6:20: images cannot be fetched with ftp://"), "{found:?}");
     }
 
     #[tokio::test]
@@ -315,7 +370,9 @@ mod tests {
         assert!(problems(dir.path(), "sha256:abc").await[0].starts_with("6:20: \"sha256:abc\" is not a digest"));
         let bus = Bus::memory("default".parse().unwrap());
         bus.artifacts().put(&bytes).await.unwrap();
-        let found = fetch(bus.artifacts(), digest.as_str()).await.unwrap();
-        assert_eq!(found, Ok(bytes));
+        let registries = Registries::default();
+        let found = origins(dir.path(), &bus, &registries).get(digest.as_str(), Wanted::Component).await.unwrap();
+        let found = found.unwrap().unwrap();
+        assert!(found.is_there && found.bytes == bytes);
     }
 }

@@ -4,21 +4,33 @@
 //! [`output`] is the only way to stdout; [`world`] is what the lattice looks like, as a whole.
 
 mod apply;
+mod artifact;
+mod bundle;
 mod call;
 mod child;
 mod cli;
 mod conform;
+mod defaults;
 mod delete;
 mod failure;
 mod foreign;
 mod get;
+mod history;
+mod host;
 mod image;
 mod inspect;
 mod nats;
 mod output;
+mod plan;
+mod planning;
 mod problems;
 mod program;
 mod progress;
+mod push;
+mod quota;
+mod revision;
+mod rollout;
+mod schema;
 mod secrets;
 mod settings;
 mod shape;
@@ -26,18 +38,21 @@ mod source;
 mod status;
 mod up;
 mod wait;
+mod why;
 mod wit;
 mod world;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
+use lattice::model::wadm;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, ConvertArgs},
     failure::{Failure, Result},
     output::Output,
+    source::Source,
 };
 
 #[tokio::main]
@@ -54,6 +69,7 @@ async fn main() -> ExitCode {
     match run(cli, &mut output).await {
         // Whoever reads our output has seen enough.
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::WouldChange) => ExitCode::from(Failure::WouldChange.exit_code()),
         Err(failure) => {
             output.failure(&failure);
             ExitCode::from(failure.exit_code())
@@ -61,16 +77,45 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Prints what a manifest of wadm becomes.
+fn convert(args: &ConvertArgs, output: &mut Output) -> Result<()> {
+    let source = Source::read(&args.file)?;
+    if !wadm::is_one(&source.text) {
+        return Err(Failure::Refused {
+            message: format!("{} is no manifest of wadm", args.file),
+            help: "one begins with `apiVersion: core.oam.dev/v1beta1`".to_owned(),
+        });
+    }
+    let manifest = source.parse()?;
+    manifest.notes.iter().for_each(|note| output.note(note));
+    output.text(&wadm::print(&manifest).map_err(Failure::Other)?)
+}
+
 async fn run(cli: Cli, output: &mut Output) -> Result<()> {
     match cli.command {
         Command::Apply(args) => apply::run(&cli.global, &args, output).await,
+        Command::Plan(args) => plan::run(&cli.global, &args, output).await,
+        Command::Scale(args) => history::scale(&cli.global, &args, output).await,
+        Command::History(args) => history::history(&cli.global, &args, output).await,
+        Command::Rollback(args) => history::rollback(&cli.global, &args, output).await,
+        Command::Rollout(command) => rollout::run(&cli.global, &command, output).await,
         Command::Delete(args) => delete::run(&cli.global, &args, output).await,
         Command::Status(args) => status::run(&cli.global, &args, output).await,
+        Command::Why(args) => why::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
+        Command::Host(command) => host::run(&cli.global, &command, output).await,
         Command::Secrets(command) => secrets::run(&cli.global, &command, output).await,
+        Command::Defaults(command) => defaults::run(&cli.global, &command, output).await,
+        Command::Quota(command) => quota::run(&cli.global, &command, output).await,
+        Command::Artifact(command) => artifact::run(&cli.global, &command, output).await,
+        Command::Bundle(args) => bundle::run(&cli.global, &args, output).await,
+        Command::Convert(args) => convert(&args, output),
+        Command::Push(args) => push::push(&args, output).await,
+        Command::Pull(args) => push::pull(&args, output).await,
         Command::Conform(args) => conform::run(&cli.global, &args, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
+        Command::Schema => schema::run(output),
         Command::Completions { shell } => cli::completions(shell, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),
     }

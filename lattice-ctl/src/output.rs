@@ -124,6 +124,11 @@ impl Output {
         paint(self.paint, color, text)
     }
 
+    /// Prints `value` to whoever has not asked for a table: those who have are told in lines.
+    pub(crate) fn report<T: Serialize>(&mut self, value: &T) -> Result<()> {
+        if self.format == Format::Table { Ok(()) } else { self.value(value) }
+    }
+
     /// A value as JSON or YAML, as the user asked.
     pub(crate) fn value<T: Serialize>(&mut self, value: &T) -> Result<()> {
         let text = match self.format {

@@ -82,16 +82,21 @@ pub(crate) async fn of_app(bus: &Bus, app: &str) -> std::result::Result<BTreeSet
 
 /// Makes a key and writes its seed for this user alone; returns what others may know of it.
 pub(crate) fn write_key(file: &Path) -> Result<String> {
-    let failed = |source| Failure::File { what: "cannot write the key", path: file.to_owned(), source };
     let key = XKey::new();
     let seed = key.seed().map_err(|error| Failure::Other(format!("cannot make a key: {error}")))?;
+    write_seed(file, &seed)?;
+    Ok(key.public_key())
+}
+
+/// Writes a key's seed for this user alone, where no file is.
+pub(crate) fn write_seed(file: &Path, seed: &str) -> Result<()> {
+    let failed = |source| Failure::File { what: "cannot write the key", path: file.to_owned(), source };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let mut new = new.map_err(failed)?;
-    new.write_all(seed.as_bytes()).and_then(|()| new.write_all(b"\n")).and_then(|()| new.sync_all()).map_err(failed)?;
-    Ok(key.public_key())
+    new.write_all(seed.as_bytes()).and_then(|()| new.write_all(b"\n")).and_then(|()| new.sync_all()).map_err(failed)
 }
 
 fn read_value(file: Option<&Path>) -> Result<SecretValue> {

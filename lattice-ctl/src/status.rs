@@ -3,7 +3,7 @@
 use lattice::{
     model::{
         inventory::Faults,
-        status::{AppStatus, InstanceStatus, UnitState, UnitStatus},
+        status::{AppStatus, InstanceStatus, RolloutState, UnitState, UnitStatus},
     },
     wire::LatticeName,
 };
@@ -13,6 +13,7 @@ use crate::{
     failure::{Failure, Result},
     output::{Output, Paint, plain, table},
     problems::count,
+    rollout::sentence,
     world::{Follower, World},
 };
 
@@ -56,7 +57,10 @@ pub(crate) async fn run(global: &Global, args: &StatusArgs, output: &mut Output)
 fn show(world: &World, app: Option<&str>, lattice: &LatticeName, output: &Output) -> Result<String> {
     let text = |value: std::result::Result<String, String>| value.map(|v| v.trim_end().to_owned() + "\n");
     match (app, output.format) {
-        (Some(app), Format::Table) => Ok(one(&world.status(&world.app(app, lattice)?.value), output)),
+        (Some(app), Format::Table) => {
+            let holding = world.holding().map(|holding| format!("{holding}\n")).unwrap_or_default();
+            Ok(holding + &one(&world.status(&world.app(app, lattice)?.value), output))
+        }
         (None, Format::Table) => Ok(all(world, lattice, output)),
         (Some(app), format) => {
             let status = world.status(&world.app(app, lattice)?.value);
@@ -93,7 +97,11 @@ fn all(world: &World, lattice: &LatticeName, output: &Output) -> String {
     let alive = world.alive.len();
     let lost = world.hosts.values().filter(|h| !world.alive.contains(&h.value.host)).count();
     let lost = if lost == 0 { String::new() } else { format!(", {lost} lost") };
-    let head = format!("lattice {lattice}: {} alive{lost}, {}\n", count(alive, "host"), count(world.apps.len(), "app"));
+    let mut head =
+        format!("lattice {lattice}: {} alive{lost}, {}\n", count(alive, "host"), count(world.apps.len(), "app"));
+    if let Some(holding) = world.holding() {
+        head += &format!("{holding}\n");
+    }
     if world.apps.is_empty() {
         return head;
     }
@@ -125,7 +133,7 @@ fn one(status: &AppStatus, output: &Output) -> String {
             unit.revision.to_string(),
             hosts(unit),
             address(unit).unwrap_or_default(),
-            faults(unit).map_or("-".to_owned(), |f| (f.traps + f.timeouts + f.refused).to_string()),
+            faults(unit).map_or("-".to_owned(), |f| (f.traps + f.timeouts + f.refused + f.errors).to_string()),
             unit.reason.clone().unwrap_or_default(),
         ]
     });
@@ -134,6 +142,9 @@ fn one(status: &AppStatus, output: &Output) -> String {
     let states: Vec<_> = status.units.iter().map(|u| u.state).collect();
     let colored = colored(&lines, &states, output);
     let mut text = format!("app {}: {} (revision {})\n", status.app, state(status), status.revision);
+    if !matches!(status.rollout.state, RolloutState::Complete | RolloutState::Progressing) {
+        text.push_str(&format!("rollout {}\n", plain(&sentence(&status.rollout))));
+    }
     for (index, line) in colored.iter().enumerate() {
         text.push_str(&format!("{line}\n"));
         let unit = index.checked_sub(1).and_then(|unit| status.units.get(unit));
@@ -187,6 +198,8 @@ fn faults(unit: &UnitStatus) -> Option<Faults> {
         traps: sum.traps + instance.faults.traps,
         timeouts: sum.timeouts + instance.faults.timeouts,
         refused: sum.refused + instance.faults.refused,
+        errors: sum.errors + instance.faults.errors,
+        calls: sum.calls + instance.faults.calls,
         last: instance.faults.last.clone().or(sum.last),
     };
     let sum = unit.instances.iter().fold(Faults::default(), add);
@@ -197,7 +210,8 @@ fn faults(unit: &UnitStatus) -> Option<Faults> {
 fn faults_line(faults: &Faults) -> String {
     let part = |number: u64, what: &str| (number > 0).then(|| count(number as usize, what));
     let refused = (faults.refused > 0).then(|| format!("{} refused", faults.refused));
-    let parts = [part(faults.traps, "trap"), part(faults.timeouts, "timeout"), refused];
+    let errors = part(faults.errors, "error answer");
+    let parts = [part(faults.traps, "trap"), part(faults.timeouts, "timeout"), errors, refused];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let last = faults.last.as_deref().map(|last| format!("last: {}", plain(last)));
     let both = [Some(parts.join(", ")).filter(|p| !p.is_empty()), last];
@@ -206,6 +220,8 @@ fn faults_line(faults: &Faults) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lattice::model::assignment::{ControlReport, Holding};
+
     use super::*;
     use crate::wait::tests::{Fake, TINY, host};
 
@@ -219,7 +235,7 @@ mod tests {
         let hosts = fake.bus.store().hosts();
         let mut entry = hosts.get(host("A").as_str()).await.unwrap().unwrap().value;
         entry.instances[0].faults =
-            Faults { traps: 3, timeouts: 1, refused: 0, last: Some("unreachable\nexecuted".into()) };
+            Faults { traps: 3, timeouts: 1, last: Some("unreachable\nexecuted".into()), ..Faults::default() };
         hosts.put(host("A").as_str(), &entry).await.unwrap();
         let world = World::read(&fake.bus).await.unwrap();
         let (output, _) = Output::captured(Format::Table);
@@ -236,6 +252,22 @@ APP   STATE  UNITS  REVISION  REASON
 shop  ready  1/1    1
 ";
         assert_eq!(show(&world, None, fake.bus.lattice(), &output).unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_most_hosts_are_silent_is_said_first() {
+        let fake = Fake::new();
+        fake.app(TINY).await;
+        let holding = Some(Holding { silent: 3, of: 4, given_up: 0 });
+        let control = ControlReport { version: ControlReport::VERSION, term: 1, holding };
+        fake.bus.store().control().put(ControlReport::KEY, &control).await.unwrap();
+        let world = World::read(&fake.bus).await.unwrap();
+        let (output, _) = Output::captured(Format::Table);
+        let line = "3 of 4 hosts are silent: holding still, nothing of theirs moves\n";
+        let all = show(&world, None, fake.bus.lattice(), &output).unwrap();
+        assert!(all.starts_with(&format!("lattice default: 0 hosts alive, 1 app\n{line}")), "{all}");
+        let one = show(&world, Some("shop"), fake.bus.lattice(), &output).unwrap();
+        assert!(one.starts_with(&format!("{line}app shop: ")), "{one}");
     }
 
     #[tokio::test(start_paused = true)]

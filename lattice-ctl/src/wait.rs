@@ -6,7 +6,8 @@ use lattice::{
     bus::Bus,
     model::{
         app::{AppRecord, UnitSpec},
-        status::{AppStatus, UnitState, UnitStatus},
+        rollout::OnFailure,
+        status::{AppStatus, RolloutState, UnitState, UnitStatus},
     },
     wire::{LatticeName, UnitName},
 };
@@ -73,15 +74,17 @@ impl Patience {
     /// Whether waiting ends, and how.
     fn judge(&mut self, world: &World, record: &AppRecord, status: &AppStatus, now: Instant) -> Option<Result<()>> {
         let app = &record.name;
-        match world.apps.get(app.as_str()).map(|entry| entry.value.revision) {
-            Some(revision) if revision > record.revision => {
+        match world.apps.get(app.as_str()).map(|entry| &entry.value) {
+            Some(newest) if newest.revision > record.revision => {
+                let AppRecord { revision, cause, .. } = newest;
+                let cause = if cause.is_empty() { String::new() } else { format!(" ({})", plain(cause)) };
                 let text = format!(
-                    "app {app}: revision {} was replaced by revision {revision} before it was ready",
+                    "app {app}: revision {} was replaced by revision {revision}{cause} before it was ready",
                     record.revision
                 );
                 return Some(Err(Failure::Overtaken(text)));
             }
-            Some(revision) => self.written |= revision == record.revision,
+            Some(newest) => self.written |= newest.revision == record.revision,
             None if self.written => {
                 return Some(Err(Failure::Overtaken(format!("app {app} was deleted before it was ready"))));
             }
@@ -92,11 +95,12 @@ impl Patience {
         }
         if world.alive.is_empty() {
             let since = *self.silent.get_or_insert(now);
-            // A lattice without hosts is told at once; one that loses them gets a moment.
-            return (!self.any_host_seen || now - since >= SILENCE).then(|| Err(Failure::NoHost(self.lattice.clone())));
+            // A lattice that never had hosts is told at once; one whose hosts are not heard gets a moment.
+            let never = !self.any_host_seen && world.hosts.is_empty();
+            return (never || now - since >= SILENCE).then(|| Err(Failure::NoHost(self.lattice.clone())));
         }
         (self.any_host_seen, self.silent) = (true, None);
-        self.trouble(record, status, now)
+        stopped(record, status).or_else(|| self.trouble(record, status, now))
     }
 
     fn trouble(&mut self, record: &AppRecord, status: &AppStatus, now: Instant) -> Option<Result<()>> {
@@ -114,6 +118,22 @@ impl Patience {
     }
 }
 
+/// Whether the rollout goes no further by itself.
+fn stopped(record: &AppRecord, status: &AppStatus) -> Option<Result<()>> {
+    let rolls_back = || record.units.values().any(|unit| unit.spec.rollout().on_failure == OnFailure::Rollback);
+    let (what, help) = match status.rollout.state {
+        RolloutState::Paused => ("its rollout is paused", "lets it go on"),
+        // What was before is about to come back, and that ends the waiting.
+        RolloutState::Failed if !rolls_back() => ("its rollout has failed", "lets it go on nevertheless"),
+        _ => return None,
+    };
+    let reason = status.rollout.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    let AppRecord { name, revision, .. } = record;
+    let message = format!("app {name} (revision {revision}) is not ready: {what}{reason}");
+    let help = format!("`lattice-ctl rollout resume {name}` {help}, `lattice-ctl rollback {name}` goes back");
+    Some(Err(Failure::NotDone { message, help }))
+}
+
 fn not_ready(record: &AppRecord, status: Option<&AppStatus>, when: &str) -> Failure {
     let mut message = format!("app {} (revision {}) is not ready {when}", record.name, record.revision);
     match status {
@@ -124,7 +144,7 @@ fn not_ready(record: &AppRecord, status: Option<&AppStatus>, when: &str) -> Fail
                 message.push_str(&format!("\n  {line}"));
             }
             if waiting.is_empty() {
-                message.push_str("\n  units that the manifest no longer has are still being drained");
+                message.push_str(&format!("\n  {}", settling(status)));
             }
         }
     }
@@ -141,7 +161,15 @@ fn progress_line(status: &AppStatus) -> String {
     let line = format!("app {}: {}", status.app, counts(status));
     match status.units.iter().find(|u| u.state != UnitState::Ready) {
         Some(unit) => format!("{line}; waiting for {}", why(unit)),
-        None => format!("{line}; waiting for what ran before to drain"),
+        None => format!("{line}; {}", settling(status)),
+    }
+}
+
+/// What there is to wait for when all units are ready.
+fn settling(status: &AppStatus) -> &'static str {
+    match status.rollout.state {
+        RolloutState::Complete => "waiting for what ran before to drain",
+        _ => "waiting until its copies have been ready for long enough",
     }
 }
 

@@ -9,15 +9,19 @@ use lattice::{
     bus::{Bus, Entry, StoreError, Table, View},
     model::{
         app::AppRecord,
-        assignment::PlanReport,
+        assignment::{ControlReport, Holding, PlanReport},
         inventory::{Beat, HostRecord},
+        quota::Quota,
         status::{AppStatus, app_status},
     },
     wire::{AppName, HostId, LatticeName},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    revision::{Wish, next},
+};
 
 /// How often signs of life are looked at. They cannot be followed: they end by expiring, which nobody announces.
 const BEAT_POLL: Duration = Duration::from_millis(500);
@@ -28,8 +32,12 @@ pub(crate) struct World {
     pub(crate) apps: BTreeMap<String, Entry<AppRecord>>,
     pub(crate) hosts: BTreeMap<String, Entry<HostRecord>>,
     pub(crate) plans: BTreeMap<String, Entry<PlanReport>>,
+    /// How much apps may have.
+    pub(crate) quotas: BTreeMap<String, Quota>,
     /// The hosts that show signs of life.
     pub(crate) alive: BTreeSet<HostId>,
+    /// What the controller says of the lattice as a whole.
+    pub(crate) control: Option<ControlReport>,
 }
 
 impl World {
@@ -39,7 +47,9 @@ impl World {
             apps: store.apps().list().await?,
             hosts: store.hosts().list().await?,
             plans: store.plans().list().await?,
+            quotas: store.quotas().list().await?.into_iter().map(|(key, entry)| (key, entry.value)).collect(),
             alive: alive(&store.beats()).await?,
+            control: store.control().get(ControlReport::KEY).await?.map(|entry| entry.value),
         })
     }
 
@@ -55,6 +65,24 @@ impl World {
             lattice: lattice.clone(),
             known: self.apps.keys().cloned().collect(),
         })
+    }
+
+    /// Lets an app be what it is not yet.
+    pub(crate) fn insert(&mut self, record: AppRecord) {
+        let revision = self.apps.get(record.name.as_str()).map_or(0, |entry| entry.revision);
+        self.apps.insert(record.name.to_string(), Entry { value: record, revision });
+    }
+
+    /// Lets an app be what `wish` says.
+    pub(crate) fn assume(&mut self, wish: Wish) {
+        if let Some(record) = next(wish, self) {
+            self.insert(record);
+        }
+    }
+
+    /// That most hosts are silent, if they are.
+    pub(crate) fn holding(&self) -> Option<Holding> {
+        self.control.as_ref().and_then(|control| control.holding)
     }
 
     /// Hosts that are alive.
@@ -81,6 +109,7 @@ pub(crate) struct Follower {
     apps: View<AppRecord>,
     hosts: View<HostRecord>,
     plans: View<PlanReport>,
+    control: View<ControlReport>,
     beats: Table<Beat>,
     alive: BTreeSet<HostId>,
     /// When the signs of life could last be read.
@@ -97,6 +126,7 @@ impl Follower {
             apps: store.apps().follow(),
             hosts: store.hosts().follow(),
             plans: store.plans().follow(),
+            control: store.control().follow(),
             beats: store.beats(),
             alive: BTreeSet::new(),
             read: None,
@@ -114,6 +144,7 @@ impl Follower {
                 Ok(()) = self.apps.changed() => {}
                 Ok(()) = self.hosts.changed() => {}
                 Ok(()) = self.plans.changed() => {}
+                Ok(()) = self.control.changed() => {}
             }
             if let Some(world) = self.now() {
                 return world;
@@ -135,7 +166,9 @@ impl Follower {
             apps: self.apps.borrow_and_update().clone()?,
             hosts: self.hosts.borrow_and_update().clone()?,
             plans: self.plans.borrow_and_update().clone()?,
+            quotas: BTreeMap::new(),
             alive: self.alive.clone(),
+            control: self.control.borrow_and_update().clone()?.remove(ControlReport::KEY).map(|entry| entry.value),
         })
     }
 }

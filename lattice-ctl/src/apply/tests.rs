@@ -2,7 +2,7 @@ use std::{fs, path::Path, time::Duration};
 
 use lattice::{
     model::{
-        app::{Isolation, Placement, ProviderSpec, RouteSpec, Scale, UnitRecord, UnitSpec},
+        app::{ProviderSpec, UnitRecord, UnitSpec},
         assignment::Assignment,
     },
     wire::UnitId,
@@ -11,6 +11,8 @@ use wasm_encoder::PrimitiveValType;
 
 use super::*;
 use crate::{
+    cli::Format,
+    failure::Failure,
     inspect::tests::{component, typed},
     output::Captured,
     wait::tests::{Fake, TINY, host},
@@ -42,7 +44,7 @@ async fn apply_text(fake: &Fake, folder: &Path, text: &str, no_wait: bool) -> (R
     let source = Source { name: "shop.yaml".into(), text: text.into(), folder: folder.into() };
     let waiting = Waiting { no_wait, timeout: Duration::from_secs(20) };
     let outcome = match source.parse() {
-        Ok(manifest) => apply(&fake.bus, &source, &manifest, waiting, &mut output).await,
+        Ok(manifest) => apply(&fake.bus, &source, &manifest, &Registries::default(), None, waiting, &mut output).await,
         Err(failure) => Err(failure),
     };
     (outcome, captured)
@@ -175,22 +177,10 @@ async fn without_a_host_it_is_written_and_said() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_comes_back_is_not_taken_for_the_old_one() {
     let (fake, dir) = (Fake::new(), tempfile::tempdir().unwrap());
-    let spec = UnitSpec::Provider(ProviderSpec {
-        kind: "keyvalue-nats".into(),
-        config: serde_json::Map::new(),
-        isolate: Isolation::Host,
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
-        routes: Vec::<RouteSpec>::new(),
-        subscriptions: Vec::new(),
-        schedules: Vec::new(),
-        watches: Vec::new(),
-        limits: Default::default(),
-        program: None,
-    });
+    let spec = UnitSpec::Provider(ProviderSpec::of("keyvalue-nats"));
     let unit: UnitId = "shop/cache".parse().unwrap();
     let units = BTreeMap::from([(unit, UnitRecord { revision: 4, spec })]);
-    let assignment = Assignment { version: 1, host: host("A"), term: 1, generation: 1, units };
+    let assignment = Assignment { version: 1, host: host("A"), term: 1, generation: 1, units, given_up: false };
     fake.bus.store().assignments().put(host("A").as_str(), &assignment).await.unwrap();
     assert_eq!(said(&fake, dir.path(), TINY).await, "app shop: revision 5 (added: cache)\n");
     let record = fake.bus.store().apps().get("shop").await.unwrap().unwrap().value;

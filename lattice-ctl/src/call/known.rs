@@ -92,12 +92,7 @@ fn provided(interface: &Interface) -> Known {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use lattice::{
-        model::app::{ComponentSpec, Limits, Placement, Scale},
-        wire::Digest,
-    };
+    use lattice::{model::app::ComponentSpec, wire::Digest};
 
     use super::*;
     use crate::inspect::tests::component;
@@ -107,22 +102,7 @@ mod tests {
         let bus = Bus::memory("default".parse().unwrap());
         let bytes = component(&[], &["acme:pricing/quote@1.2.0"]).into();
         bus.artifacts().put(&bytes).await.unwrap();
-        let spec = |digest: Digest| {
-            UnitSpec::Component(ComponentSpec {
-                image: String::new(),
-                digest,
-                imports: Vec::new(),
-                exports: Vec::new(),
-                scale: Scale::Replicas(1),
-                placement: Placement::default(),
-                limits: Limits::default(),
-                reuse: 1,
-                env: BTreeMap::new(),
-                config: BTreeMap::new(),
-                secrets: BTreeMap::new(),
-                links: Vec::new(),
-            })
-        };
+        let spec = |digest: Digest| UnitSpec::Component(ComponentSpec::of(digest));
         let quote = "acme:pricing/quote@1.0.0".parse().unwrap();
         let error = CallError::NotServed("acme:pricing/quote#rum".into());
         let known = Known::find(&bus, &spec(Digest::of(&bytes)), &quote, &error).await;

@@ -108,7 +108,7 @@ mod tests {
         let beats = fake.bus.store().beats();
         let (alive, ()) = tokio::join!(is_alive(&fake.bus), async {
             sleep(Duration::from_secs(1)).await;
-            beats.put(host("A").as_str(), &Beat { count: 2 }).await.unwrap();
+            beats.put(host("A").as_str(), &Beat { count: 2, load: Default::default() }).await.unwrap();
         });
         assert!(alive.unwrap());
     }

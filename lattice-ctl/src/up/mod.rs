@@ -23,6 +23,7 @@ use crate::{
     child::Child,
     cli::{Format, Global, UpArgs, Waiting},
     failure::{Failure, Result},
+    image::registry::Registries,
     nats,
     output::Output,
     source::Source,
@@ -34,12 +35,13 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) async fn run(global: &Global, args: &UpArgs, output: &mut Output) -> Result<()> {
     let source = Source::read(&args.file)?;
     let manifest = source.parse()?;
-    apply::check_alone(&source, &manifest).await?;
+    let registries = Registries::new(&args.registry)?;
+    apply::check_alone(&source, &manifest, &registries).await?;
     let mut up = Up { data: args.data.clone(), lock: None, nats: None, host: None };
     let stop = stopped()?;
     // Not cancel-safe and need not be: what `go` has started is in `up`, and ends below.
     let outcome = tokio::select! {
-        outcome = up.go(global, args, &source, &manifest, output) => outcome,
+        outcome = up.go(global, args, (&source, &manifest, &registries), output) => outcome,
         () = stop => Ok(()),
     };
     up.end(output).await;
@@ -66,8 +68,7 @@ impl Up {
         &mut self,
         global: &Global,
         args: &UpArgs,
-        source: &Source,
-        manifest: &Manifest,
+        (source, manifest, registries): (&Source, &Manifest, &Registries),
         output: &mut Output,
     ) -> Result<()> {
         let bus = self.bus(global, output).await?;
@@ -87,7 +88,7 @@ impl Up {
             host::until_joined(child, &bus).await?;
         }
         let waiting = Waiting { no_wait: false, timeout: args.timeout };
-        apply::apply(&bus, source, manifest, waiting, output).await?;
+        apply::apply(&bus, source, manifest, registries, None, waiting, output).await?;
         if self.host.is_none() && self.nats.is_none() {
             output.note("NATS and a host were running already, so nothing ends with this command");
             return Ok(());

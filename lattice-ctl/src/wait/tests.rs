@@ -4,10 +4,10 @@ use lattice::{
     model::{
         assignment::{PlanReport, PlannedUnit},
         check::check,
-        inventory::{Beat, Faults, HostRecord, InstanceReport, InstanceState},
+        inventory::{Beat, HostRecord, InstanceReport, InstanceState},
         manifest::parse,
     },
-    wire::{HostId, InstanceId, UnitId},
+    wire::{HostId, UnitId},
 };
 
 use super::*;
@@ -42,7 +42,7 @@ impl Fake {
         let hosts: Vec<_> = hosts.iter().map(|letter| host(letter)).collect();
         let unit = PlannedUnit { wanted: hosts.len() as u32, hosts, problem: None };
         let units = record.units.keys().map(|name| (name.clone(), unit.clone())).collect();
-        let report = PlanReport { version: 1, revision: record.revision, units };
+        let report = PlanReport { version: 1, revision: record.revision, units, rollout: None };
         self.bus.store().plans().put(record.name.as_str(), &report).await.unwrap();
     }
 
@@ -53,36 +53,22 @@ impl Fake {
     pub(crate) async fn runs_as(&self, letter: &str, record: &AppRecord, state: InstanceState, reason: Option<&str>) {
         let id = host(letter);
         let report = |(unit, record): (UnitId, &lattice::model::app::UnitRecord)| InstanceReport {
-            instance: InstanceId::derive(&id, &unit, record.revision, &record.spec.digest()),
-            unit,
-            revision: record.revision,
-            kind: record.spec.kind().into(),
-            what: record.spec.what().into(),
-            state,
             reason: reason.map(str::to_owned),
-            serves: Vec::new(),
-            json_only: false,
-            bundles: false,
             address: record.spec.listens_on().map(str::to_owned),
-            faults: Faults::default(),
+            ..InstanceReport::of(&id, &unit, record, state)
         };
         let host = HostRecord {
-            version: 1,
-            host: id.clone(),
             release: "0.1.0".into(),
             labels: BTreeMap::from([("zone".into(), "a".into())]),
-            started_ms: 0,
             generation: 1,
-            leaving: false,
-            programs: false,
-            secrets_key: None,
             instances: record.unit_ids().map(report).collect(),
+            ..HostRecord::of(id.clone())
         };
         self.bus.store().hosts().put(id.as_str(), &host).await.unwrap();
     }
 
     pub(crate) async fn beat(&self, letter: &str) {
-        self.bus.store().beats().put(host(letter).as_str(), &Beat { count: 1 }).await.unwrap();
+        self.bus.store().beats().put(host(letter).as_str(), &Beat { count: 1, load: BTreeMap::new() }).await.unwrap();
     }
 
     async fn wait(&self, record: &AppRecord) -> (Result<AppStatus>, Duration, String) {
