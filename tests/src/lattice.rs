@@ -92,7 +92,8 @@ impl Lattice {
         Self::start_all(hosts, nats, |_, nats| nats.url(), prepare)
     }
 
-    fn start_all(
+    /// All of that.
+    pub fn start_all(
         hosts: usize,
         nats: impl FnOnce() -> io::Result<NatsServer>,
         url: impl Fn(&str, &NatsServer) -> String,
@@ -137,7 +138,8 @@ impl Lattice {
     /// Applies a manifest, whatever comes of it.
     pub fn try_apply(&self, manifest: &str) -> Output {
         self.write("app.yaml", manifest);
-        self.ctl(&["apply", "-f", "app.yaml"])
+        // A component of many MiB takes its time to compile on a machine that does much else.
+        self.ctl(&["apply", "-f", "app.yaml", "--timeout", "3m"])
     }
 
     /// Applies a manifest and waits until it runs as written; gives what the CLI has said.

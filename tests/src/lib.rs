@@ -12,6 +12,8 @@
 )]
 
 pub mod azure;
+pub mod certificates;
+pub mod cut;
 pub mod host;
 pub mod http;
 pub mod lattice;

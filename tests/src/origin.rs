@@ -8,47 +8,41 @@ use std::{
 };
 
 use lattice_provider::conformance::origin::{self, Seen};
-use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_rustls::{TlsAcceptor, rustls};
+
+use crate::certificates::Certificates;
 
 /// Ends when dropped.
 pub struct Origin {
     pub address: SocketAddr,
     seen: Arc<Seen>,
-    dir: TempDir,
+    certificates: Option<Certificates>,
     runtime: Option<Runtime>,
 }
 
 impl Origin {
     pub fn plain() -> Self {
-        Self::start(None, tempfile::tempdir().unwrap())
+        Self::start(None, None)
     }
 
     /// With TLS, for `localhost` and 127.0.0.1; HTTP/2 where `http2`. Its authority is in [`Self::ca_file`].
     pub fn tls(http2: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), authority.self_signed(&authority_key).unwrap().pem()).unwrap();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["localhost", "api.test", "127.0.0.1"].map(str::to_owned);
-        let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let certificates = Certificates::new();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let mut config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certificates.key.serialize_der()).unwrap();
+        let chain = vec![certificates.certificate.der().clone()];
+        let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if http2 {
             config.alpn_protocols.insert(0, b"h2".to_vec());
         }
-        Self::start(Some(TlsAcceptor::from(Arc::new(config))), dir)
+        Self::start(Some(TlsAcceptor::from(Arc::new(config))), Some(certificates))
     }
 
-    fn start(tls: Option<TlsAcceptor>, dir: TempDir) -> Self {
+    fn start(tls: Option<TlsAcceptor>, certificates: Option<Certificates>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -72,7 +66,7 @@ impl Origin {
                 });
             }
         });
-        Self { address, seen, dir, runtime: Some(runtime) }
+        Self { address, seen, certificates, runtime: Some(runtime) }
     }
 
     /// Connections that were ever made to it.
@@ -81,7 +75,7 @@ impl Origin {
     }
 
     pub fn ca_file(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
+        self.certificates.as_ref().expect("an origin with TLS").ca_file()
     }
 }
 

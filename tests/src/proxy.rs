@@ -84,6 +84,11 @@ impl Proxy {
     pub fn stall(&self) {
         self.state.stalled.store(true, Ordering::SeqCst);
     }
+
+    /// Lets everything through again, what was held up first.
+    pub fn resume(&self) {
+        self.state.stalled.store(false, Ordering::SeqCst);
+    }
 }
 
 impl State {

@@ -10,6 +10,7 @@ pub struct Status(Value);
 pub struct Instance {
     pub host: String,
     pub id: String,
+    pub revision: u64,
     pub state: String,
     pub traps: u64,
     pub timeouts: u64,
@@ -37,6 +38,21 @@ impl Status {
         units.iter().find(|u| u["unit"] == unit).unwrap_or_else(|| panic!("no unit {unit} in {}", self.0))
     }
 
+    /// How far the newest revision has come: `complete`, `progressing`, `paused` or `failed`.
+    pub fn rollout(&self) -> String {
+        text(&self.0["rollout"]["state"])
+    }
+
+    /// The newest revision that has run everywhere.
+    pub fn complete(&self) -> Option<u64> {
+        self.0["rollout"]["complete"].as_u64()
+    }
+
+    /// How many instances of a unit are of this revision.
+    pub fn of_revision(&self, unit: &str, revision: u64) -> usize {
+        self.instances(unit).iter().filter(|instance| instance.revision == revision).count()
+    }
+
     /// `ready`, `degraded`, `progressing` or `failed`.
     pub fn state(&self, unit: &str) -> String {
         text(&self.unit(unit)["state"])
@@ -59,6 +75,7 @@ impl Status {
             Instance {
                 host: text(&value["host"]),
                 id: text(&value["instance"]),
+                revision: value["revision"].as_u64().unwrap(),
                 state: text(&value["state"]),
                 traps: faults("traps"),
                 timeouts: faults("timeouts"),

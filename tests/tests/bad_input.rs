@@ -80,8 +80,10 @@ fn a_wrong_key_type_or_name_is_told_where_it_stands() {
     let dir = dir.path();
     let cart = |rest: &str| shop(&format!("  components:\n    cart: {{ {rest} }}\n"));
     refused(dir, &cart("imge: ./counter.wasm"), "6:13", "unknown key `imge`", "did you mean `image`?");
-    let text = cart("image: ./counter.wasm, replicas: many");
-    refused(dir, &text, "6:46", "expected a whole number, found `many`", "write digits alone, such as 2");
+    let text = cart("image: ./counter.wasm, reuse: many");
+    refused(dir, &text, "6:43", "expected a whole number, found `many`", "write digits alone, such as 2");
+    let text = shop("  providers:\n    cache: { use: keyvalue-memory, replicas: many }\n");
+    refused(dir, &text, "6:46", "`many` is no number of copies", "write a whole number, such as 2");
     let text = shop("  components: [cart]\n");
     refused(dir, &text, "5:15", "expected a mapping here", "`key: value`");
     refused(dir, &cart("replicas: 2"), "6:13", "`image` is missing", "add `image:` here");

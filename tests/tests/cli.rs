@@ -79,7 +79,7 @@ fn whoever_is_overtaken_is_told() {
     let status = wait("the end of the first", SETTLE, || first.0.try_wait().unwrap());
     let text = std::io::read_to_string(first.0.stderr.take().unwrap()).unwrap();
     assert_eq!(status.code(), Some(7), "{text}");
-    assert!(text.contains("app app: revision 1 was replaced by revision 2 before it was ready"), "{text}");
+    assert!(text.contains("app app: revision 1 was replaced by revision 2 (apply) before it was ready"), "{text}");
 }
 
 #[test]

@@ -89,6 +89,13 @@ impl Child {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     /// Ends all of these at the same time.
     pub(crate) fn end_all(children: &mut [Self]) {
         for child in children.iter_mut() {

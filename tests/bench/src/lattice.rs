@@ -16,40 +16,66 @@ use tempfile::TempDir;
 use crate::{
     bench::Bench,
     child::{Child, tied_to_us},
+    rows::Traffic,
 };
 
 const LATTICE: &str = "bench";
+/// Long enough for a host that has just joined to take the lease.
+const TURN: Duration = Duration::from_millis(500);
 
 /// The part that we need of what nats-server writes about its ports.
 #[derive(Deserialize)]
 struct Ports {
     nats: Vec<String>,
+    monitoring: Vec<String>,
+}
+
+/// The same of what it says of itself.
+#[derive(Deserialize)]
+struct Varz {
+    in_msgs: u64,
+    out_msgs: u64,
+    in_bytes: u64,
+    out_bytes: u64,
 }
 
 /// A nats-server with JetStream.
 pub(crate) struct Nats {
     pub(crate) url: String,
+    monitoring: String,
     _process: Child,
 }
 
 impl Nats {
+    /// What it has taken and given since it was started.
+    pub(crate) fn traffic(&self) -> Result<Traffic> {
+        let address = self.monitoring.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let body = answer.split_once("\r\n\r\n").context("no answer of nats-server")?.1;
+        let Varz { in_msgs, out_msgs, in_bytes, out_bytes } = serde_json::from_str(body)?;
+        Ok(Traffic { messages: in_msgs + out_msgs, bytes: in_bytes + out_bytes })
+    }
+
     pub(crate) fn start(bench: &Bench, dir: &Path) -> Result<Self> {
         let (config, shown) = (dir.join("nats.conf"), dir.display());
         // Port -1: the server picks a free one, and writes a file that says which.
         let text = format!(
-            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{shown}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{shown}/nats\" }}\n"
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \"{shown}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{shown}/nats\" }}\n"
         );
         fs::write(&config, text)?;
         let mut process = Child::spawn("nats-server", &bench.nats_server, dir, |nats| {
             nats.arg("--config").arg(&config);
         })?;
         let ports = dir.join(format!("nats-server_{}.ports", process.id()));
-        let url = process.wait_until(|_| {
+        let (url, monitoring) = process.wait_until(|_| {
             // A file that is half written does not parse, and is read again.
             let ports: Ports = serde_json::from_str(&fs::read_to_string(&ports).ok()?).ok()?;
-            ports.nats.into_iter().next()
+            ports.nats.into_iter().next().zip(ports.monitoring.into_iter().next())
         })?;
-        Ok(Self { url, _process: process })
+        Ok(Self { url, monitoring, _process: process })
     }
 }
 
@@ -107,20 +133,45 @@ pub(crate) struct Lattice {
 impl Lattice {
     /// Starts a host for each of `zones`, which is also its label.
     pub(crate) fn start(bench: &Bench, zones: &[&str]) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
-        let nats = Nats::start(bench, dir.path())?;
-        let mut hosts = Vec::new();
+        let mut lattice = Self::empty(bench)?;
         for zone in zones {
-            let name = format!("host-{zone}");
-            hosts.push(Child::spawn(&name, &bench.binary("lattice-host"), dir.path(), |host| {
-                host.args(["--nats", &nats.url, "--lattice", LATTICE, "--label", &format!("zone={zone}"), "--data"]);
-                host.arg(dir.path().join(&name)).env("LATTICE_LOG", "warn");
-            })?);
+            lattice.add_host(bench, zone)?;
         }
-        for host in &mut hosts {
+        for host in &mut lattice.hosts {
             host.ready()?;
         }
-        Ok(Self { hosts, nats, ctl: bench.binary("lattice-ctl"), dir })
+        Ok(lattice)
+    }
+
+    /// The same, one host after another: the first one holds the lease.
+    pub(crate) fn start_in_turn(bench: &Bench, zones: &[&str]) -> Result<Self> {
+        let mut lattice = Self::empty(bench)?;
+        for zone in zones {
+            lattice.add_host(bench, zone)?.ready()?;
+            std::thread::sleep(TURN);
+        }
+        Ok(lattice)
+    }
+
+    fn empty(bench: &Bench) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
+        let nats = Nats::start(bench, dir.path())?;
+        Ok(Self { hosts: Vec::new(), nats, ctl: bench.binary("lattice-ctl"), dir })
+    }
+
+    fn add_host(&mut self, bench: &Bench, zone: &str) -> Result<&mut Child> {
+        let (name, dir) = (format!("host-{zone}"), self.dir.path());
+        let host = Child::spawn(&name, &bench.binary("lattice-host"), dir, |host| {
+            host.args(["--nats", &self.nats.url, "--lattice", LATTICE, "--label", &format!("zone={zone}"), "--data"]);
+            host.arg(dir.join(&name)).env("LATTICE_LOG", "warn");
+        })?;
+        self.hosts.push(host);
+        self.hosts.last_mut().context("no host")
+    }
+
+    /// `kill -9` of the host that was started as the `at`-th.
+    pub(crate) fn kill(&mut self, at: usize) -> Result<()> {
+        self.hosts.get_mut(at).context("no such host")?.kill()
     }
 
     /// The processes of the hosts; providers in processes of their own are their children.

@@ -1,16 +1,16 @@
 //! One component calls another one over an interface of its own.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, NatsOptions, Pace, Serving},
     model::{
-        app::{ComponentSpec, Limits, LinkSpec, LinkTarget, Transport},
-        inventory::{Faults, HostRecord, InstanceReport, InstanceState},
+        app::{ComponentSpec, Limits, LinkSpec, LinkTarget, Transport, UnitRecord, UnitSpec},
+        inventory::{HostRecord, InstanceReport, InstanceState},
     },
-    wire::{CallHead, ContentType, InstanceId, Interface, Served, UnitId, encode},
+    wire::{CallHead, ContentType, Digest, HostId, InstanceId, Interface, Served, UnitId, encode},
 };
 use lattice_host::{
     links::{ComponentLinks, LocalInstance, Router},
@@ -193,9 +193,8 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let router = Arc::new(Router::default());
     let bus = Bus::memory("bench".parse()?);
     let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime, &bus, 1)?);
-    let here =
-        LocalInstance { unit: LIBRARY.parse()?, revision: 1, http: None, capability: None, calls: Some(library) };
-    router.update([], &[here]);
+    let here = LocalInstance { unit: LIBRARY.parse()?, http: None, capability: None, calls: Some(library) };
+    router.update([], &[here], None);
     let caller = Arc::new(caller(bench, &runtime, &bus, &router, Transport::Local)?);
     let sent: Arc<[u8]> = vec![7; MIB as usize].into();
     let rounds = bench.rounds(|| {
@@ -262,7 +261,7 @@ fn apart(bench: &Bench, runtime: &Runtime, reuse: u32) -> Result<Remote> {
         anyhow::Ok(((there, serving), bus, async_nats::connect(&nats.url).await?))
     })?;
     let router = Arc::new(Router::default());
-    router.update([(&inventory(unit, instance)?, 1)], &[]);
+    router.update([(&inventory(unit, instance)?, 1)], &[], None);
     let caller = {
         let _entered = tasks.enter();
         Arc::new(caller(bench, runtime, &bus, &router, Transport::Lattice)?)
@@ -331,30 +330,9 @@ pub(super) fn remote_rate(bench: &Bench) -> Result<Vec<Row>> {
 
 /// What a host that runs the library tells.
 fn inventory(unit: UnitId, instance: InstanceId) -> Result<HostRecord> {
-    let report = InstanceReport {
-        unit,
-        instance,
-        revision: 1,
-        kind: "component".into(),
-        what: String::new(),
-        state: InstanceState::Ready,
-        reason: None,
-        serves: Vec::new(),
-        json_only: false,
-        bundles: true,
-        address: None,
-        faults: Faults::default(),
-    };
-    Ok(HostRecord {
-        version: 1,
-        host: format!("N{}", "A".repeat(55)).parse()?,
-        release: String::new(),
-        labels: BTreeMap::new(),
-        started_ms: 0,
-        generation: 0,
-        leaving: false,
-        programs: false,
-        secrets_key: None,
-        instances: vec![report],
-    })
+    let host: HostId = format!("N{}", "A".repeat(55)).parse()?;
+    let record = UnitRecord { revision: 1, spec: UnitSpec::Component(ComponentSpec::of(Digest::of(b""))) };
+    let like_us =
+        InstanceReport { instance, bundles: true, ..InstanceReport::of(&host, &unit, &record, InstanceState::Ready) };
+    Ok(HostRecord { instances: vec![like_us], ..HostRecord::of(host) })
 }

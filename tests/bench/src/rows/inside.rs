@@ -1,7 +1,7 @@
 //! A component and the provider that its link leads to, both inside this process: what a whole call costs without a socket in
 //! front of it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, CallHandler},
     model::{
-        app::{ComponentSpec, DEFAULT_LINK, Limits, LinkSpec, LinkTarget, Placement, Scale, Transport},
+        app::{ComponentSpec, DEFAULT_LINK, LinkSpec, LinkTarget, Transport},
         outbound::AllowedOrigin,
     },
     wire::{Digest, Interface, UnitId},
@@ -60,7 +60,7 @@ pub(super) fn component(
     let link = LinkSpec { allow: import.allow.clone(), ..link(import.link, to.clone(), target) };
     let spec = ComponentSpec { reuse, ..spec(&bytes, imports, vec![link]) };
     let router = Arc::new(Router::default());
-    router.update([], &[LocalInstance { unit: to, revision: 1, http: None, capability, calls }]);
+    router.update([], &[LocalInstance { unit: to, http: None, capability, calls }], None);
     let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
     let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;
     Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links, Grants::default())?))
@@ -84,20 +84,7 @@ pub(super) fn link(interface: &str, to: UnitId, target: LinkTarget) -> LinkSpec 
 
 /// A component with nothing said about it but its links.
 pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, links: Vec<LinkSpec>) -> ComponentSpec {
-    ComponentSpec {
-        image: String::new(),
-        digest: Digest::of(bytes),
-        imports,
-        exports: Vec::new(),
-        scale: Scale::Replicas(1),
-        placement: Placement::default(),
-        limits: Limits::default(),
-        reuse: 1,
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        links,
-    }
+    ComponentSpec { imports, links, ..ComponentSpec::of(Digest::of(bytes)) }
 }
 
 /// What a provider that is started in this process gets.

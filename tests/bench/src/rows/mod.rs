@@ -6,12 +6,15 @@ mod components;
 mod counter;
 mod deploy;
 mod engine;
+mod failover;
 mod fused;
 mod hello;
 mod inside;
 mod memory;
 mod outgoing;
+mod plan;
 mod postgres;
+mod quiet;
 mod remote;
 mod streams;
 mod swap;
@@ -20,6 +23,7 @@ use std::fmt::Display;
 
 use anyhow::Result;
 
+pub(crate) use self::quiet::Traffic;
 use crate::{bench::Bench, load::Load, report::Row};
 
 /// Rows that are measured together.
@@ -49,6 +53,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["kv_swap"], measure: swap::under_load },
     Group { rows: &["instantiate"], measure: engine::instantiate },
     Group { rows: &["memory_per_component"], measure: memory::per_component },
+    Group { rows: &["plan_scale"], measure: plan::scale },
+    Group { rows: &["converge"], measure: quiet::converge },
+    Group { rows: &["idle_cost"], measure: quiet::idle },
+    Group { rows: &["failover"], measure: failover::failover },
     Group { rows: &["apply_to_first_200"], measure: deploy::apply_to_first_200 },
 ];
 
