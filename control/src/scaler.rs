@@ -2,8 +2,8 @@
 //!
 //! - There are more at once, as many as the load needs. There are fewer when fewer were enough all through the unit's window: a lull
 //!   between two requests moves nothing.
-//! - What is new begins with a copy, also where none is needed: so that it is known whether it runs. Who begins to plan takes what
-//!   was planned before for what is needed.
+//! - What is new has a copy until it has run, also where none is needed: so that it is known whether it runs. Who begins to plan
+//!   takes what was planned before for what is needed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -64,13 +64,14 @@ impl Scaler {
     pub(crate) fn tell(&mut self, now: Duration, load: &Load, world: &mut World) {
         let mut tracks = BTreeMap::new();
         for (unit, revision, follow) in following(&world.apps) {
-            let need = follow.needs(load.get(&unit).copied().unwrap_or(0));
+            // However short the window is: a start takes as long as it takes.
+            let is_new = world.complete(&unit.app) < revision;
+            let least = if is_new { follow.first() } else { 0 };
+            let need = follow.needs(load.get(&unit).copied().unwrap_or(0)).max(least);
             let known = self.0.remove(&unit).filter(|track| track.revision == revision);
             let mut track = known.unwrap_or_else(|| {
                 let planned = world.planned(&unit).map_or(0, |planned| planned.wanted);
-                let is_new = world.reports.get(&unit.app).is_none_or(|report| report.revision < revision);
-                let least = if is_new { follow.first() } else { 0 };
-                Track::new(revision, now, follow.within(planned).max(least))
+                Track::new(revision, now, follow.within(planned))
             });
             track.needs(now, need, Duration::from_millis(follow.window_ms));
             world.scales.insert(unit.clone(), follow.within(track.most()));
@@ -96,6 +97,7 @@ mod tests {
         model::{
             app::{ComponentSpec, UnitSpec},
             assignment::{PlanReport, PlannedUnit},
+            rollout::RolloutReport,
         },
         wire::Digest,
     };
@@ -117,6 +119,13 @@ mod tests {
             let app = AppRecord::next(name.clone(), None, String::new(), BTreeMap::new(), units, BTreeMap::new());
             let world = World { apps: [(name, app.unwrap())].into(), ..World::default() };
             Self { scaler: Scaler::default(), world, now: Duration::ZERO }
+        }
+
+        /// The newest revision has run.
+        fn has_run(&mut self) {
+            let rollout = Some(RolloutReport { complete: 1, failed: None });
+            let report = PlanReport { version: 1, revision: 1, units: BTreeMap::new(), rollout };
+            self.world.reports.insert("shop".parse().unwrap(), report);
         }
 
         /// How many copies there shall be after `seconds` with so many calls under way.
@@ -148,7 +157,8 @@ mod tests {
     #[test]
     fn it_sleeps_and_wakes() {
         let mut story = Story::new(0, 3);
-        assert_eq!(story.after(1, 0), 1, "what is new is tried");
+        assert_eq!(story.after(100, 0), 1, "what is new is tried, however long it takes to start");
+        story.has_run();
         assert_eq!(story.after(62, 0), 0);
         let one = Load::from([("shop/hello".parse().unwrap(), 1)]);
         let scale =
@@ -163,8 +173,8 @@ mod tests {
         let mut story = Story::new(0, 20);
         let planned = PlannedUnit { wanted: 7, ..PlannedUnit::default() };
         let units = BTreeMap::from([("hello".parse().unwrap(), planned)]);
-        let report = PlanReport { version: 1, revision: 1, units, rollout: None };
-        story.world.reports.insert("shop".parse().unwrap(), report);
+        story.has_run();
+        story.world.reports.values_mut().for_each(|report| report.units = units.clone());
         assert_eq!(story.after(60, 0), 7);
         assert_eq!(story.after(3, 0), 0);
     }
