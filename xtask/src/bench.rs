@@ -26,18 +26,21 @@ pub(crate) struct Options {
     seconds: f64,
 }
 
-/// What users run, and two backends as processes of their own.
-const MEASURED: [&str; 4] =
-    ["lattice-host", "lattice-ctl", "lattice-provider-keyvalue-redis", "lattice-provider-keyvalue-memory"];
+/// What users run, two backends as processes of their own, and what measures them.
+const MEASURED: [&str; 5] = [
+    "lattice-host",
+    "lattice-ctl",
+    "lattice-provider-keyvalue-redis",
+    "lattice-provider-keyvalue-memory",
+    "lattice-bench",
+];
 
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let nats_server = tools::nats_server()?;
     let redis_server = tools::redis_server()?;
     let postgresql = tools::postgresql()?;
     guests::build()?;
-    step("host, CLI and providers: building for release (some minutes the first time)", || build(&MEASURED))?;
-    // By itself: in one invocation cargo would build the host with the features that only the baselines want.
-    step("lattice-bench: building for release", || build(&["lattice-bench"]))?;
+    step("host, CLI, providers and benchmarks: building for release (some minutes the first time)", build)?;
     let binaries = target().join("release");
     let mut bench = tied_to_us(&binaries.join("lattice-bench"))?;
     bench.arg("run").args(&options.names);
@@ -54,10 +57,10 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     run(&mut bench)
 }
 
-fn build(packages: &[&str]) -> Result<()> {
+fn build() -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--release"]);
-    for package in packages {
+    for package in MEASURED {
         build.args(["--package", package]);
     }
     run(&mut build)

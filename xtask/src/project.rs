@@ -69,14 +69,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Builds everything but the benchmarks. Always the same packages: cargo unites the features of those that it builds
-/// together, and another choice would compile wasmtime again.
+/// Builds everything. Always the same packages: cargo unites the features of those that it builds together, and another
+/// choice could compile wasmtime again.
 pub(crate) fn build_binaries() -> Result<()> {
-    run(cargo().args(["build"]).args(EVERYTHING))
+    run(cargo().args(["build", "--workspace"]))
 }
-
-/// The packages of [`build_binaries`], for other commands of cargo.
-pub(crate) const EVERYTHING: [&str; 3] = ["--workspace", "--exclude", "lattice-bench"];
 
 /// Runs a command whose output the user sees; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {

@@ -76,7 +76,7 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
         })
     })?;
     let mut documentation = cargo();
-    documentation.args(["test", "--doc"]).args(project::EVERYTHING).args(filter);
+    documentation.args(["test", "--doc", "--workspace"]).args(filter);
     surroundings(&mut documentation);
     step("examples in the documentation", || run(&mut documentation))?;
     if !failed.is_empty() {
@@ -97,7 +97,7 @@ pub(crate) fn servers() -> Result<[(&'static str, PathBuf); 4]> {
 
 fn build() -> Result<BTreeSet<TestBinary>> {
     let mut test = cargo();
-    test.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(project::EVERYTHING);
+    test.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     let output = test.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("the tests cannot be built");
