@@ -107,6 +107,8 @@ struct Host {
     capacity: Capacity,
     /// Whether it runs programs that manifests bring along.
     programs: bool,
+    /// It runs only what one of these signers has signed; whatever there is when there are none.
+    trusts: BTreeSet<String>,
     units: usize,
     /// `null` for a host that is lost.
     uptime_seconds: Option<u64>,
@@ -159,6 +161,7 @@ fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
             leaving: record.leaving,
             capacity: record.capacity,
             programs: record.programs,
+            trusts: record.trusts.clone(),
             units: record.instances.len(),
             uptime_seconds: alive.then(|| now_ms.saturating_sub(record.started_ms) / 1000),
             generation: record.generation,
@@ -294,7 +297,7 @@ struct Link {
     idempotent: Vec<String>,
     /// The pattern, for a link that is a route of an HTTP server.
     route: Option<String>,
-    /// Its share of the requests, for a route that leads to several components.
+    /// Its share of the calls, for a link or a route that leads to several units.
     weight: Option<u32>,
 }
 
@@ -313,7 +316,10 @@ impl Row for Link {
             self.from.clone(),
             self.interface.clone(),
             self.name.clone().unwrap_or("-".to_owned()),
-            self.to.clone(),
+            match (&self.route, self.weight) {
+                (None, Some(weight)) => format!("{} (weight {weight})", self.to),
+                _ => self.to.clone(),
+            },
             transport.to_owned(),
             self.deadline_ms.map_or("-".to_owned(), |ms| format!("{ms}ms")),
             if self.idempotent.is_empty() { "-".to_owned() } else { self.idempotent.join(",") },
@@ -339,7 +345,7 @@ fn links(world: &World) -> Vec<Link> {
                 deadline_ms: link.deadline_ms,
                 idempotent: link.idempotent.clone(),
                 route: None,
-                weight: None,
+                weight: link.weight,
             };
             let route = |route: &RouteSpec, target: &RouteTarget| Link {
                 app: record.name.to_string(),

@@ -50,6 +50,11 @@ fn object(about: &str, required: &[&str], properties: Value) -> Value {
     })
 }
 
+/// Those who share calls, each with a weight.
+fn shares(about: &str) -> Value {
+    map(&json!({ "type": "integer", "minimum": 0 }), about)
+}
+
 fn any_of(choices: &[Value]) -> Value {
     json!({ "anyOf": choices })
 }
@@ -137,7 +142,7 @@ fn links() -> Value {
         "A link with options",
         &["to"],
         json!({
-            "to": unit,
+            "to": any_of(&[unit.clone(), shares("units that share the calls, each with its weight")]),
             "name": string("by which the component may choose it (default)"),
             "transport": { "enum": ["auto", "local", "fused", "lattice"], "description": "how calls travel (auto)" },
             "deadline": time("how long a call may take (10s)"),
@@ -180,10 +185,7 @@ fn component() -> Value {
 }
 
 fn provider() -> Value {
-    let targets = any_of(&[
-        string("a component"),
-        map(&json!({ "type": "integer", "minimum": 0 }), "components, and their shares of the requests"),
-    ]);
+    let targets = any_of(&[string("a component"), shares("components, and their shares of the requests")]);
     let subscription = object(
         "A subscription with options",
         &["to"],

@@ -13,7 +13,7 @@ use std::{
 
 use lattice::{
     model::{
-        app::{AppRecord, ComponentSpec, LinkSpec, LinkTarget, ProviderSpec, Scale, Transport, UnitRecord, UnitSpec},
+        app::{AppRecord, ComponentSpec, LinkSpec, LinkTarget, ProviderSpec, Scale, UnitRecord, UnitSpec},
         assignment::{Assignment, ControlReport, Holding, Lease, PlanReport, PlannedUnit},
         health::{HealthSpec, Probe},
         inventory::{Beat, Faults, HostRecord, InstanceReport, InstanceState},
@@ -73,16 +73,11 @@ fn component() -> UnitSpec {
     spec.config = [("size".to_owned(), "3".to_owned())].into();
     spec.secrets = [("token".to_owned(), SecretSource::Lattice("api".parse().unwrap()))].into();
     spec.links = vec![LinkSpec {
-        interface: "wasi:keyvalue".into(),
-        name: "default".into(),
-        to: "shop/cache".parse().unwrap(),
-        target: LinkTarget::Capability,
-        transport: Transport::Auto,
+        weight: Some(90),
         deadline_ms: Some(5000),
         idempotent: vec!["get".into()],
-        allow: Vec::new(),
         own_names: true,
-        fused: None,
+        ..LinkSpec::new("wasi:keyvalue", "shop/cache".parse().unwrap(), LinkTarget::Capability)
     }];
     UnitSpec::Component(spec)
 }
@@ -112,6 +107,7 @@ fn records() -> BTreeMap<&'static str, Value> {
         taints: ["gpu".to_owned()].into(),
         capacity: Capacity { units: Some(20), memory_bytes: Some(1 << 30), concurrency: None },
         programs: true,
+        trusts: ["ABC".to_owned()].into(),
         instances: vec![report],
         ..HostRecord::of(host())
     };

@@ -138,6 +138,82 @@ fn versions_apart_and_names_without_a_package_find_each_other_on_each_road() {
     }
 }
 
+/// Answers with its number.
+fn numbered(number: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+        (core module $m (func (export "get") (result i32) i32.const {number}))
+        (core instance $i (instantiate $m))
+        (func $get (result u32) (canon lift (core func $i "get")))
+        (instance $number (export "get" (func $get)))
+        (export "test:many/number@0.1.0" (instance $number)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// The sum of a hundred numbers.
+const ADDER: &str = r#"(component
+    (import "test:many/number@0.1.0" (instance $number (export "get" (func (result u32)))))
+    (core func $get (canon lower (func $number "get")))
+    (core module $m
+        (import "" "get" (func $get (result i32)))
+        (func (export "sum") (result i32) (local $left i32) (local $sum i32)
+            (local.set $left (i32.const 100))
+            (loop $again
+                (local.set $sum (i32.add (local.get $sum) (call $get)))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $again (local.get $left)))
+            (local.get $sum)))
+    (core instance $i (instantiate $m (with "" (instance (export "get" (func $get))))))
+    (func (export "sum") (result u32) (canon lift (core func $i "sum"))))"#;
+
+#[test]
+fn units_share_the_calls_of_a_link_by_weight() {
+    let lattice = Lattice::start(2);
+    lattice.write("adder.wasm", wat::parse_str(ADDER).unwrap());
+    lattice.write("zero.wasm", numbered(0));
+    lattice.write("one.wasm", numbered(1));
+    // One is beside the caller, the other on another host.
+    let (here, there) = (zone("a"), zone("b"));
+    let app = |weights: &str| {
+        format!(
+            "{}  components:\n    zero: {{ image: ./zero.wasm{here} }}\n    one: {{ image: ./one.wasm{there} }}\n    adder: {{ image: \
+             ./adder.wasm{here}, links: {{ \"test:many\": {{ to: {{ {weights} }} }} }} }}\n",
+            head("shares"),
+        )
+    };
+    for (weights, ones) in
+        [("zero: 90, one: 10", 10u32), ("zero: 1, one: 1", 50), ("zero: 1, one: 0", 0), ("one: 5", 100)]
+    {
+        lattice.apply(&app(weights));
+        let output = lattice.ctl(&["call", "shares/adder", "sum"]);
+        let sum: u32 = output.stdout.trim().parse().unwrap_or_else(|_| panic!("{}", output.all()));
+        assert!(sum.abs_diff(ones) <= 2, "{sum} of 100 calls, by {weights}");
+    }
+    let links = lattice.ctl(&["get", "links"]);
+    assert!(links.stdout.contains("one (weight 5)"), "{}", links.all());
+}
+
+#[test]
+fn a_caller_with_resources_stays_with_the_unit_that_made_them() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    let (here, there) = (zone("a"), zone("b"));
+    lattice.apply(&format!(
+        "{}  components:\n    caller: {{ image: {}, links: {{ test:library: {{ to: {{ library: 1, next: 1 }} }} }}{here} }}\n    library: {{ \
+         image: {library}{here} }}\n    next: {{ image: {library}{there} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \
+         \"{address}\" }}, routes: {{ /: caller }}{here} }}\n",
+        head("calls"),
+        image("caller"),
+        library = image("library"),
+    ));
+    let things = "(11, 13, 5) sum 18 alive 3 then 2 finished 13 made 6 left 1\n";
+    for _ in 0..10 {
+        assert_eq!(text(address, "/things"), things);
+        assert_eq!(text(address, "/all"), "all the same\n");
+    }
+}
+
 #[test]
 fn each_fault_is_a_value_where_the_function_has_room_for_it() {
     on_each_road(|road, lattice, address| {

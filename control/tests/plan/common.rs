@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lattice::{
     model::{
         app::{
-            AppRecord, ComponentSpec, DEFAULT_LINK, FusedSpec, LinkSpec, LinkTarget, Placement, ProgramSpec,
-            ProviderSpec, Scale, Transport, UnitSpec,
+            AppRecord, ComponentSpec, FusedSpec, LinkSpec, LinkTarget, Placement, ProgramSpec, ProviderSpec, Scale,
+            Transport, UnitSpec,
         },
         inventory::{HostRecord, InstanceReport, InstanceState},
     },
@@ -48,18 +48,12 @@ pub fn spec(scale: Scale, zones: &[&str], address: Option<&str>) -> UnitSpec {
 
 /// A component with fused links to these units of `app`.
 pub fn component(app: &str, parts: &[&str]) -> UnitSpec {
-    let (empty, target) = (Digest::of(b""), LinkTarget::Wit);
+    let empty = Digest::of(b"");
+    let to = |part: &str| format!("{app}/{part}").parse().unwrap();
     let link = |part: &&str| LinkSpec {
-        interface: format!("acme:{part}"),
-        name: DEFAULT_LINK.into(),
-        to: format!("{app}/{part}").parse().unwrap(),
-        target,
         transport: Transport::Fused,
-        deadline_ms: None,
-        idempotent: Vec::new(),
-        allow: Vec::new(),
-        own_names: false,
         fused: Some(Box::new(FusedSpec { digest: empty.clone(), imports: Vec::new(), links: Vec::new() })),
+        ..LinkSpec::new(&format!("acme:{part}"), to(part), LinkTarget::Wit)
     };
     UnitSpec::Component(ComponentSpec { links: parts.iter().map(link).collect(), ..ComponentSpec::of(empty.clone()) })
 }

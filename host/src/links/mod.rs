@@ -8,6 +8,7 @@ mod road;
 mod route;
 mod router;
 mod scheduled;
+mod shares;
 mod subscriber;
 mod watcher;
 
@@ -19,7 +20,7 @@ use std::{
 use lattice::{
     bus::Bus,
     model::{
-        app::{ComponentSpec, DEFAULT_LINK, LinkTarget, links_of_import},
+        app::{ComponentSpec, DEFAULT_LINK, LinkSpec, LinkTarget, links_of_import},
         catalog::HTTP_CLIENT,
     },
     wire::UnitId,
@@ -31,12 +32,13 @@ pub(crate) use road::Outgoing;
 pub use route::route;
 pub use router::{LocalInstance, Router};
 pub(crate) use scheduled::scheduled;
+pub(crate) use shares::Shares;
 pub(crate) use subscriber::subscriber;
 pub(crate) use watcher::watcher;
 
-/// The links of one import, by name.
+/// The links of one import, by name; those of one name share its calls.
 #[derive(Debug)]
-pub struct Named<T>(BTreeMap<String, Arc<T>>);
+pub struct Named<T>(BTreeMap<String, Arc<Shares<Arc<T>>>>);
 
 impl<T> Clone for Named<T> {
     fn clone(&self) -> Self {
@@ -51,13 +53,23 @@ impl<T> Default for Named<T> {
 }
 
 impl<T> Named<T> {
-    /// The link of this name; without one, the default.
+    /// The link of this name that takes the next call; without a name, of the default.
     pub fn get(&self, name: Option<&str>) -> Option<&Arc<T>> {
-        self.0.get(name.unwrap_or(DEFAULT_LINK))
+        self.shares(name)?.choose()
+    }
+
+    /// The links of this name; without one, of the default.
+    pub(crate) fn shares(&self, name: Option<&str>) -> Option<&Shares<Arc<T>>> {
+        self.0.get(name.unwrap_or(DEFAULT_LINK)).map(|shares| &**shares)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.0.values()
+        self.0.values().flat_map(|shares| shares.iter())
+    }
+
+    fn add(&mut self, name: &str, specs: &[&LinkSpec], link: impl Fn(&LinkSpec) -> T) {
+        let links = specs.iter().map(|spec| (spec.weight.unwrap_or(1), Arc::new(link(spec))));
+        self.0.insert(name.to_owned(), Arc::new(Shares::new(links)));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -79,16 +91,21 @@ impl ComponentLinks {
     pub fn new(bus: &Bus, router: &Arc<Router>, unit: &UnitId, spec: &ComponentSpec) -> Self {
         let mut links = Self::default();
         for import in &spec.imports {
-            for (name, link) in links_of_import(import, &spec.links) {
-                let name = name.to_owned();
-                let (bus, router, unit) = (bus.clone(), router.clone(), unit.clone());
-                if link.target == LinkTarget::Wit {
+            for (name, specs) in links_of_import(import, &spec.links) {
+                let our = || (bus.clone(), router.clone(), unit.clone());
+                if specs.iter().all(|spec| spec.target == LinkTarget::Wit) {
                     let named = links.functions.entry(import.to_string()).or_default();
-                    named.0.insert(name, Arc::new(FunctionLink::new(bus, router, unit, link)));
+                    named.add(name, &specs, |spec| {
+                        let (bus, router, unit) = our();
+                        FunctionLink::new(bus, router, unit, spec)
+                    });
                     continue;
                 }
                 let named = links.capabilities.entry(import.unversioned().to_owned()).or_default();
-                named.0.insert(name, Arc::new(Link::new(bus, router, unit, link)));
+                named.add(name, &specs, |spec| {
+                    let (bus, router, unit) = our();
+                    Link::new(bus, router, unit, spec)
+                });
             }
         }
         links
@@ -98,11 +115,11 @@ impl ComponentLinks {
     pub fn has(&self, interface: &str, name: &str) -> bool {
         let name = Some(name);
         match self.capability(interface) {
-            Some(links) => links.get(name).is_some(),
+            Some(links) => links.shares(name).is_some(),
             None => self
                 .functions
                 .iter()
-                .any(|(import, named)| import.split('@').next() == Some(interface) && named.get(name).is_some()),
+                .any(|(import, named)| import.split('@').next() == Some(interface) && named.shares(name).is_some()),
         }
     }
 

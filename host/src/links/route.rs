@@ -1,10 +1,7 @@
 //! One route of an HTTP server: from a request to a component.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +18,7 @@ use super::{
     link::Timed,
     road::{GRACE, Road},
     router::Router,
+    shares::Shares,
 };
 
 /// The handler of a route.
@@ -61,62 +59,12 @@ impl HttpHandler for HttpLink {
     }
 }
 
-/// Several components, each with a share of the requests.
-struct Shares<H> {
-    /// Each with the sum of the weights up to its own.
-    handlers: Vec<(u64, H)>,
-    next: AtomicU64,
-}
-
-impl<H> Shares<H> {
-    fn new(handlers: impl Iterator<Item = (u32, H)>) -> Self {
-        let mut sum = 0;
-        let handlers = handlers.map(|(weight, handler)| {
-            sum += u64::from(weight);
-            (sum, handler)
-        });
-        Self { handlers: handlers.collect(), next: AtomicU64::new(0) }
-    }
-
-    /// Whose turn it is. Multiples of the golden ratio lie evenly between 0 and 1 however few or many there are, so the
-    /// shares hold over any run of requests and nobody gets many in a row.
-    fn choose(&self) -> Option<&H> {
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let turn = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN);
-        let sum = self.handlers.last()?.0;
-        let at = (u128::from(turn) * u128::from(sum)) >> 64;
-        self.handlers.iter().find(|(up_to, _)| at < u128::from(*up_to)).map(|(_, handler)| handler)
-    }
-}
-
 #[async_trait]
 impl HttpHandler for Shares<HttpLink> {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         match self.choose() {
             Some(link) => link.handle(request).await,
             None => Err(CallError::NoInstance("a route without weights".into())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_hold_over_few_and_many_requests() {
-        let shares = Shares::new([(90, "a"), (0, "b"), (10, "c")].into_iter());
-        for requests in [20usize, 100, 1000] {
-            let mut counts = [0usize; 3];
-            for _ in 0..requests {
-                match shares.choose() {
-                    Some(&"a") => counts[0] += 1,
-                    Some(&"b") => counts[1] += 1,
-                    _ => counts[2] += 1,
-                }
-            }
-            assert_eq!(counts[1], 0, "weight 0 gets nothing");
-            assert!(counts[2].abs_diff(requests / 10) <= 2, "{counts:?} of {requests}");
         }
     }
 }

@@ -216,7 +216,8 @@ impl ImportedFunction {
         })
     }
 
-    /// Where the call goes: to whoever holds the resources that it is about, else by the link that the guest chose.
+    /// Where the call goes: to whoever holds the resources that it is about, else by the link that the guest chose. Of several that share
+    /// its calls, to the one that the guest has resources of: it goes on where it has begun.
     fn link(&self, guest: &Guest, args: &[u8]) -> Result<&Arc<FunctionLink>, String> {
         if self.takes_resources {
             let numbers = self.shape.scan_arguments(args).map_err(|error| error.to_string())?.handles;
@@ -226,7 +227,9 @@ impl ImportedFunction {
             }
         }
         let name = guest.link_names.chosen(self.interface.unversioned());
-        self.links.get(name).ok_or_else(|| match name {
+        let shares = self.links.shares(name);
+        let begun = shares.and_then(|shares| shares.iter().find(|link| guest.sessions.find(link.to()).is_some()));
+        begun.or_else(|| shares?.choose()).ok_or_else(|| match name {
             Some(name) => format!("no link in the manifest is named `{name}`"),
             None => "no link in the manifest is the default".to_owned(),
         })

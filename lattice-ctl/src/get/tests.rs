@@ -63,30 +63,27 @@ async fn links_of_components_have_names() {
     let fake = Fake::new();
     let mut record = fake.app(TINY).await;
     let link = |name: &str, idempotent: &[&str]| LinkSpec {
-        interface: "acme:pricing/quote".into(),
         name: name.into(),
-        target: LinkTarget::Wit,
-        to: "shop/pricing".parse().unwrap(),
         transport: Transport::Lattice,
         deadline_ms: Some(200),
         idempotent: idempotent.iter().map(|f| (*f).to_owned()).collect(),
-        allow: Vec::new(),
-        own_names: false,
-        fused: None,
+        ..LinkSpec::new("acme:pricing/quote", "shop/pricing".parse().unwrap(), LinkTarget::Wit)
     };
+    let shared = LinkSpec { weight: Some(10), ..link("shared", &[]) };
     let spec = UnitSpec::Component(ComponentSpec {
         image: "cart.wasm".into(),
         scale: Scale::PerHost,
-        links: vec![link("default", &[]), link("main", &["price", "list"])],
+        links: vec![link("default", &[]), link("main", &["price", "list"]), shared],
         ..ComponentSpec::of(Digest::of(b""))
     });
     record.units.insert("cart".parse().unwrap(), UnitRecord { revision: 1, spec });
     fake.bus.store().apps().put("shop", &record).await.unwrap();
     assert_eq!(
         printed(&fake, What::Links, Format::Table).await,
-        "APP   FROM  INTERFACE           NAME     TO       TRANSPORT  DEADLINE  IDEMPOTENT  ROUTE\n\
-         shop  cart  acme:pricing/quote  default  pricing  lattice    200ms     -\n\
-         shop  cart  acme:pricing/quote  main     pricing  lattice    200ms     price,list\n"
+        "APP   FROM  INTERFACE           NAME     TO                   TRANSPORT  DEADLINE  IDEMPOTENT  ROUTE\n\
+         shop  cart  acme:pricing/quote  default  pricing              lattice    200ms     -\n\
+         shop  cart  acme:pricing/quote  main     pricing              lattice    200ms     price,list\n\
+         shop  cart  acme:pricing/quote  shared   pricing (weight 10)  lattice    200ms     -\n"
     );
     let json: serde_json::Value = serde_json::from_str(&printed(&fake, What::Links, Format::Json).await).unwrap();
     assert_eq!((&json[1]["name"], &json[1]["idempotent"][1]), (&"main".into(), &"list".into()));

@@ -5,11 +5,11 @@ mod health;
 mod link;
 mod placement;
 mod rollout;
-mod route;
 mod scale;
 mod schedule;
 mod share;
 mod subscription;
+mod targets;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
@@ -26,11 +26,11 @@ pub use self::{
     link::{Link, Links},
     placement::{Placement, Spread},
     rollout::Rollout,
-    route::RouteTargets,
     scale::Replicas,
     schedule::Schedule,
     share::{Data, Share, Sharers},
     subscription::Subscription,
+    targets::Targets,
 };
 use super::{
     app::{Limits, ProcessLimits},
@@ -189,7 +189,7 @@ pub struct Provider {
     pub rollout: Rollout,
     /// For an HTTP server: `[METHOD ][host]/path` to the component that answers.
     #[serde(default)]
-    pub routes: Entries<RouteTargets>,
+    pub routes: Entries<Targets>,
     /// For messages: a subject, which may have wildcards, to the component that is given them.
     #[serde(default)]
     pub subscriptions: Entries<Subscription>,

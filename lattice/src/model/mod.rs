@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod check;
 pub mod health;
 pub mod inventory;
+mod link;
 pub mod manifest;
 pub mod messages;
 pub mod offline;

@@ -28,8 +28,8 @@ use super::{
     app::DEFAULT_LINK,
     catalog,
     manifest::{
-        self, Data, Entries, Link, Links, Manifest, Metadata, Placement, Provider, Replicas, RouteTargets, Share,
-        Sharers, Spec, Subscription,
+        self, Data, Entries, Link, Links, Manifest, Metadata, Placement, Provider, Replicas, Share, Sharers, Spec,
+        Subscription, Targets,
     },
     problem::Problem,
 };
@@ -202,7 +202,7 @@ impl Converter {
                     }
                     let route =
                         format!("{}{}", text("host").unwrap_or_default(), text("path").unwrap_or_else(|| "/".into()));
-                    let target = RouteTargets::One(linked.to.clone());
+                    let target = Targets::One(linked.to.clone());
                     variant.provider.routes.0.push((here(linked.to, &route), target));
                 }
                 catalog::MESSAGING_NATS => {

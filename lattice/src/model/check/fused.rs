@@ -95,8 +95,8 @@ fn missing<'p, T: PartialEq>(part: &'p BTreeMap<String, T>, whole: &BTreeMap<Str
 fn chosen(component: &ComponentSpec) -> Option<(String, String, String)> {
     component.imports.iter().find_map(|import| {
         let links = links_of_import(import, &component.links);
-        let fused = links.values().find(|link| link.fused.is_some())?;
-        let other = links.values().find(|link| link.name != fused.name)?;
+        let fused = links.values().flatten().find(|link| link.fused.is_some())?;
+        let other = links.values().flatten().find(|link| link.name != fused.name)?;
         Some((import.to_string(), fused.to.unit.to_string(), other.to.unit.to_string()))
     })
 }
@@ -108,7 +108,9 @@ fn contested(whole: &ComponentSpec) -> Option<(String, String, String)> {
     links.iter().enumerate().find_map(|(at, (import, first))| {
         let same = |other: &Interface| other.satisfies(import) || import.satisfies(other);
         let mut after = links[at + 1..].iter();
-        let (_, other) = after.find(|(other, link)| same(other) && link.name == first.name && link.to != first.to)?;
+        let shared = |link: &LinkSpec| link.weight.is_some() && first.weight.is_some();
+        let others = |link: &LinkSpec| link.name == first.name && link.to != first.to && !shared(link);
+        let (_, other) = after.find(|(other, link)| same(other) && others(link))?;
         Some((import.to_string(), first.to.unit.to_string(), other.to.unit.to_string()))
     })
 }

@@ -7,13 +7,16 @@ use serde_saphyr::Spanned;
 use super::{Checker, ComponentFacts};
 use crate::{
     model::{
-        app::{self, DEFAULT_LINK, LinkSpec, LinkTarget, UnitSpec},
+        app::{self, DEFAULT_LINK, LinkSpec, LinkTarget, Transport, UnitSpec},
         catalog::{self, ProviderKind},
         manifest::{Component, Link, Links, resolve_duration},
         problem::{Problem, suggest},
     },
     wire::{AppName, Interface, MAX_NAME},
 };
+
+/// The greatest sum of weights.
+const MAX_WEIGHT: u32 = 1_000_000;
 
 /// A link in the making: who imports, by which key of `links:`, and who serves.
 #[derive(Clone, Copy)]
@@ -22,6 +25,14 @@ pub(super) struct Wire<'a> {
     pub(super) component: &'a Component,
     pub(super) pattern: &'a Spanned<String>,
     pub(super) link: &'a Link,
+}
+
+impl<'a> Wire<'a> {
+    /// The links that share the calls of this one, itself among them.
+    pub(super) fn shares(self) -> impl Iterator<Item = &'a Link> {
+        let links = self.component.links.0.iter().filter(move |(pattern, _)| std::ptr::eq(pattern, self.pattern));
+        links.flat_map(|(_, links)| &links.0).filter(move |link| link.name() == self.link.name())
+    }
 }
 
 impl Checker<'_> {
@@ -70,22 +81,41 @@ impl Checker<'_> {
             self.problems.push(problem.help("name a unit, or remove the key"));
             return;
         }
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeMap<&str, Vec<&Link>> = BTreeMap::new();
         for link in &links.0 {
             let name = link.name();
             let at = link.name.as_ref().unwrap_or(&link.to);
+            let before = seen.entry(name).or_default();
+            let is_taken = before.iter().any(|before| before.weight.is_none() || link.weight.is_none());
+            before.push(link);
             let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fine) {
                 let problem = Problem::at(at, format!("`{name}` cannot be the name of a link"));
                 let help = format!("write 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`");
                 self.problems.push(problem.help(help));
-            } else if !seen.insert(name) {
+            } else if is_taken {
                 let problem = match &link.name {
                     Some(_) => Problem::at(at, format!("two links of `{}` are named `{name}`", pattern.value)),
                     None => Problem::at(at, format!("two links of `{}` have no name", pattern.value)),
                 };
                 self.problems.push(problem.help("give each a name of its own, as in `{ name: archive, to: old }`"));
             }
+        }
+        for (name, links) in seen {
+            let weights: Vec<_> = links.iter().filter_map(|link| link.weight.as_ref()).collect();
+            if let [first, ..] = weights.as_slice() {
+                let sum = weights.iter().fold(0u32, |sum, weight| sum.saturating_add(weight.value));
+                self.weights(first, &format!("the link `{name}` of `{}`", pattern.value), sum);
+            }
+        }
+    }
+
+    /// The sum of the weights of those among which calls are shared out.
+    pub(super) fn weights<T>(&mut self, at: &Spanned<T>, of: &str, sum: u32) {
+        if sum == 0 || sum > MAX_WEIGHT {
+            let problem = Problem::at(at, format!("the weights of {of} add up to {sum}"));
+            let help = format!("write weights with a sum of 1 to {MAX_WEIGHT}, as in {{ cart: 90, next: 10 }}");
+            self.problems.push(problem.help(help));
         }
     }
 
@@ -132,12 +162,14 @@ impl Checker<'_> {
             }
             LinkTarget::Wit
         };
+        self.shares_of_calls(wire, target);
         let allow = self.allow(app, wire);
         let own_names = target == LinkTarget::Capability && self.has_own_names(&link.to.value);
         Some(LinkSpec {
             interface: pattern.value.clone(),
             name: link.name().to_owned(),
             to,
+            weight: link.weight.as_ref().map(|weight| weight.value),
             target,
             transport: link.transport(),
             deadline_ms,
@@ -146,6 +178,28 @@ impl Checker<'_> {
             own_names,
             fused: None,
         })
+    }
+
+    /// Calls are shared out only among those that are called one by one, and have no state that their callers know of.
+    fn shares_of_calls(&mut self, wire: Wire<'_>, target: LinkTarget) {
+        let Wire { importer, link, .. } = wire;
+        if link.weight.is_none() {
+            return;
+        }
+        let to = &link.to.value;
+        let problem = if target == LinkTarget::Capability {
+            Problem::at(
+                &link.to,
+                format!("`{to}` is a provider: what it keeps is nowhere else, so it has no share of the calls"),
+            )
+            .help("link it alone, or give each link a name")
+        } else if link.transport() == Transport::Fused {
+            Problem::at(&link.to, format!("`{to}` cannot be a part of `{importer}` and have a share of its calls"))
+                .help("remove `transport: fused`")
+        } else {
+            return;
+        };
+        self.problems.push(problem);
     }
 
     pub(super) fn is_provider(&self, unit: &str) -> bool {
@@ -248,7 +302,7 @@ impl Checker<'_> {
     pub(super) fn mixed(&mut self, key: &Spanned<String>, facts: &ComponentFacts, links: &[LinkSpec]) {
         for import in &facts.imports {
             let found = app::links_of_import(import, links);
-            let of = |target| found.values().find(|link| link.target == target);
+            let of = |target| found.values().flatten().find(|link| link.target == target);
             let (Some(component), Some(provider)) = (of(LinkTarget::Wit), of(LinkTarget::Capability)) else { continue };
             let message = format!(
                 "`{}` is linked for {import} to `{}`, a component, and to `{}`, a provider",
@@ -328,7 +382,7 @@ pub(super) fn serves(import: &Interface, export: &Interface) -> bool {
 pub(super) fn links_of<'c>(
     component: &'c Component,
     import: &Interface,
-) -> BTreeMap<&'c str, (&'c Spanned<String>, &'c Link)> {
+) -> BTreeMap<&'c str, Vec<(&'c Spanned<String>, &'c Link)>> {
     let links = component.links.0.iter().flat_map(|(pattern, links)| links.0.iter().map(move |link| (pattern, link)));
     app::links_of(import, links.map(|(pattern, link)| (pattern.value.as_str(), link.name(), (pattern, link))))
 }

@@ -8,7 +8,7 @@ use super::Checker;
 use crate::{
     model::{
         app::{Limits, RouteSpec, RouteTarget, UnitSpec},
-        manifest::RouteTargets,
+        manifest::Targets,
         problem::Problem,
         routes::{Pattern, PatternError},
     },
@@ -17,30 +17,19 @@ use crate::{
 
 /// The interfaces of which a route's target must export one: those of WASI 0.2 and 0.3.
 pub(super) const HTTP_HANDLERS: [&str; 2] = ["wasi:http/incoming-handler", "wasi:http/handler"];
-/// The greatest weight, and the sum of all of a route.
-const MAX_WEIGHT: u32 = 1_000_000;
 
 impl Checker<'_> {
-    pub(super) fn route(
-        &mut self,
-        app: &AppName,
-        pattern: &Spanned<String>,
-        targets: &RouteTargets,
-    ) -> Option<RouteSpec> {
+    pub(super) fn route(&mut self, app: &AppName, pattern: &Spanned<String>, targets: &Targets) -> Option<RouteSpec> {
         let parsed: Option<Pattern> = pattern
             .value
             .parse()
             .map_err(|e: PatternError| self.problems.push(Problem::at(pattern, e.to_string()).help(PatternError::HELP)))
             .ok();
         let to = match targets {
-            RouteTargets::One(name) => vec![self.route_target(app, name, 1)?],
-            RouteTargets::Shares(shares) => {
+            Targets::One(name) => vec![self.route_target(app, name, 1)?],
+            Targets::Shares(shares) => {
                 let sum = shares.iter().fold(0u32, |sum, (_, weight)| sum.saturating_add(weight.value));
-                if sum == 0 || sum > MAX_WEIGHT {
-                    let problem = Problem::at(pattern, format!("the weights of `{}` add up to {sum}", pattern.value));
-                    let help = format!("write weights with a sum of 1 to {MAX_WEIGHT}, as in {{ cart: 90, next: 10 }}");
-                    self.problems.push(problem.help(help));
-                }
+                self.weights(pattern, &format!("`{}`", pattern.value), sum);
                 let targets: Vec<_> =
                     shares.iter().map(|(name, weight)| self.route_target(app, name, weight.value)).collect();
                 targets.into_iter().collect::<Option<_>>()?

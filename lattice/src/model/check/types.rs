@@ -145,7 +145,7 @@ impl Checker<'_> {
             let resources: BTreeSet<_> = shape.functions.values().flat_map(|function| &function.resources).collect();
             for resource in resources {
                 let makers = facts.imports.iter().filter(|i| i.unversioned() == resource.interface);
-                let mut makers = makers.flat_map(|maker| links_of(component, maker).into_values());
+                let mut makers = makers.flat_map(|maker| links_of(component, maker).into_values().flatten());
                 let Some((_, maker)) = makers.find(|(_, maker)| !self.is_capability(&maker.to.value)) else { continue };
                 let message = format!(
                     "{import} takes or returns the resource {resource}, which `{}` holds: it cannot go to `{}`",
@@ -161,7 +161,8 @@ impl Checker<'_> {
 /// Whether calls of `import` go by this link.
 fn takes(wire: Wire<'_>, import: &Interface) -> bool {
     let links = links_of(wire.component, import);
-    links.get(wire.link.name()).is_some_and(|(pattern, _)| std::ptr::eq(*pattern, wire.pattern))
+    let mut of_name = links.get(wire.link.name()).into_iter().flatten();
+    of_name.any(|(pattern, _)| std::ptr::eq(*pattern, wire.pattern))
 }
 
 /// Whether a resource is made and kept by the link's target: it exports the interface, and the importer's calls of
@@ -169,9 +170,14 @@ fn takes(wire: Wire<'_>, import: &Interface) -> bool {
 fn held_by(wire: Wire<'_>, resource: &ResourceName, facts: &ComponentFacts, target: &ComponentFacts) -> bool {
     let exported = target.exports.iter().any(|export| export.unversioned() == resource.interface);
     let mut imports = facts.imports.iter().filter(|import| import.unversioned() == resource.interface);
+    let ours: BTreeSet<&str> = wire.shares().map(|link| link.to.value.as_str()).collect();
+    // Whoever may make one must also be among those that it can be given to.
     let goes_there = |import: &Interface| {
         let links = links_of(wire.component, import);
-        links.values().any(|(_, link)| link.to.value == wire.link.to.value)
+        let mut names = links.values().map(|links| links.iter().map(|(_, link)| link.to.value.as_str()));
+        names.any(|mut makers| {
+            makers.clone().any(|maker| maker == wire.link.to.value) && makers.all(|maker| ours.contains(maker))
+        })
     };
     exported && imports.all(goes_there)
 }

@@ -8,16 +8,19 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
+use super::targets::Targets;
 use crate::model::app::{DEFAULT_LINK, Transport};
 
 /// What one key under `links:` leads to.
 #[derive(Debug)]
 pub struct Links(pub Vec<Link>);
 
-/// One link.
-#[derive(Debug)]
+/// One link. One with several targets is written once and is as many, of one name and with a weight each.
+#[derive(Debug, Clone)]
 pub struct Link {
     pub to: Spanned<String>,
+    /// Its share of the calls, of the sum of all weights of its name.
+    pub weight: Option<Spanned<u32>>,
     /// What the component chooses it by; `default` when absent.
     pub name: Option<Spanned<String>>,
     pub transport: Option<Spanned<Transport>>,
@@ -39,14 +42,22 @@ impl Link {
     }
 
     pub(in crate::model) fn to(unit: Spanned<String>) -> Self {
-        Self { to: unit, name: None, transport: None, deadline: None, idempotent: Vec::new(), allow: None }
+        Self {
+            to: unit,
+            weight: None,
+            name: None,
+            transport: None,
+            deadline: None,
+            idempotent: Vec::new(),
+            allow: None,
+        }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Options {
-    to: Spanned<String>,
+    to: Targets,
     name: Option<Spanned<String>>,
     transport: Option<Spanned<Transport>>,
     deadline: Option<Spanned<String>>,
@@ -55,10 +66,18 @@ struct Options {
     allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
-impl From<Options> for Link {
-    fn from(options: Options) -> Self {
-        let Options { to, name, transport, deadline, idempotent, allow } = options;
-        Self { to, name, transport, deadline, idempotent: idempotent.0, allow }
+impl Options {
+    fn links(self) -> Vec<Link> {
+        let Options { to, name, transport, deadline, idempotent, allow } = self;
+        let link = |to, weight| {
+            let (name, deadline, idempotent, allow) =
+                (name.clone(), deadline.clone(), idempotent.0.clone(), allow.clone());
+            Link { to, weight, name, transport: transport.clone(), deadline, idempotent, allow }
+        };
+        match to {
+            Targets::One(to) => vec![link(to, None)],
+            Targets::Shares(shares) => shares.into_iter().map(|(to, weight)| link(to, Some(weight))).collect(),
+        }
     }
 }
 
@@ -66,7 +85,7 @@ impl From<Options> for Link {
 enum Written {
     Name(String),
     Options(Box<Options>),
-    List(Vec<Link>),
+    List(Vec<Item>),
 }
 
 /// Whether a list may stand here.
@@ -98,41 +117,41 @@ impl<'de> Visitor<'de> for WrittenVisitor {
     }
 }
 
-struct One(Written);
-
-impl<'de> Deserialize<'de> for One {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WrittenVisitor { list: false }).map(One)
-    }
-}
-
-struct Many(Written);
-
-impl<'de> Deserialize<'de> for Many {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WrittenVisitor { list: true }).map(Many)
-    }
-}
-
-impl<'de> Deserialize<'de> for Link {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value: One(written), referenced, defined } = Spanned::deserialize(deserializer)?;
-        match written {
-            Written::Name(name) => Ok(Link::to(Spanned::new(name, referenced, defined))),
-            Written::Options(options) => Ok((*options).into()),
-            Written::List(_) => Err(de::Error::custom("a list inside a list")),
+impl Written {
+    fn links(Spanned { value, referenced, defined }: Spanned<Self>) -> Vec<Link> {
+        match value {
+            Written::Name(name) => vec![Link::to(Spanned::new(name, referenced, defined))],
+            Written::Options(options) => options.links(),
+            Written::List(list) => list.into_iter().flat_map(|Item(links)| links).collect(),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenVisitor { list: true })
+    }
+}
+
+/// What stands in a list of links, where no list can stand.
+struct Item(Vec<Link>);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Single(Written);
+        impl<'de> Deserialize<'de> for Single {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(WrittenVisitor { list: false }).map(Single)
+            }
+        }
+        let Spanned { value: Single(value), referenced, defined } = Spanned::deserialize(deserializer)?;
+        Ok(Item(Written::links(Spanned::new(value, referenced, defined))))
     }
 }
 
 impl<'de> Deserialize<'de> for Links {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value: Many(written), referenced, defined } = Spanned::deserialize(deserializer)?;
-        Ok(Links(match written {
-            Written::Name(name) => vec![Link::to(Spanned::new(name, referenced, defined))],
-            Written::Options(options) => vec![(*options).into()],
-            Written::List(links) => links,
-        }))
+        Spanned::deserialize(deserializer).map(|written| Links(Written::links(written)))
     }
 }
 

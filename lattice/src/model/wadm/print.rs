@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use crate::model::{
     app::DEFAULT_LINK,
-    manifest::{Component, Entries, Link, Manifest, Placement, Provider, Replicas, RouteTargets, Share},
+    manifest::{Component, Entries, Link, Manifest, Placement, Provider, Replicas, Share, Targets},
 };
 
 /// The manifest as YAML.
@@ -79,8 +79,8 @@ fn provider(provider: &Provider) -> Value {
     scale(&mut map, provider.replicas.as_ref(), provider.per_host.as_ref(), &provider.placement);
     put(&mut map, "config", entries(&provider.config, |value| value.value.clone()));
     let routes = entries(&provider.routes, |targets| match targets {
-        RouteTargets::One(to) => to.value.clone().into(),
-        RouteTargets::Shares(shares) => {
+        Targets::One(to) => to.value.clone().into(),
+        Targets::Shares(shares) => {
             shares.iter().map(|(to, share)| (to.value.clone(), share.value.into())).collect::<Map<_, _>>().into()
         }
     });

@@ -79,7 +79,7 @@ impl Caller {
 }
 
 pub(super) fn spec(bytes: &[u8], imports: Vec<Interface>, transport: Transport) -> Result<ComponentSpec> {
-    let link = LinkSpec { transport, ..inside::link("test:library", LIBRARY.parse()?, LinkTarget::Wit) };
+    let link = LinkSpec { transport, ..LinkSpec::new("test:library", LIBRARY.parse()?, LinkTarget::Wit) };
     let links = if imports.is_empty() { Vec::new() } else { vec![link] };
     let limits = Limits { timeout_ms: 60_000, ..Limits::default() };
     Ok(ComponentSpec { limits, ..inside::spec(bytes, imports, links) })

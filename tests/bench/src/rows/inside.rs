@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use lattice::{
     bus::{Bus, CallHandler},
     model::{
-        app::{ComponentSpec, DEFAULT_LINK, LinkSpec, LinkTarget, Transport},
+        app::{ComponentSpec, LinkSpec, LinkTarget},
         outbound::AllowedOrigin,
     },
     wire::{Digest, Interface, UnitId},
@@ -57,29 +57,13 @@ pub(super) fn component(
         other => (LinkTarget::Capability, Some(other.clone()), None),
     };
     let imports = import.interfaces.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-    let link = LinkSpec { allow: import.allow.clone(), ..link(import.link, to.clone(), target) };
+    let link = LinkSpec { allow: import.allow.clone(), ..LinkSpec::new(import.link, to.clone(), target) };
     let spec = ComponentSpec { reuse, ..spec(&bytes, imports, vec![link]) };
     let router = Arc::new(Router::default());
     router.update([], &[LocalInstance { unit: to, http: None, capability, calls }], None);
     let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
     let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;
     Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links, Grants::default())?))
-}
-
-/// A link with nothing said about it.
-pub(super) fn link(interface: &str, to: UnitId, target: LinkTarget) -> LinkSpec {
-    LinkSpec {
-        interface: interface.into(),
-        name: DEFAULT_LINK.into(),
-        to,
-        target,
-        transport: Transport::Auto,
-        deadline_ms: None,
-        idempotent: Vec::new(),
-        allow: Vec::new(),
-        own_names: false,
-        fused: None,
-    }
 }
 
 /// A component with nothing said about it but its links.

@@ -179,6 +179,15 @@ fn resources_cross_only_when_their_owner_is_the_same_unit() {
     let apart = with("acme:pricing: pricing", "acme:pricing: pricing\n        acme:pricing/sessions: other");
     let found = told(&apart, &facts);
     assert!(found.len() == 1 && found[0].ends_with("/ link acme:pricing/sessions to `pricing` as well"), "{found:?}");
+    // Where two may make one, it must be possible to give it to both.
+    let shares = "acme:pricing: { to: { pricing: 1, other: 1 } }";
+    assert_eq!(told(&with("acme:pricing: pricing", shares), &facts), Vec::<String>::new());
+    let apart = "acme:pricing: pricing\n        acme:pricing/sessions: { to: { pricing: 1, other: 1 } }";
+    let found = told(&with("acme:pricing: pricing", apart), &facts);
+    assert!(
+        found.len() == 1 && found[0].contains("takes or returns the resource acme:pricing/sessions.session"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -513,4 +522,34 @@ fn an_import_goes_to_components_or_to_providers() {
     );
     // The longer pattern alone decides for one name.
     assert_eq!(told(&text.replace(", name: mine", ""), &facts), Vec::<String>::new());
+}
+
+#[test]
+fn calls_are_shared_out_by_weight() {
+    let mut facts = app(QUOTE, &[("acme:pricing/quote@1.4.2", &[PRICE])]);
+    facts.insert("other".to_owned(), component(&[], &[("acme:pricing/quote@1.4.2", &[PRICE])]));
+    let line = "acme:pricing: pricing";
+    let (links, _) = links(&with(line, "acme:pricing: { to: { pricing: 90, other: 10 }, deadline: 1s }"), &facts);
+    let shares: Vec<_> = links.iter().filter(|link| link.interface == "acme:pricing").collect();
+    assert_eq!(
+        shares.iter().map(|link| (link.to.unit.as_str(), link.weight)).collect::<Vec<_>>(),
+        [("pricing", Some(90)), ("other", Some(10))]
+    );
+    assert!(shares.iter().all(|link| link.name == "default" && link.deadline_ms == Some(1000)));
+    for (link, problem) in [
+        ("{ to: { pricing: 0, other: 0 } }", "the weights of the link `default` of `acme:pricing` add up to 0"),
+        ("{ to: {} }", "`acme:pricing` has an empty list of links"),
+        ("{ to: { pricing: 1, othr: 1 } }", "there is no unit `othr` / did you mean `other`?"),
+        ("[{ to: { pricing: 1 } }, other]", "two links of `acme:pricing` have no name"),
+        (
+            "{ to: { pricing: 1, other: 1 }, transport: fused }",
+            "`pricing` cannot be a part of `cart` and have a share of its calls",
+        ),
+        ("{ to: { pricing: 1, cache: 1 } }", "which does not serve `acme:pricing`"),
+    ] {
+        let told = told(&with(line, &format!("acme:pricing: {link}")), &facts);
+        assert!(told.iter().any(|told| told.contains(problem)), "{link}: {told:?}");
+    }
+    let stores = told(&with("wasi:keyvalue: cache", "wasi:keyvalue: { to: { cache: 1 } }"), &facts);
+    assert!(stores[0].contains("what it keeps is nowhere else"), "{stores:?}");
 }

@@ -1,4 +1,4 @@
-//! Where a route leads: to one component, or to several with a weight each.
+//! Where a route or a link leads: to one unit, or to several with a weight each.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-/// The components that answer a route.
+/// The units that answer.
 #[derive(Debug)]
-pub enum RouteTargets {
+pub enum Targets {
     One(Spanned<String>),
-    /// Each gets its share of the requests.
+    /// Each gets its share of the calls.
     Shares(Vec<(Spanned<String>, Spanned<u32>)>),
 }
 
-impl RouteTargets {
+impl Targets {
     /// The names of all of them.
     pub fn names(&self) -> impl Iterator<Item = &Spanned<String>> {
         let (one, shares) = match self {
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for Written {
         impl<'de> Visitor<'de> for WrittenVisitor {
             type Value = Written;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a component, or a mapping from names to weights")
+                f.write_str("the name of a unit, or a mapping from names to weights")
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Written, E> {
                 Ok(Written::One(name.to_owned()))
@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-impl<'de> Deserialize<'de> for RouteTargets {
+impl<'de> Deserialize<'de> for Targets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, defined } = Spanned::deserialize(deserializer)?;
         Ok(match value {
