@@ -13,7 +13,7 @@ use lattice::{
 
 use crate::{
     plan::{Draft, Home, World, units},
-    rules::{Refusal, allows, may_take},
+    rules::{Refusal, allows, cannot_take},
 };
 
 /// What a plan makes of one unit, host by host.
@@ -89,7 +89,8 @@ pub(crate) fn describe<'w>(
         Scale::Replicas(_) | Scale::Follow(_) if home.is_empty() => copies,
         Scale::PerHost if home.is_empty() => 1,
         _ => {
-            let takes = |host: &&HostId| world.hosts.get(*host).is_some_and(|host| may_take(&record.spec, host));
+            let cannot = |host| cannot_take(&record.spec, host, &world.signers).is_some();
+            let takes = |host: &&HostId| world.hosts.get(*host).is_some_and(|host| !cannot(host));
             let elsewhere = home.iter().filter(|host| !takes(host)).count();
             copies.min(draft.field.eligible(&record.spec) + elsewhere)
         }

@@ -20,7 +20,7 @@ use lattice::{
 
 use crate::{
     plan::World,
-    rules::{Load, Refusal, allows, cannot_take, may_take},
+    rules::{Load, Refusal, allows, cannot_take},
 };
 
 pub(crate) struct Field<'w> {
@@ -33,6 +33,8 @@ pub(crate) struct Field<'w> {
     listeners: BTreeMap<&'w str, BTreeMap<usize, usize>>,
     /// The units that are kept apart from any, or any from them. The others' places need not be known.
     choosy: BTreeSet<UnitId>,
+    /// Whether any host runs only what is signed.
+    signed_only: bool,
 }
 
 /// A live host.
@@ -56,6 +58,8 @@ struct Kind<'w> {
     prefer: &'w Labels,
     tolerate: &'w BTreeSet<String>,
     spread: Option<&'w str>,
+    /// Who has signed each of its artifacts.
+    signers: BTreeSet<&'w BTreeSet<String>>,
 }
 
 /// The hosts that may take units of one kind, by the value of the label over which these are spread.
@@ -100,6 +104,7 @@ impl<'w> Field<'w> {
             kinds: BTreeMap::new(),
             listeners: BTreeMap::new(),
             choosy,
+            signed_only: world.hosts.values().any(|host| !host.trusts.is_empty()),
         }
     }
 
@@ -161,6 +166,10 @@ impl<'w> Field<'w> {
         self.groups[group].hosts
     }
 
+    fn may_take(&self, spec: &UnitSpec, seat: &Seat<'_>) -> bool {
+        cannot_take(spec, seat.record, &self.world.signers).is_none()
+    }
+
     fn group(&mut self, spec: &'w UnitSpec) -> usize {
         let placement = spec.placement();
         let kind = Kind {
@@ -169,6 +178,10 @@ impl<'w> Field<'w> {
             prefer: &placement.prefer,
             tolerate: &placement.tolerate,
             spread: placement.spread.as_ref().map(|spread| spread.label.as_str()),
+            signers: match self.signed_only {
+                true => spec.artifacts().iter().map(|digest| self.world.signers.of(digest)).collect(),
+                false => BTreeSet::new(),
+            },
         };
         if let Some(group) = self.kinds.get(&kind) {
             return *group;
@@ -176,7 +189,7 @@ impl<'w> Field<'w> {
         let number = self.groups.len();
         let mut domains: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
         let mut members = Vec::new();
-        for (at, seat) in self.seats.iter().enumerate().filter(|(_, seat)| may_take(spec, seat.record)) {
+        for (at, seat) in self.seats.iter().enumerate().filter(|(_, seat)| self.may_take(spec, seat)) {
             let missing = kind.prefer.len() - met(kind.prefer, &seat.record.labels);
             let domain = domain(kind.spread, &seat.record.labels);
             let place = Place { missing, units: seat.load.units, point: seat.point, at };
@@ -224,10 +237,10 @@ impl<'w> Field<'w> {
         };
         let address = spec.listens_on().and_then(|address| self.listeners.get(address));
         let there = there.iter().filter_map(|host| self.index.get(host));
-        let there = there.filter(|at| may_take(spec, self.seats[**at].record) && may(self, **at));
+        let there = there.filter(|at| self.may_take(spec, &self.seats[**at]) && may(self, **at));
         let there: Vec<_> = there.copied().collect();
         let beside = address.into_iter().flat_map(BTreeMap::keys);
-        let beside = beside.filter(|at| may_take(spec, self.seats[**at].record));
+        let beside = beside.filter(|at| self.may_take(spec, &self.seats[**at]));
         let beside = beside.filter(|at| !there.contains(at) && may(self, **at));
         let mut beside: Vec<_> = beside.copied().collect();
         beside.sort_by_cached_key(|at| (self.seats[*at].load.units, mix(of_unit ^ self.seats[*at].point)));
@@ -363,7 +376,8 @@ impl<'w> Field<'w> {
         home: &BTreeSet<HostId>,
     ) -> Option<Refusal> {
         let seat = &self.seats[*self.index.get(host)?];
-        let alone = cannot_take(spec, seat.record).or_else(|| seat.refuses(unit, spec, &seat.load));
+        let alone =
+            cannot_take(spec, seat.record, &self.world.signers).or_else(|| seat.refuses(unit, spec, &seat.load));
         alone.or_else(|| self.skew(host, spec, home))
     }
 }

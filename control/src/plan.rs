@@ -5,7 +5,7 @@
 //!   host would add nothing. It is a problem only when no host is allowed.
 //! - `PerHost`: one copy on every allowed host.
 //! - `Follow`: as many copies as [`World::scales`] says, which knows the load, placed like `Replicas`.
-//! - A program of the user's own goes only to hosts that run programs.
+//! - A program of the user's own goes only to hosts that run programs, and what is not signed only to hosts that ask for no signature.
 //! - What is placed stays where it is while it may. A new host gets what is short of copies, and nothing else moves.
 //! - Make before break: when a unit must leave a host that lives, the copy there stays until its successors take calls.
 //! - What is fused into other components runs in their instances and has none of its own. Copies that it had stay until all
@@ -26,6 +26,7 @@ use lattice::{
         assignment::{PlanReport, PlannedUnit},
         inventory::{HostRecord, InstanceState},
         quota::{Quota, Usage},
+        signature::Signers,
     },
     wire::{AppName, HostId, UnitId, UnitName},
 };
@@ -65,6 +66,8 @@ pub struct World {
     pub scales: BTreeMap<UnitId, u32>,
     /// How much apps may have, by app, and by [`Quota::DEFAULT`] for those that are not there.
     pub quotas: BTreeMap<String, Quota>,
+    /// Who has signed which artifacts.
+    pub signers: Signers,
 }
 
 /// What each host shall run, and what there is to say about each app.
@@ -257,14 +260,18 @@ fn holders(world: &World) -> BTreeMap<UnitId, Vec<UnitId>> {
 /// entries are so: their order means nothing.
 pub(crate) struct Facts<'w> {
     pub(crate) world: &'w World,
-    /// Where each unit was assigned, hosts that are lost left out.
+    /// Where each unit was assigned, hosts that are lost left out. In the order of the hosts.
     before: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
     /// The same of hosts that are lost.
     lost: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
-    states: HashMap<(&'w UnitId, &'w HostId, u64), InstanceState>,
+    /// The instances of each unit, in the order of the hosts.
+    states: HashMap<&'w UnitId, Vec<(&'w HostId, State)>>,
     /// For each unit that is a part of others, these.
     holders: BTreeMap<UnitId, Vec<UnitId>>,
 }
+
+/// The revision of an instance, and how it is.
+type State = (u64, InstanceState);
 
 /// Deeper than parts of parts can be: circles are refused before they are written.
 const MAX_PARTS: usize = 16;
@@ -290,10 +297,13 @@ impl<'w> Facts<'w> {
             let of = if known { &mut before } else { &mut lost };
             units.iter().for_each(|(unit, record)| of.entry(unit).or_default().push((host, record)));
         }
-        let states = world.hosts.iter().flat_map(|(id, host)| {
-            host.instances.iter().map(move |report| ((&report.unit, id, report.revision), report.state))
-        });
-        Self { world, before, lost, states: states.collect(), holders: holders(world) }
+        let mut states: HashMap<_, Vec<_>> = HashMap::new();
+        for (host, record) in &world.hosts {
+            for report in &record.instances {
+                states.entry(&report.unit).or_default().push((host, (report.revision, report.state)));
+            }
+        }
+        Self { world, before, lost, states, holders: holders(world) }
     }
 
     /// How many copies a unit shall have.
@@ -320,10 +330,10 @@ impl<'w> Facts<'w> {
             if self.holders.contains_key(holder) {
                 return depth > 0 && self.is_merged(holder, depth - 1);
             }
-            let mut states = self.states.iter().filter(|((unit, ..), _)| *unit == holder).peekable();
-            let absent = self.copies(holder, record) == 0 && states.peek().is_none();
-            let serves = states.clone().any(|(_, state)| state.takes_calls());
-            absent || (serves && states.all(|((_, _, revision), _)| *revision == record.revision))
+            let states = self.states.get(holder).map_or(&[][..], Vec::as_slice);
+            let absent = self.copies(holder, record) == 0 && states.is_empty();
+            let serves = states.iter().any(|(_, (_, state))| state.takes_calls());
+            absent || (serves && states.iter().all(|(_, (revision, _))| *revision == record.revision))
         })
     }
 
@@ -331,8 +341,14 @@ impl<'w> Facts<'w> {
         self.before.get(unit).map_or(&[], Vec::as_slice)
     }
 
+    /// What `host` was given of a unit.
+    pub(crate) fn had(&self, unit: &UnitId, host: &HostId) -> Option<&'w UnitRecord> {
+        on(host, self.before(unit)).next().copied()
+    }
+
     fn state(&self, unit: &UnitId, host: &HostId, revision: u64) -> Option<InstanceState> {
-        self.states.get(&(unit, host, revision)).copied()
+        let mut here = on(host, self.states.get(unit)?);
+        here.find(|(known, _)| *known == revision).map(|(_, state)| *state)
     }
 
     pub(crate) fn serves(&self, unit: &UnitId, host: &HostId, revision: u64) -> bool {
@@ -415,10 +431,8 @@ impl<'w> Facts<'w> {
         // With no host to go to, what runs goes on.
         let goal = if home.is_empty() { copies } else { home.len() };
         // Also in the revision before, which a rollout leaves there for a while.
-        let assigned =
-            |host: &HostId| self.before(unit).iter().find(|(id, _)| *id == host).map(|(_, old)| old.revision);
         let ready = home.iter().filter(|host| {
-            let before = assigned(host).filter(|before| *before != record.revision);
+            let before = self.had(unit, host).map(|old| old.revision).filter(|before| *before != record.revision);
             self.serves(unit, host, record.revision) || before.is_some_and(|before| self.serves(unit, host, before))
         });
         let ready = ready.count();
@@ -426,6 +440,12 @@ impl<'w> Facts<'w> {
         old.truncate(goal.saturating_sub(ready));
         old
     }
+}
+
+/// What is of one host, in what is in the order of hosts.
+fn on<'a, T>(host: &'a HostId, all: &'a [(&HostId, T)]) -> impl Iterator<Item = &'a T> {
+    let first = all.partition_point(|(known, _)| *known < host);
+    all[first..].iter().take_while(move |(known, _)| *known == host).map(|(_, of_host)| of_host)
 }
 
 fn empty_report(app: &AppRecord) -> PlanReport {

@@ -13,6 +13,7 @@ use lattice::{
         inventory::{Beat, HostRecord},
         quota::Quota,
         scale::Load,
+        signature::Signature,
     },
     wire::{AppName, HostId, UnitId},
 };
@@ -87,6 +88,7 @@ struct Leader {
     assignments: Mirror<Assignment>,
     plans: Mirror<PlanReport>,
     quotas: View<Quota>,
+    signatures: View<Signature>,
     liveness: Liveness,
     /// What we have said of the lattice.
     said: Option<ControlReport>,
@@ -133,6 +135,7 @@ impl Leader {
             assignments: Mirror::new(store.assignments(), limit),
             plans: Mirror::new(store.plans(), limit),
             quotas: store.quotas().follow(),
+            signatures: store.signatures().follow(),
             liveness: Liveness::new(me.clone(), Duration::ZERO, timing),
             said: None,
             clock: Clock::default(),
@@ -203,6 +206,7 @@ impl Leader {
             && self.assignments.view.borrow().is_some()
             && self.plans.view.borrow().is_some()
             && self.quotas.borrow().is_some()
+            && self.signatures.borrow().is_some()
     }
 
     /// Until there may be something to do.
@@ -240,6 +244,7 @@ impl Leader {
             () = changed(&mut self.assignments.view) => false,
             () = changed(&mut self.plans.view) => false,
             () = changed(&mut self.quotas) => false,
+            () = changed(&mut self.signatures) => false,
             () = changed(&mut self.connected) => false,
             () = changed(&mut self.held) => false,
             () = changed(&mut self.beats) => true,
@@ -310,6 +315,13 @@ impl Leader {
             assigned: sight.assignments.iter().map(|(id, entry)| (id.clone(), entry.value.units.clone())).collect(),
             reports: sight.plans.iter().map(|(app, entry)| (app.clone(), entry.value.clone())).collect(),
             quotas: values(&self.quotas.borrow_and_update(), |quota| *quota),
+            signers: self
+                .signatures
+                .borrow_and_update()
+                .iter()
+                .flatten()
+                .map(|(_, entry)| entry.value.clone())
+                .collect(),
             ..World::default()
         };
         self.clock.tell(self.now(), &mut world);

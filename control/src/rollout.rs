@@ -143,7 +143,7 @@ impl<'w> Trial<'w> {
         let Some(older) = older else { return Behind::new() };
         let (mut changing, mut waiting) = (0, Vec::new());
         for host in home {
-            match before.iter().find(|(id, _)| *id == host).map(|(_, before)| *before) {
+            match facts.had(unit, host) {
                 Some(has) if has.revision == record.revision => {
                     changing += usize::from(!facts.is_done(unit, host, record.revision));
                 }

@@ -8,8 +8,9 @@ use lattice::{
         app::UnitSpec,
         inventory::HostRecord,
         placement::{Capacity, Labels},
+        signature::Signers,
     },
-    wire::UnitId,
+    wire::{Digest, UnitId},
 };
 
 /// The rule that keeps a copy away from a host.
@@ -21,6 +22,8 @@ pub enum Refusal {
         has: Option<String>,
     },
     Programs,
+    /// It trusts nobody who has signed this.
+    Unsigned(Digest),
     Leaving,
     Cordoned(String),
     Tainted(String),
@@ -53,6 +56,9 @@ impl fmt::Display for Refusal {
             Self::Label { name, wanted, has: Some(has) } => write!(f, "{name}={has}, not {}", wanted.join(" or ")),
             Self::Label { name, wanted, has: None } => write!(f, "no label {name}={}", wanted.join(" or ")),
             Self::Programs => f.write_str("runs no programs"),
+            Self::Unsigned(digest) => {
+                write!(f, "trusts nobody who has signed {digest} (`lattice-ctl artifact sign` signs)")
+            }
             Self::Leaving => f.write_str("is leaving"),
             Self::Cordoned(reason) if reason.is_empty() => f.write_str("is cordoned"),
             Self::Cordoned(reason) => write!(f, "is cordoned ({reason})"),
@@ -98,7 +104,19 @@ pub(crate) fn cannot_run(spec: &UnitSpec, host: &HostRecord) -> Option<Refusal> 
 }
 
 /// What keeps a host from being given a new copy, whatever else runs there.
-pub(crate) fn cannot_take(spec: &UnitSpec, host: &HostRecord) -> Option<Refusal> {
+pub(crate) fn cannot_take(spec: &UnitSpec, host: &HostRecord, signers: &Signers) -> Option<Refusal> {
+    refuses(spec, host).or_else(|| distrusts(spec, host, signers).map(Refusal::Unsigned))
+}
+
+/// What a host does not run for want of a signature. A copy that it has stays: it was signed when it came.
+fn distrusts(spec: &UnitSpec, host: &HostRecord, signers: &Signers) -> Option<Digest> {
+    if host.trusts.is_empty() {
+        return None;
+    }
+    spec.artifacts().into_iter().find(|digest| host.trusts.is_disjoint(signers.of(digest)))
+}
+
+fn refuses(spec: &UnitSpec, host: &HostRecord) -> Option<Refusal> {
     let taint = || host.taints.iter().find(|taint| !spec.placement().tolerate.contains(*taint)).cloned();
     cannot_run(spec, host)
         .or_else(|| host.leaving.then_some(Refusal::Leaving))
@@ -106,9 +124,9 @@ pub(crate) fn cannot_take(spec: &UnitSpec, host: &HostRecord) -> Option<Refusal>
         .or_else(|| taint().map(Refusal::Tainted))
 }
 
-/// Whether a host may be given a new copy of this, as far as the host alone decides.
+/// Whether a host may be given a new copy of this, as far as the host alone decides: signatures are not looked at.
 pub fn may_take(spec: &UnitSpec, host: &HostRecord) -> bool {
-    cannot_take(spec, host).is_none()
+    refuses(spec, host).is_none()
 }
 
 /// What a host's units take of it.

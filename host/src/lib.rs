@@ -150,6 +150,7 @@ impl Host {
             taints: options.taints.iter().cloned().collect(),
             capacity: options.capacity.unwrap_or_default(),
             programs: options.allow_programs,
+            trusts: options.trust.iter().cloned().collect(),
             secrets_key: secrets.public_key(),
             ..HostRecord::of(id.clone())
         };
@@ -164,7 +165,7 @@ impl Host {
         let meter = agent::Meter::new(followed.clone(), router.clone());
         tasks.spawn(agent::beat(bus.clone(), id.clone(), meter, beats, stop.clone()));
         let (journal, kept) = watch::channel(None);
-        tasks.spawn(journal::keep(options.data.clone(), kept, stop.clone()));
+        tasks.spawn(journal::keep(options.data.clone(), surroundings.clone(), kept, stop.clone()));
         if !options.no_control {
             tasks.spawn(lattice_control::run(
                 bus.clone(),

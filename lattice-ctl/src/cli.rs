@@ -134,11 +134,11 @@ pub(crate) enum Command {
 /// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
 ///
 ///   apps:        app, revision, ready, state, units, units_ready, labels
-///   hosts:       id, short_id, alive, release, labels, taints, cordon, leaving, capacity, programs, units,
-///                uptime_seconds, generation
+///   hosts:       id, short_id, alive, release, labels, taints, cordon, leaving, capacity, programs, trusts,
+///                units, uptime_seconds, generation
 ///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
 ///   providers:   app, unit, use, image, digest, isolate, revision, state, replicas, ready, hosts, address, reason
-///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route
+///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route, weight
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct GetArgs {

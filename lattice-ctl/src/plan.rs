@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     bus::Bus,
-    model::{app::AppRecord, manifest::Manifest},
+    model::{app::AppRecord, manifest::Manifest, signature::Signer},
     wire::{HostId, UnitId, UnitName},
 };
 use lattice_control::Plan;
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     apply::{checked_in, connect},
+    artifact::read_signer,
     cli::{Format, Global, PlanArgs},
     failure::{Failure, Result},
     image::{Images, registry::Registries},
@@ -56,9 +57,10 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &mut Output) -
     let registries = Registries::new(&args.registry)?;
     let bus = connect(global, &mut all, &registries).await?;
     let mut world = World::read(&bus).await?;
+    let signer = args.sign.as_deref().map(read_signer).transpose()?;
     let mut would_change = false;
     for (source, manifest) in &all {
-        let report = plan(&bus, &mut world, source, manifest, &registries, output).await?;
+        let report = plan(&bus, &mut world, source, manifest, &registries, signer.as_ref(), output).await?;
         match output.format {
             Format::Table => show(&report, output)?,
             _ => output.value(&report)?,
@@ -75,6 +77,7 @@ async fn plan(
     source: &Source,
     manifest: &Manifest,
     registries: &Registries,
+    signer: Option<&Signer>,
     output: &mut Output,
 ) -> Result<Report> {
     let images = Images::read(manifest, source.origins(Some(bus), registries)).await?;
@@ -95,6 +98,10 @@ async fn plan(
     };
     let mut planned = plan_world(bus, world).await?;
     let now = lattice_control::plan(&planned);
+    if let Some(signer) = signer {
+        let artifacts = record.units.values().flat_map(|unit| unit.spec.artifacts());
+        artifacts.for_each(|digest| planned.signers.add(digest, signer.public_key()));
+    }
     planned.apps.insert(name.clone(), record.clone());
     let then = lattice_control::plan(&planned);
     let report = Report {
@@ -227,7 +234,7 @@ mod tests {
         let source = Source { name: "shop.yaml".into(), text: text.into(), folder: ".".into() };
         let mut world = World::read(&fake.bus).await.unwrap();
         let report =
-            plan(&fake.bus, &mut world, &source, &source.parse().unwrap(), &Registries::default(), &mut output)
+            plan(&fake.bus, &mut world, &source, &source.parse().unwrap(), &Registries::default(), None, &mut output)
                 .await
                 .unwrap();
         show(&report, &mut output).unwrap();

@@ -12,6 +12,7 @@ pub(crate) async fn plan_world(bus: &Bus, world: &World) -> Result<lattice_contr
     let assignments = bus.store().assignments().list().await?;
     let known = assignments.into_iter().filter_map(|(host, entry)| Some((host.parse::<HostId>().ok()?, entry.value)));
     let known: BTreeMap<_, _> = known.filter(|(_, assignment)| !assignment.units.is_empty()).collect();
+    let signatures = bus.store().signatures().list().await?;
     let reports = world.plans.iter().filter_map(|(app, entry)| Some((app.parse().ok()?, entry.value.clone())));
     let labels = |host: &HostId| world.hosts.get(host.as_str()).map(|entry| entry.value.labels.clone());
     let silent = known.iter().filter(|(host, assignment)| !world.alive.contains(*host) && !assignment.given_up);
@@ -22,6 +23,7 @@ pub(crate) async fn plan_world(bus: &Bus, world: &World) -> Result<lattice_contr
         assigned: known.iter().map(|(host, assignment)| (host.clone(), assignment.units.clone())).collect(),
         reports: reports.collect(),
         quotas: world.quotas.clone(),
+        signers: signatures.into_values().map(|entry| entry.value).collect(),
         ..lattice_control::World::default()
     })
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use crate::common::*;
 use lattice::{
     model::{
-        app::{Scale, UnitSpec},
+        app::{ComponentSpec, Scale, UnitSpec},
         assignment::PlannedUnit,
         inventory::InstanceState,
+        signature::Signers,
     },
-    wire::{AppName, HostId, UnitName},
+    wire::{AppName, Digest, HostId, UnitName},
 };
 use lattice_control::{Plan, World, plan};
 
@@ -135,6 +136,30 @@ fn programs_go_where_they_may_run() {
         told.problem.as_ref().unwrap().starts_with("no live host runs programs; start one with --allow-programs"),
         "{told:?}"
     );
+}
+
+#[test]
+fn what_is_not_signed_goes_only_where_no_signature_is_asked_for() {
+    let unit = |bytes: &[u8]| UnitSpec::Component(ComponentSpec::of(Digest::of(bytes)));
+    let units =
+        vec![("known", unit(b"known")), ("unknown", unit(b"unknown")), ("cache", spec(Scale::Replicas(1), &[], None))];
+    let mut world = world(vec![app("shop", units)], hosts(&[None, None]));
+    for host in world.hosts.values_mut() {
+        host.trusts = ["us", "them"].map(str::to_owned).into();
+    }
+    world.signers.add(Digest::of(b"known"), "them".to_owned());
+    world.signers.add(Digest::of(b"unknown"), "strangers".to_owned());
+    let plan = settle(&mut world);
+    assert_eq!((homes(&plan, "shop/known").len(), homes(&plan, "shop/cache").len()), (1, 1));
+    let told = planned(&plan, "unknown").problem.unwrap();
+    assert!(told.contains("NAAAAAAA trusts nobody who has signed sha256:"), "{told}");
+    // A host that asks for nothing takes it.
+    world.hosts.get_mut(&host(1)).unwrap().trusts.clear();
+    assert_eq!(homes(&settle(&mut world), "shop/unknown"), set([1]));
+    // What runs stays when signatures are gone.
+    world.signers = Signers::default();
+    let before = world.assigned.clone();
+    assert_eq!(settle(&mut world).units, before);
 }
 
 #[test]

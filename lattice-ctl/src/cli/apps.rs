@@ -68,6 +68,9 @@ pub(crate) struct PlanArgs {
     pub(crate) manifests: ManifestOptions,
     #[command(flatten)]
     pub(crate) registry: RegistryOptions,
+    /// Plan as if the components and programs were signed with the nkey whose seed is in this file
+    #[arg(long, env = "LATTICE_SIGN", value_name = "FILE")]
+    pub(crate) sign: Option<PathBuf>,
 }
 
 /// Change how many copies of a unit there are, and wait until there are

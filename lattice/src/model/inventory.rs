@@ -38,6 +38,9 @@ pub struct HostRecord {
     /// Whether it runs programs that users bring along.
     #[serde(default)]
     pub programs: bool,
+    /// It runs only what one of these has signed, or what anybody brings when there are none. Public nkeys.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub trusts: BTreeSet<String>,
     /// The public xkey to which secrets are sealed that it can open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_key: Option<String>,
@@ -67,6 +70,7 @@ impl HostRecord {
             taints: BTreeSet::new(),
             capacity: Capacity::default(),
             programs: false,
+            trusts: BTreeSet::new(),
             secrets_key: None,
             instances: Vec::new(),
         }

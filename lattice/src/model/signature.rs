@@ -1,5 +1,7 @@
 //! Who vouches for an artifact: signatures by nkeys over its digest.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use nkeys::{KeyPair, KeyPairType};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,30 @@ pub struct Signature {
     pub signer: String,
     /// In base64.
     pub signature: String,
+}
+
+/// Who has signed which artifacts, by what signatures say. Whether they are right is looked at by who runs an artifact.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signers(BTreeMap<Digest, BTreeSet<String>>);
+
+impl Signers {
+    /// Who has signed this one.
+    pub fn of(&self, digest: &Digest) -> &BTreeSet<String> {
+        const NOBODY: &BTreeSet<String> = &BTreeSet::new();
+        self.0.get(digest).unwrap_or(NOBODY)
+    }
+
+    pub fn add(&mut self, digest: Digest, signer: String) {
+        self.0.entry(digest).or_default().insert(signer);
+    }
+}
+
+impl FromIterator<Signature> for Signers {
+    fn from_iter<I: IntoIterator<Item = Signature>>(signatures: I) -> Self {
+        let mut signers = Self::default();
+        signatures.into_iter().for_each(|signature| signers.add(signature.digest, signature.signer));
+        signers
+    }
 }
 
 /// What is wrong with a key or a signature.
