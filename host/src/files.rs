@@ -4,13 +4,21 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use bytes::Bytes;
 
 /// The mode of a file that only its owner reads and writes.
 pub(crate) const OWN: u32 = 0o600;
 /// The mode of a program that only its owner runs.
 pub(crate) const OWN_PROGRAM: u32 = 0o700;
+
+/// [`write_whole`], on a thread that may wait for the disk as long as that takes.
+pub(crate) async fn keep(path: PathBuf, bytes: impl Into<Bytes>, mode: u32) -> io::Result<()> {
+    let bytes = bytes.into();
+    tokio::task::spawn_blocking(move || write_whole(&path, &bytes, mode)).await.map_err(io::Error::from)?
+}
 
 /// Writes a file so that a crash leaves either the whole of it or nothing under its name.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

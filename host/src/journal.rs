@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use lattice::{
@@ -15,13 +16,21 @@ use lattice::{
     wire::LatticeName,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::files::{OWN, write_whole};
+use crate::files::{OWN, keep as keep_file};
 
 const FILE: &str = "journal.json";
 const VERSION: u32 = 1;
+/// How long to wait before what could not be kept is tried again: a disk that is full has room some time.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Where the artifacts lie of which the journal speaks. It is of no use without them.
+pub(crate) trait Shelf: Send + Sync + 'static {
+    /// Whether all that the units need is there; what is missing is fetched when that is asked for.
+    fn is_complete(&self, assignment: &Assignment, fetch: bool) -> impl Future<Output = bool> + Send;
+}
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,27 +67,39 @@ pub(crate) fn read(data: &Path, lattice: &LatticeName) -> Option<Kept> {
 }
 
 /// Keeps the newest of what is told, until `stop` and the last word.
-pub(crate) async fn keep(data: PathBuf, mut newest: watch::Receiver<Option<Kept>>, stop: CancellationToken) {
-    let mut written = None;
+pub(crate) async fn keep(
+    data: PathBuf,
+    shelf: impl Shelf,
+    mut newest: watch::Receiver<Option<Kept>>,
+    stop: CancellationToken,
+) {
+    let (mut written, mut again) = (None, false);
     loop {
         let kept = newest.borrow_and_update().clone();
-        if kept.is_some() && kept != written {
-            match write(&data, kept.clone()).await {
-                Ok(()) => written = kept,
-                Err(error) => tracing::warn!(%error, data = %data.display(), "cannot write the journal"),
+        let mut whole = true;
+        if let Some(newest) = &kept {
+            if kept != written {
+                match write(&data, newest).await {
+                    Ok(()) => written = kept.clone(),
+                    Err(error) => {
+                        whole = false;
+                        tracing::warn!(%error, data = %data.display(), "cannot write the journal; trying again");
+                    }
+                }
             }
+            // At first they are on their way to the units themselves.
+            whole &= shelf.is_complete(&newest.assignment, again).await;
         }
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => if !newest.has_changed().unwrap_or(false) { return },
-        }
+        again = tokio::select! {
+            changed = newest.changed() => if changed.is_err() { return } else { false },
+            () = stop.cancelled() => if newest.has_changed().unwrap_or(false) { false } else { return },
+            () = sleep(RETRY), if !whole => true,
+        };
     }
 }
 
-async fn write(data: &Path, kept: Option<Kept>) -> std::io::Result<()> {
-    let path = data.join(FILE);
-    let write = move || write_whole(&path, &serde_json::to_vec(&kept)?, OWN);
-    tokio::task::spawn_blocking(write).await.map_err(std::io::Error::from)?
+async fn write(data: &Path, kept: &Kept) -> std::io::Result<()> {
+    keep_file(data.join(FILE), serde_json::to_vec(kept)?, OWN).await
 }
 
 #[cfg(test)]
@@ -92,6 +113,12 @@ mod tests {
         Kept::new(&"default".parse().unwrap(), assignment, BTreeMap::new())
     }
 
+    impl Shelf for () {
+        async fn is_complete(&self, _: &Assignment, _: bool) -> bool {
+            true
+        }
+    }
+
     #[tokio::test]
     async fn the_newest_is_kept_and_what_is_no_journal_is_none() {
         let dir = tempfile::tempdir().unwrap();
@@ -99,7 +126,7 @@ mod tests {
         assert_eq!(read(dir.path(), &lattice), None);
         let (tell, told) = watch::channel(Some(kept(1)));
         let stop = CancellationToken::new();
-        let keeper = tokio::spawn(keep(dir.path().to_owned(), told, stop.clone()));
+        let keeper = tokio::spawn(keep(dir.path().to_owned(), (), told, stop.clone()));
         tell.send_replace(Some(kept(2)));
         stop.cancel();
         keeper.await.unwrap();

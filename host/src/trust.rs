@@ -11,7 +11,7 @@ use lattice::{
     wire::Digest,
 };
 
-use crate::files::{OWN, write_whole};
+use crate::files::{OWN, keep};
 
 /// The signers that are trusted.
 pub(crate) struct Trust {
@@ -52,6 +52,11 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether what is needed to trust these lies on disk.
+    pub(crate) fn knows(&self, artifacts: &BTreeSet<Digest>) -> bool {
+        self.signers.is_empty() || artifacts.iter().all(|digest| self.is_known(digest))
+    }
+
     fn vouches(&self, signature: &Signature, digest: &Digest) -> bool {
         self.signers.contains(&signature.signer) && signature.verify(digest).is_ok()
     }
@@ -73,8 +78,11 @@ impl Trust {
         let found = signatures.into_values().map(|entry| entry.value).find(|s| self.vouches(s, digest));
         let signature = found.ok_or_else(|| Distrust::Unsigned(digest.clone()))?;
         let path = self.file(digest);
-        let kept = serde_json::to_vec(&signature).map_err(std::io::Error::from);
-        if let Err(error) = kept.and_then(|bytes| write_whole(&path, &bytes, OWN)) {
+        let kept = match serde_json::to_vec(&signature) {
+            Ok(bytes) => keep(path.clone(), bytes, OWN).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, path = %path.display(), "cannot keep a signature on disk");
         }
         Ok(())

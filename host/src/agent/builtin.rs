@@ -29,10 +29,7 @@ use lattice_provider_postgres::Postgres;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{
-    diff::Key,
-    start::{StartFailure, Surroundings},
-};
+use super::{diff::Key, start::StartFailure, surroundings::Surroundings};
 use crate::{links, secrets::Settings};
 
 /// What it answers, how it is, and what it does by itself.

@@ -15,6 +15,7 @@ mod process;
 mod program;
 mod report;
 mod start;
+mod surroundings;
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +50,8 @@ pub(crate) use checks::serve as serve_checks;
 pub(crate) use load::{Followed, Meter};
 pub(crate) use orders::Orders;
 pub(crate) use report::{beat, publish, started};
-pub(crate) use start::{StartFailure, Surroundings};
+pub(crate) use start::StartFailure;
+pub(crate) use surroundings::Surroundings;
 
 /// News from the tasks that the agent started.
 pub(crate) enum News {

@@ -30,7 +30,7 @@ use super::{
     diff::Key,
     instance::Speaks,
     limits,
-    start::Surroundings,
+    surroundings::Surroundings,
 };
 use crate::secrets::{Settings, Veil};
 

@@ -16,7 +16,7 @@ use lattice::{
 use lattice_provider::PROGRAM_ENVIRONMENT;
 use tokio::process::Command;
 
-use super::{diff::Key, process::Executable, start::Surroundings};
+use super::{diff::Key, process::Executable, surroundings::Surroundings};
 use crate::files::{OWN_PROGRAM, write_whole};
 
 /// Why a program is not started.

@@ -1,63 +1,40 @@
 //! Starting one instance: from a unit's record to something that takes calls.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, CallHandler, Pace, Serving},
+    bus::{CallHandler, Pace, Serving},
     model::{
         app::{ComponentSpec, Isolation, ProviderSpec, RouteSpec, UnitRecord, UnitSpec},
         catalog,
     },
-    wire::{CallError, CallHead, HostId, InstanceId, Interface, Served},
+    wire::{CallError, CallHead, InstanceId, Interface, Served},
 };
 use lattice_provider::{
     Health, StartError,
     http::{self, HttpHandler, HttpServed},
 };
-use lattice_provider_http_server::{Config, ConfigError, HttpServers, ListenError};
+use lattice_provider_http_server::{Config, ConfigError, ListenError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    News,
-    access::Access,
-    builtin,
+    News, builtin,
     diff::Key,
     instance::{Kind, Running, Speaks},
     probe::Patient,
     process::{Executable, Process, ProcessError, Started},
     program::{self, ProgramError},
+    surroundings::Surroundings,
 };
 use crate::{
-    links::{self, ComponentLinks, Router},
-    quotas::Quotas,
-    runtime::{
-        ArtifactCache, LoadedFunctions, LoadedHttp, Runtime, cache::LoadError, component::PrepareError, grants::Grants,
-    },
-    secrets::{Granted, SecretError, Secrets, Settings, Veil},
-    trust::{Distrust, Trust},
+    links::{self, ComponentLinks},
+    runtime::{LoadedFunctions, LoadedHttp, cache::LoadError, component::PrepareError, grants::Grants},
+    secrets::{Granted, SecretError, Settings, Veil},
+    trust::Distrust,
 };
-
-/// What every instance of this host is started with.
-pub(crate) struct Surroundings {
-    pub(crate) host: HostId,
-    pub(crate) bus: Bus,
-    pub(crate) access: Access,
-    pub(crate) data: PathBuf,
-    /// Where the executables of providers lie.
-    pub(crate) providers: PathBuf,
-    /// Whether it runs programs of users.
-    pub(crate) programs: bool,
-    pub(crate) trust: Trust,
-    pub(crate) quotas: Quotas,
-    pub(crate) runtime: Runtime,
-    pub(crate) cache: ArtifactCache,
-    pub(crate) router: Arc<Router>,
-    pub(crate) secrets: Arc<Secrets>,
-    pub(crate) servers: HttpServers,
-}
 
 /// Why an instance is not running. It is tried again, with growing pauses.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ use super::{
     fuse::{FuseError, Part, compose},
     needs::engine_for,
 };
-use crate::files::{OWN, write_whole};
+use crate::files::{OWN, keep, write_whole};
 
 /// Why there is no compiled component.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ impl ArtifactCache {
     }
 
     async fn bytes(&self, digest: &Digest, lattice: &Artifacts) -> Result<Bytes, LoadError> {
-        let path = self.artifacts.join(format!("{}.wasm", digest.hex()));
+        let path = self.artifact(digest);
         if let Ok(bytes) = tokio::fs::read(&path).await {
             if Digest::of(&bytes) == *digest {
                 return Ok(bytes.into());
@@ -167,10 +167,24 @@ impl ArtifactCache {
             tracing::warn!(%digest, path = %path.display(), "an artifact on disk is damaged; fetching it again");
         }
         let bytes = lattice.get(digest).await?;
-        if let Err(error) = write_whole(&path, &bytes, OWN) {
+        if let Err(error) = keep(path.clone(), bytes.clone(), OWN).await {
             tracing::warn!(%error, path = %path.display(), "cannot keep an artifact on disk");
         }
         Ok(bytes)
+    }
+
+    fn artifact(&self, digest: &Digest) -> PathBuf {
+        self.artifacts.join(format!("{}.wasm", digest.hex()))
+    }
+
+    /// Whether an artifact lies on disk.
+    pub(crate) async fn has(&self, digest: &Digest) -> bool {
+        tokio::fs::try_exists(self.artifact(digest)).await.unwrap_or(false)
+    }
+
+    /// Tries again to have an artifact on disk, which could not be kept there when it was needed.
+    pub(crate) async fn fetch(&self, digest: &Digest, lattice: &Artifacts) -> Result<(), LoadError> {
+        self.bytes(digest, lattice).await.map(drop)
     }
 
     fn compile(
