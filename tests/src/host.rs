@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -28,6 +29,8 @@ pub struct Host {
     nats: String,
     /// Whether it runs programs that manifests bring along.
     pub programs: bool,
+    /// What it is started by, when not by itself.
+    pub wrapper: Vec<String>,
     /// More of its command line, and of its environment.
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
@@ -47,6 +50,7 @@ impl Host {
             data: file(""),
             nats: nats.to_owned(),
             programs: false,
+            wrapper: Vec::new(),
             arguments: Vec::new(),
             variables: Vec::new(),
             log: file(".log"),
@@ -58,8 +62,9 @@ impl Host {
 
     /// The command line of this host.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program("lattice-host"));
-        command.env_clear().env("NATS_URL", &self.nats).arg("--data").arg(&self.data);
+        let words: Vec<_> = self.wrapper.iter().map(OsString::from).chain([program("lattice-host").into()]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear().env("NATS_URL", &self.nats).arg("--data").arg(&self.data);
         command.args(["--label", &format!("zone={}", self.zone)]);
         command.args(&self.arguments).envs(self.variables.iter().cloned());
         if self.programs {

@@ -18,6 +18,7 @@ pub mod host;
 pub mod http;
 pub mod lattice;
 pub mod load;
+pub mod machines;
 pub mod nats;
 pub mod operator;
 pub mod origin;

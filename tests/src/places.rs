@@ -17,6 +17,11 @@ pub fn program(name: &str) -> PathBuf {
     existing(env::var_os("LATTICE_BIN").map_or_else(beside_us, PathBuf::from).join(name))
 }
 
+/// One of our libraries that a program can be started with, which lies where programs do.
+pub fn library(name: &str) -> PathBuf {
+    program(&format!("lib{name}.so"))
+}
+
 /// A guest: in the folder LATTICE_GUESTS, else in `target/guests`.
 pub fn guest(name: &str) -> PathBuf {
     let default = || beside_us().join("../guests");

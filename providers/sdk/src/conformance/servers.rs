@@ -38,6 +38,17 @@ impl NatsServer {
         Server::start("LATTICE_NATS_SERVER", "nats-server", nats_command, Quit::Kill).map(Self)
     }
 
+    /// As [`NatsServer::start`], on every address that there is: for networks that a test has made itself.
+    pub fn start_for_all_addresses() -> io::Result<Self> {
+        let command = |program: &Path, dir: &Path, port: u16| {
+            let mut command = nats_command(program, dir, port)?;
+            // It goes before what the file says.
+            command.args(["--addr", "0.0.0.0"]);
+            Ok(command)
+        };
+        Server::start("LATTICE_NATS_SERVER", "nats-server", command, Quit::Kill).map(Self)
+    }
+
     /// As [`NatsServer::start`], with messages of up to 64 KiB.
     pub fn start_small() -> io::Result<Self> {
         Server::start("LATTICE_NATS_SERVER", "nats-server", small_nats_command, Quit::Kill).map(Self)

@@ -40,6 +40,8 @@ pub(super) fn scale(bench: &Bench) -> Result<Vec<Row>> {
         anyhow::ensure!(placed == units, "{placed} of {units} units are placed");
         let fresh: Vec<f64> = bench.rounds(|| Ok(seconds(&world)))?;
         follow(&mut world, &first)?;
+        // Those that run are seen to run: before that the whole lattice is a rollout.
+        world.reports = plan(&world).reports;
         change(&mut world)?;
         let changed: Vec<f64> = bench.rounds(|| Ok(seconds(&world)))?;
         let row = match fresh_before.take() {
