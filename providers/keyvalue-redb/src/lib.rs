@@ -4,12 +4,12 @@
 //! wait: a commit waits for the disk, and so they wait for it together.
 
 mod changes;
+mod file;
 mod sweep;
 mod tables;
 mod writer;
 
 use std::{
-    io::ErrorKind,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -21,14 +21,14 @@ use lattice_provider::{
     Capability, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, PageBuilder, Ttl, Watched, tell},
 };
-use redb::{Database, DatabaseError};
+use redb::Database;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    changes::Noted,
-    tables::{Snapshot, Tables},
+    file::File,
+    tables::Snapshot,
     writer::{Change, Write},
 };
 
@@ -42,8 +42,6 @@ pub struct Config {
     pub ttl: Option<Ttl>,
 }
 
-/// Pages of the file kept in memory, in bytes. The system's cache has the others.
-const CACHE: usize = 32 * 1024 * 1024;
 /// Writes that may wait for the thread that does them.
 const QUEUE: usize = 1024;
 
@@ -57,7 +55,7 @@ pub struct Redb {
 
 /// The way to the file.
 struct Access {
-    database: Arc<Database>,
+    file: Arc<File>,
     writes: mpsc::Sender<Write>,
     watched: Arc<Watched>,
 }
@@ -75,31 +73,6 @@ fn place(folder: &Path, unit: &UnitId, file: Option<&str>) -> Result<PathBuf, St
     }
 }
 
-fn open(path: &Path, watched: &Watched) -> Result<Database, StartError> {
-    let cannot = |reason: String| StartError::Backend(format!("cannot open {}: {reason}", path.display()));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| cannot(e.to_string()))?;
-    }
-    let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            StartError::Busy(format!("cannot open {}: another instance has it open", path.display()))
-        }
-        // Of a file that is too short, redb says that it cannot read enough of it.
-        DatabaseError::Storage(redb::StorageError::Io(error))
-            if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-        {
-            cannot(error.to_string())
-        }
-        other => cannot(format!("it is no redb database, or damaged: {other}")),
-    })?;
-    let damaged = |error: redb::Error| cannot(format!("it is damaged: {error}"));
-    let transaction = database.begin_write().map_err(|e| damaged(e.into()))?;
-    Tables::open(&transaction).map_err(damaged)?;
-    Noted::open(&transaction).and_then(|mut noted| noted.only(watched)).map_err(damaged)?;
-    transaction.commit().map_err(|e| damaged(e.into()))?;
-    Ok(database)
-}
-
 #[async_trait]
 impl Provider for Redb {
     const KIND: &'static str = "keyvalue-redb";
@@ -114,29 +87,23 @@ impl Provider for Redb {
         let shown = path.display().to_string();
         let watched = Arc::new(Watched::of(&context.watches));
         let kept = watched.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&path, &kept)).await;
+        let opened = tokio::task::spawn_blocking(move || File::open(path, kept)).await;
         // A file that makes redb panic hurts nobody else.
-        let database = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
-        Self::new(database, watched, context, config.ttl)
+        let file = opened.map_err(|_| StartError::Backend(format!("cannot open {shown}: it is damaged")))??;
+        Self::new(file, watched, context, config.ttl)
             .map(Capability::key_value)
             .map_err(|error| StartError::Backend(format!("cannot start a thread: {error}")))
     }
 }
 
 impl Redb {
-    fn new(
-        database: Database,
-        watched: Arc<Watched>,
-        context: StartContext,
-        ttl: Option<Ttl>,
-    ) -> std::io::Result<Self> {
-        let database = Arc::new(database);
+    fn new(file: File, watched: Arc<Watched>, context: StartContext, ttl: Option<Ttl>) -> std::io::Result<Self> {
+        let file = Arc::new(file);
         let (writes, queue) = mpsc::channel(QUEUE);
-        let writer =
-            writer::Writer { database: database.clone(), health: context.health, ttl, watched: watched.clone() };
+        let writer = writer::Writer { file: file.clone(), health: context.health, ttl, watched: watched.clone() };
         std::thread::Builder::new().name("redb-writer".into()).spawn(move || writer.run(queue))?;
-        let sweep = sweep::sweep(Arc::downgrade(&database), writes.downgrade(), Ttl::pause(ttl));
-        let access = Arc::new(Access { database, writes, watched });
+        let sweep = sweep::sweep(Arc::downgrade(&file), writes.downgrade(), Ttl::pause(ttl));
+        let access = Arc::new(Access { file, writes, watched });
         tell(context.watches, &access, &context.work);
         Ok(Self { access, _sweep: AbortOnDropHandle::new(tokio::spawn(sweep)) })
     }
@@ -155,9 +122,15 @@ impl Access {
         &self,
         read: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, KeyValueError> {
-        let database = self.database.clone();
-        let done = tokio::task::spawn_blocking(move || read(&database)).await;
-        done.map_err(KeyValueError::other)?.map_err(KeyValueError::other)
+        let file = self.file.clone();
+        let done = tokio::task::spawn_blocking(move || read(&*file.database()?)).await;
+        let done = done.map_err(KeyValueError::other)?;
+        if done.as_ref().is_err_and(file::is_broken) {
+            // The thread that writes mends it; whether it has much else to do does not matter.
+            let (done, _) = oneshot::channel();
+            let _ = self.writes.try_send(Write { bucket: String::new(), change: Change::Sweep, done });
+        }
+        done.map_err(KeyValueError::other)
     }
 
     /// Returns when the change is on the disk.

@@ -5,20 +5,20 @@ use std::{
     time::Duration,
 };
 
-use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    file::File,
     tables::is_due,
     writer::{Change, Write},
 };
 
 /// Has the writer remove what is over, again and again, as long as there is a backend.
-pub(crate) async fn sweep(database: Weak<Database>, writes: mpsc::WeakSender<Write>, pause: Duration) {
+pub(crate) async fn sweep(file: Weak<File>, writes: mpsc::WeakSender<Write>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
-        while let (Some(database), Some(writes)) = (database.upgrade(), writes.upgrade()) {
-            if !sweep_some(database, writes).await {
+        while let (Some(file), Some(writes)) = (file.upgrade(), writes.upgrade()) {
+            if !sweep_some(file, writes).await {
                 break;
             }
         }
@@ -29,9 +29,9 @@ pub(crate) async fn sweep(database: Weak<Database>, writes: mpsc::WeakSender<Wri
 }
 
 /// Whether there was something, and it could be removed.
-async fn sweep_some(database: Arc<Database>, writes: mpsc::Sender<Write>) -> bool {
+async fn sweep_some(file: Arc<File>, writes: mpsc::Sender<Write>) -> bool {
     // A transaction waits for the disk, also one that changes nothing.
-    let due = tokio::task::spawn_blocking(move || is_due(&database)).await;
+    let due = tokio::task::spawn_blocking(move || is_due(&*file.database()?)).await;
     if !matches!(due, Ok(Ok(true))) {
         return false;
     }

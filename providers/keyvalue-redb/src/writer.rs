@@ -1,18 +1,22 @@
 //! The thread that writes. It takes all writes that wait, makes one transaction of them, and answers each of them
 //! when the transaction is on the disk.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use lattice_provider::{
     Health, HealthReporter,
     keyvalue::{KeyValueError, Ttl, Watched, add},
 };
-use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     changes::Noted,
+    file::{File, is_broken},
     tables::{Tables, now, place},
 };
 
@@ -23,6 +27,9 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 const SWEEP: usize = 256;
 /// The same of a transaction that is there for nothing else.
 const LOT: usize = 10_000;
+/// Between two attempts to open the file again, and between two looks at what waits meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A change that waits for its turn.
 pub(crate) struct Write {
@@ -64,7 +71,7 @@ impl Change {
 }
 
 pub(crate) struct Writer {
-    pub(crate) database: Arc<Database>,
+    pub(crate) file: Arc<File>,
     pub(crate) health: HealthReporter,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) watched: Arc<Watched>,
@@ -83,11 +90,37 @@ impl Writer {
                 bytes += next.change.bytes();
                 batch.push(next);
             }
-            self.write(batch);
+            if self.write(batch) && !self.mend(&mut queue) {
+                return;
+            }
         }
     }
 
-    fn write(&self, batch: Vec<Write>) {
+    /// Opens the file again, however often that takes; writes fail meanwhile. False when nobody wants it any more.
+    fn mend(&self, queue: &mut mpsc::Receiver<Write>) -> bool {
+        loop {
+            let reason = match self.file.reopen() {
+                Ok(()) => {
+                    tracing::info!("the database is open again");
+                    self.health.report(Health::Ready);
+                    return true;
+                }
+                Err(error) => error.to_string(),
+            };
+            self.health.report(Health::Degraded(reason.clone()));
+            let until = Instant::now() + AGAIN;
+            while Instant::now() < until {
+                match queue.try_recv() {
+                    Ok(write) => drop(write.done.send(Err(KeyValueError::other(&reason)))),
+                    Err(mpsc::error::TryRecvError::Disconnected) => return false,
+                    Err(mpsc::error::TryRecvError::Empty) => thread::sleep(LOOK),
+                }
+            }
+        }
+    }
+
+    /// Whether the file must be opened again before anything else is done with it.
+    fn write(&self, batch: Vec<Write>) -> bool {
         match self.commit(&batch) {
             Ok(outcomes) => {
                 self.health.report(Health::Ready);
@@ -96,6 +129,7 @@ impl Writer {
                     // A caller that is gone needs no answer.
                     let _ = write.done.send(outcome);
                 }
+                false
             }
             Err(error) => {
                 tracing::error!(%error, writes = batch.len(), "cannot write to the database");
@@ -103,13 +137,15 @@ impl Writer {
                 for write in batch {
                     let _ = write.done.send(Err(KeyValueError::other(&error)));
                 }
+                is_broken(&error)
             }
         }
     }
 
     /// What each write comes to, once all are on the disk.
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<u64, KeyValueError>>, redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let database = self.file.database()?;
+        let transaction = database.begin_write()?;
         let mut tables = Tables::open(&transaction)?;
         let now = now();
         let end = self.ttl.map(|ttl| now.saturating_add(ttl.millis()));
@@ -131,7 +167,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Writes are refused from now on; reads may still do.
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.health.report(Health::Degraded("the database is damaged: writing to it has failed".into()));
         }
     }
