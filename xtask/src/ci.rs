@@ -25,7 +25,9 @@ fn xtask(chore: &str) -> Result<()> {
     let clippy = Path::new(sysroot.trim()).join("bin/clippy-driver");
     let mut xtask = Command::new(env::current_exe().context("where is this program?")?);
     // Words for clippy are apart by that word.
-    run(xtask.arg(chore).env("RUSTC_WORKSPACE_WRAPPER", clippy).env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings"))
+    xtask.arg(chore).env("RUSTC_WORKSPACE_WRAPPER", clippy).env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings");
+    // Nobody debugs what is built here.
+    run(xtask.env("CARGO_PROFILE_DEV_DEBUG", "false"))
 }
 
 fn heading(text: &str) {

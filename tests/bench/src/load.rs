@@ -84,7 +84,7 @@ impl Client<'_> {
             latencies.append(its);
             answered += count;
         }
-        if latencies.len() == 0 {
+        if latencies.is_empty() {
             bail!("http://{}{}: no answer within {:?}", self.address, self.path, times.measured);
         }
         let requests = latencies.len() as f64;
