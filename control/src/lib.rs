@@ -29,6 +29,7 @@
 
 mod explain;
 mod field;
+mod figures;
 pub mod history;
 mod keeper;
 pub mod lease;
@@ -47,6 +48,7 @@ mod simulation;
 
 pub use self::{
     explain::{Explanation, Reason, explain},
+    figures::Figures,
     plan::{Plan, World, plan},
     reconcile::run,
     rules::{Refusal, may_take},

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Timing,
+    figures::Figures,
     keeper::{self, Told, within},
     lease::Holding,
     liveness::{Liveness, Roll, Verdict},
@@ -36,9 +38,10 @@ use crate::{
 };
 
 /// Takes part in controlling the lattice until `shutdown`; then gives the lease back, if it was ours. No error ends it.
-pub async fn run(bus: Bus, me: HostId, timing: Timing, shutdown: CancellationToken) {
+/// `figures` tells what it does.
+pub async fn run(bus: Bus, me: HostId, timing: Timing, figures: Arc<Figures>, shutdown: CancellationToken) {
     let connected = bus.connected();
-    run_while(bus, me, timing, connected, shutdown).await;
+    run_while(bus, me, timing, connected, figures, shutdown).await;
 }
 
 /// [`run`], with a given sign of whether the store can be heard.
@@ -47,6 +50,7 @@ pub(crate) async fn run_while(
     me: HostId,
     timing: Timing,
     connected: watch::Receiver<bool>,
+    figures: Arc<Figures>,
     shutdown: CancellationToken,
 ) {
     let release = CancellationToken::new();
@@ -60,7 +64,9 @@ pub(crate) async fn run_while(
             while is_late.wait_for(|late| *late).await.is_ok() {
                 let leader = Leader::new(&bus, &me, timing, held.clone(), highest.clone(), connected.clone());
                 if let Some(leader) = leader.stand_by(is_late.clone()).await {
-                    leader.lead().await;
+                    figures.lead(true);
+                    leader.lead(&figures).await;
+                    figures.lead(false);
                 }
             }
         })
@@ -189,11 +195,11 @@ impl Leader {
     }
 
     /// Returns when the lease is lost.
-    async fn lead(mut self) {
+    async fn lead(mut self, figures: &Figures) {
         while self.may_act() {
             let heard = self.hear();
             if heard && self.is_synced() {
-                self.round().await;
+                self.round(figures).await;
             }
             self.pause().await;
         }
@@ -287,7 +293,7 @@ impl Leader {
     }
 
     /// One look at everything, and what follows from it.
-    async fn round(&mut self) {
+    async fn round(&mut self, figures: &Figures) {
         let mut sight = self.look();
         if !self.liveness.is_settled(self.now()) {
             return;
@@ -326,7 +332,9 @@ impl Leader {
         };
         self.clock.tell(self.now(), &mut world);
         self.scaler.tell(self.now(), &self.load(), &mut world);
+        let began = Instant::now();
         let Plan { units, reports } = plan(&world);
+        figures.planned(began.elapsed());
         for (host, units) in units {
             let record = sight.hosts.get(&host);
             let given_up = !world.hosts.contains_key(&host) && !world.silent.contains_key(&host) && !units.is_empty();

@@ -3,7 +3,7 @@
 
 mod chaos;
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use lattice::{
     bus::{Bus, Entry},
@@ -66,7 +66,8 @@ impl Lattice {
     fn start(&mut self, at: usize) {
         let shutdown = CancellationToken::new();
         let connected = self.connected.subscribe();
-        let control = run_while(self.bus.clone(), host(at), Timing::default(), connected, shutdown.clone());
+        let control =
+            run_while(self.bus.clone(), host(at), Timing::default(), connected, Arc::default(), shutdown.clone());
         let process = Process {
             _body: AbortOnDropHandle::new(tokio::spawn(live(self.bus.clone(), at, self.heard[&at].subscribe()))),
             control: AbortOnDropHandle::new(tokio::spawn(control)),

@@ -1,6 +1,6 @@
 //! The host's command line.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use lattice::{
     bus::NatsOptions,
@@ -74,6 +74,9 @@ pub struct Options {
     /// `lattice-ctl artifact sign` signs
     #[arg(long, env = "LATTICE_TRUST", value_name = "NKEY", value_delimiter = ',', value_parser = crate::trust::parse_signer)]
     pub trust: Vec<String>,
+    /// Answer /livez, /readyz and /metrics (for Prometheus) over HTTP there, as in 127.0.0.1:9100. Whoever can reach it can read them
+    #[arg(long, env = "LATTICE_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
     /// Take no part in planning for the lattice
     #[arg(long)]
     pub no_control: bool,

@@ -28,8 +28,11 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Where the artifacts lie of which the journal speaks. It is of no use without them.
 pub(crate) trait Shelf: Send + Sync + 'static {
-    /// Whether all that the units need is there; what is missing is fetched when that is asked for.
-    fn is_complete(&self, assignment: &Assignment, fetch: bool) -> impl Future<Output = bool> + Send;
+    /// What the units need and is not there; it is fetched when that is asked for.
+    fn missing(&self, assignment: &Assignment, fetch: bool) -> impl Future<Output = Option<String>> + Send;
+
+    /// Hears what could not be kept, or that everything was.
+    fn hear(&self, problem: Option<String>);
 }
 
 /// What is kept.
@@ -76,19 +79,21 @@ pub(crate) async fn keep(
     let (mut written, mut again) = (None, false);
     loop {
         let kept = newest.borrow_and_update().clone();
-        let mut whole = true;
+        let (mut problem, mut whole) = (None, true);
         if let Some(newest) = &kept {
             if kept != written {
                 match write(&data, newest).await {
                     Ok(()) => written = kept.clone(),
                     Err(error) => {
-                        whole = false;
                         tracing::warn!(%error, data = %data.display(), "cannot write the journal; trying again");
+                        problem = Some(format!("the journal cannot be written: {error}"));
                     }
                 }
             }
-            // At first they are on their way to the units themselves.
-            whole &= shelf.is_complete(&newest.assignment, again).await;
+            let missing = shelf.missing(&newest.assignment, again).await;
+            whole = problem.is_none() && missing.is_none();
+            // At first what is missing is on its way to the units themselves.
+            shelf.hear(problem.or(missing.filter(|_| again)));
         }
         again = tokio::select! {
             changed = newest.changed() => if changed.is_err() { return } else { false },
@@ -114,8 +119,11 @@ mod tests {
     }
 
     impl Shelf for () {
-        async fn is_complete(&self, _: &Assignment, _: bool) -> bool {
-            true
+        async fn missing(&self, _: &Assignment, _: bool) -> Option<String> {
+            None
+        }
+        fn hear(&self, problem: Option<String>) {
+            assert_eq!(problem, None);
         }
     }
 

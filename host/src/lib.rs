@@ -23,6 +23,7 @@
 //! can. Then the rest drains: it is told so that nobody calls it, it finishes its calls, the other tasks end, the
 //! host's records are removed and the connection is flushed.
 
+mod admin;
 mod agent;
 mod bundle;
 pub mod config;
@@ -30,6 +31,7 @@ mod files;
 pub mod identity;
 mod journal;
 pub mod links;
+mod metrics;
 mod quotas;
 pub mod runtime;
 mod secrets;
@@ -43,15 +45,17 @@ use lattice::{
     model::inventory::HostRecord,
     wire::{CallError, HostId, LatticeName},
 };
-use lattice_provider_http_server::HttpServers;
+use lattice_provider_http_server::{HttpServers, Listening};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::{Admin, Joined, systemd},
     agent::{Access, AccessError, Agent, Beginnings, Orders, Surroundings},
     config::Options,
     identity::IdentityError,
     links::Router,
+    metrics::Metrics,
     quotas::Quotas,
     runtime::{ArtifactCache, EngineError, Runtime},
     secrets::{KeyError, Secrets},
@@ -76,6 +80,8 @@ pub enum HostError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    #[error(transparent)]
     Bundle(#[from] bundle::LoadError),
     #[error("cannot answer in the lattice: {0}")]
     Serve(#[from] CallError),
@@ -97,8 +103,10 @@ pub struct Host {
     drain: CancellationToken,
     stop: CancellationToken,
     dismissed: CancellationToken,
-    /// Answers about settings.
+    /// Answers about settings and the machine.
     _checks: Serving,
+    /// Answers those who look after the machine.
+    _listening: Option<Listening>,
     /// Held while the host lives, so that no other one uses its data folder.
     _lock: std::fs::File,
 }
@@ -109,6 +117,13 @@ impl Host {
     pub async fn start(options: Options) -> Result<Self, HostError> {
         let id = identity::load(&options.data)?;
         let lock = lock(&options.data)?;
+        let metrics = Arc::new(Metrics::default());
+        let admin = Admin::new(id.clone(), options.lattice.clone(), metrics.clone());
+        // Before it has joined: that may take until NATS is there.
+        let listening = match options.admin {
+            Some(address) => Some(admin.listen(address).await?),
+            None => None,
+        };
         let keys = secrets::read_keys(&options.secrets_keys)?;
         let runtime = Runtime::new()?;
         let data = |source| HostError::Data { path: options.data.clone(), source };
@@ -135,6 +150,7 @@ impl Host {
             providers: options.providers(),
             programs: options.allow_programs,
             quotas: Quotas::default(),
+            metrics,
             trust: Trust::new(&options.trust, &options.data).map_err(data)?,
             runtime,
             cache,
@@ -142,7 +158,7 @@ impl Host {
             secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
-        let checks = agent::serve_checks(&bus, &id).await?;
+        let checks = agent::serve_checks(&surroundings).await?;
         let mut record = HostRecord {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             labels: options.labels(),
@@ -159,20 +175,18 @@ impl Host {
         let dismissed = CancellationToken::new();
         let (record, published) = watch::channel(record);
         let (news, inbox) = mpsc::channel(256);
-        tasks.spawn(agent::publish(bus.clone(), published, stop.clone()));
+        tasks.spawn(agent::publish(bus.clone(), published.clone(), stop.clone()));
         let (beats, heard) = watch::channel(None);
         let followed = agent::Followed::default();
         let meter = agent::Meter::new(followed.clone(), router.clone());
         tasks.spawn(agent::beat(bus.clone(), id.clone(), meter, beats, stop.clone()));
         let (journal, kept) = watch::channel(None);
         tasks.spawn(journal::keep(options.data.clone(), surroundings.clone(), kept, stop.clone()));
+        let figures = Arc::default();
         if !options.no_control {
-            tasks.spawn(lattice_control::run(
-                bus.clone(),
-                id.clone(),
-                lattice_control::Timing { hold_above: options.hold_above, ..lattice_control::Timing::default() },
-                drain.clone(),
-            ));
+            let timing =
+                lattice_control::Timing { hold_above: options.hold_above, ..lattice_control::Timing::default() };
+            tasks.spawn(lattice_control::run(bus.clone(), id.clone(), timing, Arc::clone(&figures), drain.clone()));
         }
         let agent = Agent::new(
             surroundings,
@@ -180,12 +194,15 @@ impl Host {
             Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed: dismissed.clone() },
         );
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
+        admin.joined(Joined { bus: bus.clone(), record: published, figures });
+        tasks.spawn(systemd::tell(admin, stop.clone()));
         tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
-        Ok(Self { id, bus, tasks, agent, drain, stop, dismissed, _checks: checks, _lock: lock })
+        Ok(Self { id, bus, tasks, agent, drain, stop, dismissed, _checks: checks, _listening: listening, _lock: lock })
     }
 
     /// Leaves the lattice: finishes the calls under way, then ends.
     pub async fn shut_down(self) {
+        systemd::ending();
         self.drain.cancel();
         if let Err(error) = self.agent.await {
             tracing::error!(%error, "the agent failed");

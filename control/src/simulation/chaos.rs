@@ -96,7 +96,8 @@ impl Chaos {
         }
         let bus = self.bus.in_weather(peer.weather.subscribe());
         let connected = peer.connected.subscribe();
-        let control = run_while(bus.clone(), host(at), Timing::default(), connected, CancellationToken::new());
+        let control =
+            run_while(bus.clone(), host(at), Timing::default(), connected, Arc::default(), CancellationToken::new());
         let body = live(bus, at, peer.adopted.clone(), self.begun, self.log.clone());
         peer.process = Some([tokio::spawn(body), tokio::spawn(control)].map(AbortOnDropHandle::new));
     }

@@ -1,29 +1,56 @@
-//! What this host tells of the settings of providers, before they are applied.
+//! What this host answers for itself: what it finds in the settings of providers, before they are applied, and how its machine is.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::{Bus, CallHandler, Pace, Serving},
+    bus::{CallHandler, Pace, Serving},
     model::{
+        condition::{self, Condition},
         secret::{self, ReferenceError},
         settings::{self, Finding, SettingsOf},
     },
-    wire::{CallError, CallHead, HostId},
+    wire::{CallError, CallHead},
+};
+use rustix::{
+    fs::StatVfs,
+    process::{Resource, getrlimit},
 };
 use serde_json::Map;
 
-use super::builtin;
+use super::{Surroundings, builtin};
+use crate::metrics::Metrics;
 
 /// Answers whoever asks, until what is returned is dropped.
-pub(crate) async fn serve(bus: &Bus, host: &HostId) -> Result<Serving, CallError> {
+pub(crate) async fn serve(here: &Surroundings) -> Result<Serving, CallError> {
     let wrong = |error: lattice::wire::IdError| CallError::BadMessage(error.to_string());
-    let served = settings::served(bus.lattice(), host).map_err(wrong)?;
-    bus.serve(&served, Arc::new(Checks), Pace::Light).await
+    let served = settings::served(here.bus.lattice(), &here.host).map_err(wrong)?;
+    let checks = Checks { data: here.data.clone(), metrics: here.metrics.clone() };
+    here.bus.serve(&served, Arc::new(checks), Pace::Light).await
 }
 
-struct Checks;
+struct Checks {
+    data: PathBuf,
+    metrics: Arc<Metrics>,
+}
+
+impl Checks {
+    /// How the machine is. What cannot be told is 0.
+    fn condition(&self) -> Condition {
+        let disk = rustix::fs::statvfs(&self.data).ok();
+        let disk = |blocks: fn(&StatVfs) -> u64| disk.as_ref().map_or(0, |disk| blocks(disk) * disk.f_frsize);
+        Condition {
+            clock_ms: super::started(),
+            data: self.data.display().to_string(),
+            disk_free: disk(|disk| disk.f_bavail),
+            disk_size: disk(|disk| disk.f_blocks),
+            files_open: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
+            files_most: getrlimit(Resource::Nofile).current.unwrap_or(0),
+            unkept: self.metrics.unkept(),
+        }
+    }
+}
 
 /// What the provider says. Secrets are not looked up: whoever may ask would learn of them from what is wrong with them. A
 /// setting with a secret in it has something else there, and what is said of it means nothing.
@@ -41,14 +68,16 @@ fn check(of: &SettingsOf) -> Finding {
 #[async_trait]
 impl CallHandler for Checks {
     async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
-        if head.function != settings::FUNCTION {
-            return Err(CallError::NotServed(format!("a host has no function `{}`", head.function)));
-        }
-        let (all,): (Vec<SettingsOf>,) =
-            serde_json::from_slice(&payload).map_err(|error| CallError::BadMessage(error.to_string()))?;
-        let findings: Vec<Finding> = all.iter().map(check).collect();
-        let answer = serde_json::to_vec(&findings).map_err(|error| CallError::BadMessage(error.to_string()))?;
-        Ok(answer.into())
+        let wrong = |error: serde_json::Error| CallError::BadMessage(error.to_string());
+        let answer = match head.function.as_str() {
+            settings::FUNCTION => {
+                let (all,): (Vec<SettingsOf>,) = serde_json::from_slice(&payload).map_err(wrong)?;
+                serde_json::to_vec(&all.iter().map(check).collect::<Vec<Finding>>())
+            }
+            condition::FUNCTION => serde_json::to_vec(&self.condition()),
+            other => return Err(CallError::NotServed(format!("a host has no function `{other}`"))),
+        };
+        Ok(answer.map_err(wrong)?.into())
     }
 }
 

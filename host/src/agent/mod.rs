@@ -158,6 +158,7 @@ impl Agent {
             }
             self.advance();
             self.tell();
+            self.surroundings.metrics.looked();
             if leaves_at.is_some_and(|at| Instant::now() >= at || !self.has_heirs()) {
                 break;
             }
@@ -294,6 +295,7 @@ impl Agent {
             };
             let _ = news.send(News::Started(id, started.map(Box::new))).await;
         });
+        self.surroundings.metrics.unit(&key.unit).started();
         tracing::info!(unit = %key.unit, revision = key.revision, attempt, "starting");
         let slot = Slot::starting(instance, record.spec, attempt, stop).after(self.slots.get(&key));
         self.slots.insert(key, slot);
@@ -370,6 +372,7 @@ impl Agent {
         let follows = |(key, slot): (&Key, &Slot)| Some((key.unit.clone(), slot.follows_load()?));
         self.followed.store(Arc::new(self.slots.iter().filter_map(follows).collect()));
         if changed {
+            self.surroundings.metrics.keep(|unit| self.slots.keys().any(|key| key.unit == *unit));
             tracing::debug!(instances = own.instances.len(), generation, "inventory changed");
         }
     }

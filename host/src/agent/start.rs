@@ -145,7 +145,7 @@ async fn component(
     let links = ComponentLinks::new(&here.bus, &here.router, &key.unit, &spec);
     let secrets = Granted::new(&here.secrets, &key.unit.app, &spec);
     let quota = Some(here.quotas.of(&key.unit.app));
-    let grants = Grants { secrets, quota, ..Grants::default() };
+    let grants = Grants { secrets, quota, counts: here.metrics.unit(&key.unit), ..Grants::default() };
     let component = here.runtime.prepare(&compiled, key.unit.clone(), &spec, links, grants)?;
     let http = component.serves_http().then(|| Arc::new(LoadedHttp(component.clone())) as Arc<dyn HttpHandler>);
     let functions = LoadedFunctions::new(component.clone(), &compiled, here.bus.exchange());

@@ -13,6 +13,7 @@ use super::access::Access;
 use crate::{
     journal::Shelf,
     links::Router,
+    metrics::Metrics,
     quotas::Quotas,
     runtime::{ArtifactCache, Runtime},
     secrets::Secrets,
@@ -31,6 +32,7 @@ pub(crate) struct Surroundings {
     pub(crate) programs: bool,
     pub(crate) trust: Trust,
     pub(crate) quotas: Quotas,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) runtime: Runtime,
     pub(crate) cache: ArtifactCache,
     pub(crate) router: Arc<Router>,
@@ -39,14 +41,16 @@ pub(crate) struct Surroundings {
 }
 
 impl Shelf for Arc<Surroundings> {
-    async fn is_complete(&self, assignment: &Assignment, fetch: bool) -> bool {
-        let mut complete = true;
+    async fn missing(&self, assignment: &Assignment, fetch: bool) -> Option<String> {
+        let mut missing = None;
         for spec in assignment.units.values().map(|record| &record.spec) {
             let artifacts = spec.artifacts();
             if fetch && let Err(error) = self.trust.check(&self.bus, &artifacts).await {
                 tracing::debug!(%error, "a signature cannot be kept");
             }
-            complete &= self.trust.knows(&artifacts);
+            if !self.trust.knows(&artifacts) {
+                missing.get_or_insert_with(|| "a signature is not on the disk".to_owned());
+            }
             // A program does not start at all when it cannot be kept.
             for digest in artifacts.iter().filter(|_| matches!(spec, UnitSpec::Component(_))) {
                 if fetch
@@ -55,9 +59,15 @@ impl Shelf for Arc<Surroundings> {
                 {
                     tracing::debug!(%digest, %error, "an artifact cannot be fetched");
                 }
-                complete &= self.cache.has(digest).await;
+                if !self.cache.has(digest).await {
+                    missing.get_or_insert_with(|| format!("the artifact {digest} is not on the disk"));
+                }
             }
         }
-        complete
+        missing
+    }
+
+    fn hear(&self, problem: Option<String>) {
+        self.metrics.keeps(problem);
     }
 }

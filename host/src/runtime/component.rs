@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lattice::{
@@ -122,6 +122,7 @@ impl Runtime {
         };
         let http = ServiceIndices::new(&pre).ok().map(HttpExport::Service);
         let http = http.or_else(|| ProxyIndices::new(&pre).ok().map(HttpExport::Proxy));
+        let counts = grants.counts.clone();
         let settings = spec.config.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let blueprint = Blueprint {
             about: Arc::new(About { unit: unit.clone(), settings, secrets: grants.secrets.clone() }),
@@ -144,7 +145,7 @@ impl Runtime {
             spares: linked.spares.clone(),
             has_spares: AtomicBool::new(false),
             instances: Arc::new(Instances::pool(spec.reuse.max(1))),
-            faults: FaultLog::default(),
+            faults: FaultLog::new(counts),
             concurrent: !Engine::same(component.engine(), &self.plain.engine),
         }))
     }
@@ -233,10 +234,12 @@ pub(super) struct Permit {
     component: Arc<LoadedComponent>,
     /// Where it is counted as well: only while the app's calls have a bound.
     quota: Option<Arc<AppCalls>>,
+    begun: Instant,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.component.faults.counts().end(self.begun);
         if let Some(quota) = &self.quota {
             quota.end();
         }
@@ -289,7 +292,8 @@ impl LoadedComponent {
             return Err(self.refuse(format!("the quota of calls of app {} on this host", self.unit().app)));
         }
         self.faults.call();
-        Ok(Permit { component: self.clone(), quota: quota.cloned() })
+        let begun = self.faults.counts().begin();
+        Ok(Permit { component: self.clone(), quota: quota.cloned(), begun })
     }
 
     fn refuse(&self, full: String) -> CallError {

@@ -1,6 +1,6 @@
 //! The command lines of `run` and `serve`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lattice::model::manifest::{parse_duration, parse_size};
 
@@ -117,6 +117,7 @@ impl GrantOptions {
             output: true,
             input,
             quota: None,
+            counts: Arc::default(),
             secrets: Granted::default(),
         }
     }

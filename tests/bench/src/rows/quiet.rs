@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -96,7 +97,7 @@ async fn converge_once(bench: &Bench) -> Result<(f64, Traffic)> {
     for at in 0..HOSTS {
         let id = id(at)?;
         let own = connect("host").await?;
-        hosts.spawn(lattice_control::run(own.clone(), id.clone(), Timing::default(), stop.clone()));
+        hosts.spawn(lattice_control::run(own.clone(), id.clone(), Timing::default(), Arc::default(), stop.clone()));
         hosts.spawn(live(own, id));
     }
     sleep(SETTLE).await;
