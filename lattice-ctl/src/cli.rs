@@ -118,6 +118,14 @@ pub(crate) enum Command {
     Pull(PullArgs),
     Conform(ConformArgs),
     Up(UpArgs),
+    /// Look at everything that a lattice stands on, and say what is wrong and how it is mended
+    ///
+    /// NATS and its streams, hosts with their clocks, disks and open files, releases, units that are not well, and the compiler for
+    /// components. The exit code is 5 when anything is bad.
+    ///
+    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: verdict (ok, note, bad), what, detail, mend.
+    #[command(after_help = EXIT_CODES)]
+    Doctor,
     /// Print the JSON schema of manifests, for editors
     Schema,
     /// Print a completion script for a shell

@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// What was begun has not come to its end in time.
     #[error("{message}")]
     NotDone { message: String, help: String },
+    /// What `doctor` has found.
+    #[error("{} bad", if *.0 == 1 { "one thing is".to_owned() } else { format!("{} things are", .0) })]
+    Unwell(usize),
     #[error("{message}")]
     Refused { message: String, help: String },
     #[error(transparent)]
@@ -81,7 +84,7 @@ impl Failure {
             Self::Artifact(ArtifactError::TooLarge { .. }) => 3,
             Self::Connect(_) | Self::Store(StoreError::Unavailable(_)) => 4,
             Self::Artifact(ArtifactError::Unavailable(_)) => 4,
-            Self::NoHost(_) | Self::NotReady { .. } | Self::NotDone { .. } => 5,
+            Self::NoHost(_) | Self::NotReady { .. } | Self::NotDone { .. } | Self::Unwell(_) => 5,
             Self::NoApp { .. }
             | Self::NoSecret { .. }
             | Self::NotFound { .. }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod artifact;
+mod asking;
 mod bundle;
 mod call;
 mod child;
@@ -12,6 +13,7 @@ mod cli;
 mod conform;
 mod defaults;
 mod delete;
+mod doctor;
 mod failure;
 mod foreign;
 mod get;
@@ -115,6 +117,7 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Pull(args) => push::pull(&args, output).await,
         Command::Conform(args) => conform::run(&cli.global, &args, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
+        Command::Doctor => doctor::run(&cli.global, output).await,
         Command::Schema => schema::run(output),
         Command::Completions { shell } => cli::completions(shell, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),

@@ -1,24 +1,19 @@
 //! Settings of providers, as the providers themselves see them: a host is asked.
 
-use std::time::Duration;
-
 use lattice::{
     bus::Bus,
     model::{
         app::UnitSpec,
         check::CheckedApp,
-        inventory::HostRecord,
         manifest::Manifest,
         problem::Problem,
         settings::{self, FUNCTION, Finding, SettingsOf},
     },
-    wire::{CallError, CallHead, CallSubject, ContentType, IdError, UnitId},
+    wire::UnitId,
 };
 
-use crate::{output::Output, world::World};
+use crate::{asking::ask, output::Output, world::World};
 
-/// How long a host may take to answer.
-const DEADLINE: Duration = Duration::from_secs(3);
 /// So many hosts are asked when others do not answer.
 const HOSTS: usize = 3;
 
@@ -44,7 +39,7 @@ pub(crate) async fn check(
     }
     let mut why = None;
     for host in world.live_hosts().filter(|host| !host.leaving).take(HOSTS) {
-        match ask(bus, host, &all).await {
+        match ask::<Vec<Finding>>(bus, host, settings::interface(), FUNCTION, &(&all,)).await {
             Ok(findings) => {
                 let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
                 return found.map(|(of, finding)| problem(manifest, of, &finding)).collect();
@@ -57,28 +52,6 @@ pub(crate) async fn check(
         output.note(&format!("the settings of providers were not checked by a host: {error}"));
     }
     Vec::new()
-}
-
-async fn ask(bus: &Bus, host: &HostRecord, all: &[SettingsOf]) -> Result<Vec<Finding>, CallError> {
-    let wrong = |error: IdError| CallError::BadMessage(error.to_string());
-    let served = settings::served(bus.lattice(), &host.host).map_err(wrong)?;
-    let interface = settings::interface().map_err(wrong)?;
-    let unversioned = interface.unversioned().parse().map_err(wrong)?;
-    let subject =
-        CallSubject { lattice: served.lattice, unit: served.unit, instance: served.instance, interface: unversioned };
-    let head = CallHead {
-        interface,
-        function: FUNCTION.to_owned(),
-        deadline: DEADLINE,
-        caller: None,
-        content_type: ContentType::Json,
-        traceparent: None,
-        session: None,
-    };
-    let unreadable = |error: serde_json::Error| CallError::BadMessage(error.to_string());
-    let payload = serde_json::to_vec(&(all,)).map_err(unreadable)?;
-    let answer = bus.call(&subject, &head, payload.into()).await?;
-    serde_json::from_slice(&answer).map_err(unreadable)
 }
 
 /// The finding at the setting that it begins with, else at the provider.

@@ -14,6 +14,7 @@
 pub mod azure;
 pub mod certificates;
 pub mod cut;
+pub mod faults;
 pub mod host;
 pub mod http;
 pub mod lattice;

@@ -5,50 +5,20 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use lattice_tests::{
-    Lattice, Load, get,
-    host::Host,
+    Lattice, Load,
+    faults::{Wrong, with_clock, with_disk},
+    get,
     lattice::{SETTLE, head, image},
     load::failures,
-    places::{free_address, library},
+    places::free_address,
 };
 
 /// A host that is killed must be replaced within this time.
 const FAILOVER: Duration = Duration::from_secs(5);
-
-/// Puts the library with faults between a host and its machine.
-fn preload(host: &mut Host, name: &str, value: String) {
-    let library = library("lattice_faults").display().to_string();
-    host.variables.extend([("LD_PRELOAD".to_owned(), library), (name.to_owned(), value)]);
-}
-
-/// A host with a disk of which it is said from outside what is wrong with it.
-fn with_disk(host: &mut Host) {
-    let disk = host.data().display().to_string();
-    preload(host, "LATTICE_FAULT_DISK", disk);
-}
-
-/// What says that the disk of the host in `zone` is `full` or `slow` while it is there.
-struct Wrong(PathBuf);
-
-impl Wrong {
-    fn with(lattice: &Lattice, zone: &str, what: &str) -> Self {
-        let host = lattice.hosts.iter().find(|host| host.zone == zone).unwrap();
-        let path = PathBuf::from(format!("{}.{what}", host.data().display()));
-        fs::write(&path, "").unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Wrong {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).unwrap();
-    }
-}
 
 fn zone(zone: &str) -> String {
     format!("placement: {{ require: {{ zone: [{zone}] }} }}")
@@ -69,8 +39,8 @@ fn page(name: &str, address: SocketAddr, component: &str) -> String {
 fn clocks_that_are_apart_change_nothing() {
     // One is a day behind, one an hour ahead, and the command line has the right time.
     let mut lattice = Lattice::start_with(3, |host| match host.zone.as_str() {
-        "a" => preload(host, "LATTICE_FAULT_CLOCK", "-86400".to_owned()),
-        "b" => preload(host, "LATTICE_FAULT_CLOCK", "3600".to_owned()),
+        "a" => with_clock(host, -86400),
+        "b" => with_clock(host, 3600),
         _ => (),
     });
     let address = free_address();
@@ -100,7 +70,8 @@ fn clocks_that_are_apart_change_nothing() {
             (!left.is_empty()).then_some(())
         };
         lattice.wait("a copy elsewhere", FAILOVER, one_left);
-        assert_eq!(lattice.wait("an answer", FAILOVER, || get(address, "/all").ok()).text(), "all the same\n");
+        let all = || get(address, "/all").ok().filter(|answer| answer.status == 200);
+        assert_eq!(lattice.wait("an answer", FAILOVER, all).text(), "all the same\n");
         assert!(died.elapsed() < 2 * FAILOVER);
         lattice.host(&first).spawn();
         lattice.host(&first).wait_ready();
@@ -125,7 +96,7 @@ fn a_host_with_a_slow_disk_serves_as_fast_as_ever_and_is_given_up_by_nobody() {
     let load = Load::start(address, "/", 4);
     load.wait_for(100);
     let slow = Wrong::with(&lattice, "a", "slow");
-    // An artifact, compiled code, its sum, the journal: each of them takes three seconds.
+    // An artifact, compiled code, its sum, the journal: each of them takes five seconds.
     lattice.apply(&page("second", other, "trap"));
     assert_eq!(get(other, "/").unwrap().status, 200);
     drop(slow);
@@ -133,7 +104,7 @@ fn a_host_with_a_slow_disk_serves_as_fast_as_ever_and_is_given_up_by_nobody() {
     let failed = failures(&answers);
     assert!(failed.is_empty(), "of {} requests: {failed:?}", answers.len());
     let slowest = answers.iter().map(|answer| answer.took).max().unwrap();
-    assert!(slowest < Duration::from_secs(2), "a request waited for the disk: {slowest:?}");
+    assert!(slowest < Duration::from_secs(4), "a request waited for the disk: {slowest:?}");
     let ids = |instances: Vec<lattice_tests::status::Instance>| instances.into_iter().map(|i| i.id).collect::<Vec<_>>();
     assert_eq!(ids(lattice.status("first").instances("page")), ids(before), "nothing moved");
 }
@@ -158,7 +129,12 @@ fn a_host_with_a_full_disk_serves_on_and_keeps_what_it_needs_when_there_is_room_
     let full = Wrong::with(&lattice, "a", "full");
     // What is kept on the disk is refused, and the host says why.
     let refused = get(kept, "/").unwrap();
-    assert_eq!(refused.status, 500, "{}", refused.text());
+    assert!(
+        refused.status >= 500 && refused.text().contains("No space left on device"),
+        "{} {}",
+        refused.status,
+        refused.text()
+    );
     // What needs no disk comes and serves.
     lattice.apply(&page("second", other, "trap"));
     assert_eq!(get(other, "/ok").unwrap().status, 200);

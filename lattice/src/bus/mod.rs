@@ -16,6 +16,7 @@
 mod account;
 mod artifacts;
 mod buckets;
+mod condition;
 mod connect;
 mod feed;
 mod memory;
@@ -38,6 +39,7 @@ pub use self::{
     account::{Issuer, IssuerError, Permissions, signed},
     artifacts::{ArtifactError, Artifacts, MAX_ARTIFACT, Stored},
     buckets::own_streams,
+    condition::{NatsCondition, StreamCondition},
     connect::{ConnectError, NatsOptions},
     rpc::{CallHandler, Pace, Serving, within},
     store::{Expect, Store, StoreError, WatchEvent},

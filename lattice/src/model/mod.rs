@@ -8,6 +8,7 @@ pub mod app;
 pub mod assignment;
 pub mod catalog;
 pub mod check;
+pub mod condition;
 pub mod health;
 pub mod inventory;
 mod link;

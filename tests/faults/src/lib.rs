@@ -3,7 +3,7 @@
 //! - `LATTICE_FAULT_CLOCK`: seconds by which the clock is ahead, or behind when it is negative. Only what time it is; what measures time
 //!   goes on as it does.
 //! - `LATTICE_FAULT_DISK`: a folder. What is written to files below it fails for want of space while there is a file `full` beside it (the
-//!   folder's name with `.full`), and each write that must reach the disk takes three seconds while there is one with `.slow`.
+//!   folder's name with `.full`), and each write that must reach the disk takes five seconds while there is one with `.slow`.
 //!
 //! It makes system calls itself, and does nothing that could allocate or lock: anything may be under way in the program.
 
@@ -20,7 +20,7 @@ use libc::{
 };
 
 /// How long a slow disk takes.
-const SLOW: timespec = timespec { tv_sec: 3, tv_nsec: 0 };
+const SLOW: timespec = timespec { tv_sec: 5, tv_nsec: 0 };
 /// Room for a path.
 const ROOM: usize = PATH_MAX as usize;
 

@@ -1,0 +1,41 @@
+//! Questions that hosts answer for themselves.
+
+use std::time::Duration;
+
+use lattice::{
+    bus::Bus,
+    model::{inventory::HostRecord, settings::served},
+    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// How long a host may take to answer.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Asks a host `function` of `interface`. The arguments are a tuple, as a function's always are.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    bus: &Bus,
+    host: &HostRecord,
+    interface: Result<Interface, IdError>,
+    function: &str,
+    arguments: &impl Serialize,
+) -> Result<T, CallError> {
+    let wrong = |error: IdError| CallError::BadMessage(error.to_string());
+    let (served, interface) = (served(bus.lattice(), &host.host).map_err(wrong)?, interface.map_err(wrong)?);
+    let unversioned = interface.unversioned().parse().map_err(wrong)?;
+    let subject =
+        CallSubject { lattice: served.lattice, unit: served.unit, instance: served.instance, interface: unversioned };
+    let head = CallHead {
+        interface,
+        function: function.to_owned(),
+        deadline: DEADLINE,
+        caller: None,
+        content_type: ContentType::Json,
+        traceparent: None,
+        session: None,
+    };
+    let unreadable = |error: serde_json::Error| CallError::BadMessage(error.to_string());
+    let payload = serde_json::to_vec(arguments).map_err(unreadable)?;
+    let answer = bus.call(&subject, &head, payload.into()).await?;
+    serde_json::from_slice(&answer).map_err(unreadable)
+}
