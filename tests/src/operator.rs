@@ -32,6 +32,11 @@ fn no_limits(names: &[&str]) -> Value {
 impl Operator {
     /// Starts a server, and writes key and credentials into `folder`.
     pub fn start(folder: &Path) -> io::Result<Self> {
+        Self::start_with(folder, "")
+    }
+
+    /// The same, with more in the server's configuration.
+    pub fn start_with(folder: &Path, more: &str) -> io::Result<Self> {
         let (operator, system) = (KeyPair::new_operator(), KeyPair::new_account());
         let (account, signer) = (KeyPair::new_account(), KeyPair::new_account());
         let token = |claims: Value, key: &KeyPair| signed(claims, key).map_err(io::Error::other);
@@ -48,7 +53,7 @@ impl Operator {
         let users_token = account_token("users", &account, stored, &[signer.public_key()])?;
         let nats = NatsServer::start_with(format!(
             "operator: {operator_token}\nsystem_account: {system}\nresolver: MEMORY\nresolver_preload: {{\n  {system}: \
-             {system_token}\n  {account}: {users_token}\n}}\n",
+             {system_token}\n  {account}: {users_token}\n}}\n{more}\n",
             system = system.public_key(),
             account = account.public_key()
         ))?;

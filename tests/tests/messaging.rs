@@ -7,8 +7,11 @@ use std::{collections::BTreeMap, time::Duration};
 use async_nats::{Client, HeaderMap, Subscriber, jetstream};
 use futures_util::StreamExt;
 use lattice_tests::{
-    Lattice, get,
+    Lattice,
+    certificates::Certificates,
+    get,
     lattice::{head, image},
+    operator::Operator,
     places::{free_address, repository},
     request,
 };
@@ -221,6 +224,46 @@ async fn what_a_stream_keeps_is_brought_until_it_is_done_or_buried() {
     }
     until(&mut seen, "AGAIN").await;
     lattice.wait_ready("post");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_may_go_by_another_nats_with_credentials_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::new();
+    let (cert, key, ca) = (certificates.certificate_file(), certificates.key_file(), certificates.ca_file());
+    let tls = format!("tls {{ cert_file: \"{}\", key_file: \"{}\" }}", cert.display(), key.display());
+    let operator = Operator::start_with(folder.path(), &tls).unwrap();
+    let url = operator.nats.url().replace("nats://", "tls://");
+    let lattice = Lattice::start(1);
+    let with = |creds: &str, ca: &str| {
+        let config =
+            format!("use: messaging-nats\n      config: {{ url: \"{url}\", creds: \"{creds}\", caFile: \"{ca}\" }}");
+        app("\"orders.new\": main", "").replace("use: messaging-nats", &config)
+    };
+    // By an authority that nobody has signed for, and with credentials of nobody, there is no connection, and it is said why.
+    let (other, stranger) = (Certificates::new(), tempfile::tempdir().unwrap());
+    let foreign = Operator::start(stranger.path()).unwrap();
+    let ca = ca.display().to_string();
+    for (manifest, why) in [
+        (with(&operator.creds, &other.ca_file().display().to_string()), "certificate"),
+        (with(&foreign.creds, &ca), "authorization"),
+    ] {
+        lattice.write("app.yaml", manifest);
+        let refused = lattice.ctl(&["apply", "-f", "app.yaml"]);
+        assert_eq!(refused.code, Some(5), "{}", refused.all());
+        assert!(refused.stderr.to_lowercase().contains(why), "{why}: {}", refused.stderr);
+    }
+    lattice.apply(&with(&operator.creds, &ca));
+    let options = async_nats::ConnectOptions::with_credentials_file(&operator.creds).await.unwrap();
+    let client = options.add_root_certificates(ca.into()).connect(&url).await.unwrap();
+    let mut seen = listen(&client, "seen.>").await;
+    client.publish("orders.new", "there".into()).await.unwrap();
+    assert_eq!(next(&mut seen).await, ("seen.orders.new".into(), "THERE".into()));
+    // The lattice's own NATS has nothing of it.
+    let own = nats(&lattice).await;
+    let mut nothing_there = listen(&own, "seen.>").await;
+    own.publish("orders.new", "here".into()).await.unwrap();
+    nothing(&mut nothing_there).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
