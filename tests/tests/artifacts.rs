@@ -42,8 +42,13 @@ fn a_host_that_trusts_somebody_runs_nothing_else() {
     for args in [&["apply", "-f", "app.yaml"][..], &["apply", "-f", "app.yaml", "--sign", &key("stranger.nk")]] {
         let output = lattice.ctl(args);
         assert_eq!(output.code, Some(5), "{}", output.all());
-        assert!(output.stderr.contains("is signed by nobody whom this host trusts"), "{}", output.stderr);
+        assert!(output.stderr.contains("trusts nobody who has signed sha256:"), "{}", output.stderr);
     }
+    let planned = |args: &[&str]| lattice.ctl(&[&["plan", "-f", "other.yaml"][..], args].concat()).stdout;
+    lattice.write("other.yaml", web(free_address(), &image("hello")).replace("name: shop", "name: other"));
+    assert!(planned(&[]).contains("trusts nobody who has signed sha256:"), "{}", planned(&[]));
+    let as_signed = planned(&["--sign", &key("signer.nk")]);
+    assert!(!as_signed.contains("trusts nobody") && as_signed.contains("other/page"), "{as_signed}");
     // Somebody who may looks at it, and signs it as it is: it starts by itself.
     let signed = lattice.ctl(&["artifact", "sign", "shop", "--key", &key("signer.nk")]);
     assert_eq!(signed.code, Some(0), "{}", signed.all());

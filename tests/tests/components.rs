@@ -393,7 +393,7 @@ fn a_host_that_is_killed_under_a_call_or_a_resource_is_a_typed_error() {
             "asleep",
             "Err(\"the connection failed: the host of calls/library is lost\")\n",
         ),
-        ("/hold?ms=1000", "holding", ""),
+        ("/hold?ms=3000", "holding", ""),
     ];
     for (path, said, expected) in calls {
         let call = thread::spawn(move || get(address, path).unwrap());

@@ -83,7 +83,7 @@ fn nothing_runs_while_nobody_calls_and_the_first_call_waits_for_a_start() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "all the same\n"));
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(4), "a start took {took:?}");
+    assert!(took < Duration::from_secs(9), "a start took {took:?}, which is nearly what a call may take");
     wait_for(&lattice, 0);
     assert_eq!(starts(&mut lattice), 2, "all of them have waited for one start");
 
