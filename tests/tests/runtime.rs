@@ -61,7 +61,7 @@ fn an_instance_that_is_reused_serves_its_number_of_calls_and_a_fault_throws_it_a
     let lattice = Lattice::start(1);
     let (echo, trap) = (free_address(), free_address());
     lattice.apply(&app("echo", "echo", echo, ", reuse: 100"));
-    lattice.apply(&app("trap", "trap", trap, ", reuse: 100, limits: { memory: 32MiB, timeout: 300ms }"));
+    lattice.apply(&app("trap", "trap", trap, ", reuse: 100, limits: { memory: 32MiB, timeout: 2s }"));
     let mut client = Client::connect(echo).unwrap();
     for number in 0..250 {
         let body = format!("call {number}");
