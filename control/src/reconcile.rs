@@ -305,7 +305,7 @@ impl Leader {
             self.highest.send_replace(highest);
             return;
         }
-        self.say().await;
+        self.say(&sight.hosts).await;
         let unreadable = self.find_missing_apps(&mut sight).await;
         let Verdict { mut alive, mut silent } = self.verdict.clone();
         // One that beats and has no inventory (yet, or none that this version can read) keeps what it has, too.
@@ -361,9 +361,17 @@ impl Leader {
     }
 
     /// Tells whoever asks how the lattice is, when that has changed.
-    async fn say(&mut self) {
-        let holding = self.liveness.holding();
-        let report = ControlReport { version: ControlReport::VERSION, term: self.term, holding };
+    async fn say(&mut self, hosts: &BTreeMap<HostId, HostRecord>) {
+        let Verdict { alive, silent } = &self.verdict;
+        let is_lost = |host: &HostRecord| {
+            !alive.contains(&host.host) && !silent.contains(&host.host) && !host.instances.is_empty()
+        };
+        let report = ControlReport {
+            version: ControlReport::VERSION,
+            term: self.term,
+            holding: self.liveness.holding(),
+            lost: hosts.values().filter(|host| is_lost(host)).map(|host| host.host.clone()).collect(),
+        };
         if self.said.as_ref() == Some(&report) || !self.may_act() {
             return;
         }

@@ -259,7 +259,7 @@ shop  ready  1/1    1
         let fake = Fake::new();
         fake.app(TINY).await;
         let holding = Some(Holding { silent: 3, of: 4, given_up: 0 });
-        let control = ControlReport { version: ControlReport::VERSION, term: 1, holding };
+        let control = ControlReport { version: ControlReport::VERSION, term: 1, holding, lost: [].into() };
         fake.bus.store().control().put(ControlReport::KEY, &control).await.unwrap();
         let world = World::read(&fake.bus).await.unwrap();
         let (output, _) = Output::captured(Format::Table);

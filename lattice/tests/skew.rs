@@ -127,7 +127,12 @@ fn records() -> BTreeMap<&'static str, Value> {
         units: [("cart".parse().unwrap(), planned)].into(),
         rollout: Some(RolloutReport { complete: 3, failed }),
     };
-    let control = ControlReport { version: 1, term: 3, holding: Some(Holding { silent: 3, of: 4, given_up: 1 }) };
+    let control = ControlReport {
+        version: 1,
+        term: 3,
+        holding: Some(Holding { silent: 3, of: 4, given_up: 1 }),
+        lost: [host()].into(),
+    };
     let lease = Lease { version: 1, holder: host(), term: 3, renewals: 100 };
     let orders = HostOrders {
         version: 1,

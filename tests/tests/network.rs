@@ -73,8 +73,7 @@ fn pull(machines: &Machines) {
         thread::sleep(Duration::from_millis(100));
     }
     let moved = moved.unwrap_or_else(|| lattice.fail("what was to be kept from running twice runs nowhere"));
-    // It should be 10 s at most, and was 14.5 and 14.8 s in two runs of four, one of them alone on its machine. Why is not known yet.
-    println!("elsewhere {moved:?} after the cut");
+    assert!(moved < Duration::from_secs(10), "it was elsewhere only {moved:?} after the cut");
     let status = lattice.wait_ready("shop");
     let id = |zone: &str| lattice.hosts.iter().find(|host| host.zone == zone).unwrap().id();
     assert!(!status.hosts("page").contains(&id(&lost)));
@@ -96,7 +95,7 @@ fn pull(machines: &Machines) {
     // Calls that were on their way to the machine have nobody to answer them; all others are answered.
     let answers = load.finish();
     let failed: Vec<_> = answers.iter().filter(|answer| answer.outcome.is_err()).collect();
-    assert!(failed.len() <= 12, "{} of {} requests failed: {:?}", failed.len(), answers.len(), failed.first());
+    assert!(failed.len() <= 8, "{} of {} requests failed: {:?}", failed.len(), answers.len(), failed.first());
     let late = failed.iter().filter(|answer| answer.at > cut + moved + LONGEST).count();
     assert_eq!(late, 0, "{failed:?}");
     let slowest = answers.iter().map(|answer| answer.took).max().unwrap();

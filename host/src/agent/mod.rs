@@ -27,7 +27,7 @@ use lattice::{
     bus::{Bus, View},
     model::{
         app::{UnitRecord, UnitSpec},
-        assignment::Assignment,
+        assignment::{Assignment, ControlReport},
         inventory::{HostRecord, InstanceReport},
         placement::Offline,
         quota::Quota,
@@ -94,6 +94,8 @@ pub(crate) struct Agent {
     /// What the whole lattice runs.
     hosts: View<HostRecord>,
     quotas: View<Quota>,
+    /// What the controller says of the lattice as a whole.
+    control: View<ControlReport>,
     record: watch::Sender<HostRecord>,
     orders: Orders,
     journal: watch::Sender<Option<Kept>>,
@@ -111,6 +113,7 @@ impl Agent {
         Self {
             hosts: surroundings.bus.store().hosts().follow(),
             quotas: surroundings.bus.store().quotas().follow(),
+            control: surroundings.bus.store().control().follow_one(ControlReport::KEY),
             surroundings,
             router,
             slots: BTreeMap::new(),
@@ -134,6 +137,7 @@ impl Agent {
         let mut tick = tokio::time::interval(TICK);
         let mut hosts = self.hosts.clone();
         let mut quotas = self.quotas.clone();
+        let mut control = self.control.clone();
         let mut orders = self.orders.view.clone();
         let mut secrets = self.surroundings.secrets.changes();
         let mut heard = self.heard.clone();
@@ -148,6 +152,7 @@ impl Agent {
                 () = sleep_until(unsure), if unsure.is_some() => {}
                 Ok(()) = hosts.changed() => {}
                 Ok(()) = quotas.changed() => {}
+                Ok(()) = control.changed() => {}
                 Ok(()) = secrets.changed() => self.keep(),
                 Ok(()) = orders.changed() => self.obey(leaves_at.is_some()),
                 _ = tick.tick() => {}
@@ -363,7 +368,11 @@ impl Agent {
             .filter(|(host, _)| host.host != *me);
         let own = self.record.borrow();
         let local: Vec<_> = self.slots.iter().filter_map(|(key, slot)| slot.local(key)).collect();
-        self.router.update(others.chain([(&*own, 0)]), &local, own.site());
+        let control = self.control.borrow();
+        let said = control.as_ref().and_then(|control| control.get(ControlReport::KEY));
+        // Who reads that it is lost itself is not.
+        let lost = said.map(|said| said.value.lost.iter().filter(|host| *host != me).cloned().collect());
+        self.router.update(others.chain([(&*own, 0)]), &lost.unwrap_or_default(), &local, own.site());
         if let Some(quotas) = &*self.quotas.borrow() {
             let quotas = quotas.iter().map(|(key, entry)| (key.clone(), entry.value)).collect();
             let others = hosts.iter().flatten().map(|(_, entry)| &entry.value).filter(|host| host.host != *me);

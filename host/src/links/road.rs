@@ -76,10 +76,12 @@ impl Road {
         let mut waits = None;
         let mut changes = self.router.changes();
         let mut tried = Vec::new();
+        // When nobody else has come, one whose host is said to be lost: who says so may be wrong, or gone.
+        let mut lost = false;
         let mut last = CallError::NoInstance(self.to.to_string());
         loop {
             changes.mark_unchanged();
-            let Some((instance, in_flight)) = self.router.pick(&self.to, &tried) else {
+            let Some((instance, in_flight)) = self.router.pick(&self.to, &tried, lost) else {
                 if waits.is_none() {
                     let wake = self.router.asleep().wake(&self.bus, &self.to);
                     let asleep = tokio::time::timeout_at(patience.into(), wake).await.ok().flatten();
@@ -88,7 +90,7 @@ impl Road {
                     }
                 }
                 let woken = tokio::time::timeout_at(patience.into(), changes.changed()).await;
-                if woken.is_err() {
+                if woken.is_err() && std::mem::replace(&mut lost, true) {
                     return Err(last);
                 }
                 continue;
@@ -115,8 +117,12 @@ impl Road {
     /// Calls `instance`, and nobody else.
     pub(super) async fn call_instance(&self, instance: &InstanceId, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
         let in_flight = self.router.follow(instance);
+        let gone = || CallError::Gone(format!("{} on {instance}", self.to));
+        if in_flight.is_lost() {
+            return Err(gone());
+        }
         match self.send(instance, call, &in_flight).await {
-            Err(CallError::NoInstance(_)) => Err(CallError::Gone(format!("{} on {instance}", self.to))),
+            Err(CallError::NoInstance(_)) => Err(gone()),
             outcome => outcome,
         }
     }
@@ -141,9 +147,17 @@ impl Road {
         if json.is_some() {
             head.content_type = ContentType::Json;
         }
-        let reply = match in_flight.in_company() {
-            true => self.bus.call_together(&subject, &head, payload).await?,
-            false => self.bus.call(&subject, &head, payload).await?,
+        let called = async {
+            match in_flight.in_company() {
+                true => self.bus.call_together(&subject, &head, payload).await,
+                false => self.bus.call(&subject, &head, payload).await,
+            }
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = called => reply?,
+            // Dropped, the call is withdrawn, should there be anybody to hear it.
+            () = in_flight.lost() => return Err(CallError::Transport(format!("the host of {} is lost", self.to))),
         };
         match json {
             Some(shape) => {

@@ -2,7 +2,7 @@
 //! waiting for anybody.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use lattice::{
     bus::CallHandler,
     model::inventory::HostRecord,
-    wire::{InstanceId, UnitId},
+    wire::{HostId, InstanceId, UnitId},
 };
 use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
@@ -47,6 +47,8 @@ struct Seen {
     in_flight: AtomicU32,
     /// Nobody answered there. Its host may be dead; until it tells its inventory anew, others are asked first.
     silent: AtomicBool,
+    /// Its host is lost, as the controller says. NATS may know the machine's connections for minutes more, and would let calls wait.
+    lost: watch::Sender<bool>,
     /// It reads and writes JSON alone.
     json_only: AtomicBool,
     /// It takes several calls in one message.
@@ -85,20 +87,24 @@ impl Default for Router {
 
 impl Router {
     /// Replaces the table. `hosts` are the inventories of the lattice with this host's own, `local` what runs here.
-    /// Each inventory comes with its revision in the store; `site` is where this host is.
+    /// Each inventory comes with its revision in the store; those of `lost` hosts may say what is not so any more. `site` is where this
+    /// host is.
     pub fn update<'a>(
         &self,
         hosts: impl IntoIterator<Item = (&'a HostRecord, u64)>,
+        lost: &BTreeSet<HostId>,
         local: &[LocalInstance],
         site: Option<&str>,
     ) {
         let before = self.table.load();
         let mut table = Table::default();
         for (host, told_at) in hosts {
+            let is_lost = lost.contains(&host.host);
             for report in &host.instances {
                 let seen = before.seen.get(&report.instance).cloned().unwrap_or_default();
                 seen.json_only.store(report.json_only, Ordering::Relaxed);
                 seen.bundles.store(report.bundles, Ordering::Relaxed);
+                seen.lost.send_if_modified(|lost| std::mem::replace(lost, is_lost) != is_lost);
                 table.seen.insert(report.instance.clone(), seen.clone());
                 if !report.state.takes_calls() {
                     continue;
@@ -147,9 +153,9 @@ impl Router {
         InFlight::new(seen)
     }
 
-    /// The instance of `unit` to call over NATS next, but none of `tried`.
-    pub(super) fn pick(&self, unit: &UnitId, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
-        self.table.load().units.get(unit)?.pick(tried)
+    /// The instance of `unit` to call over NATS next, but none of `tried`, and one on a host that is `lost` only where that is said.
+    pub(super) fn pick(&self, unit: &UnitId, tried: &[InstanceId], lost: bool) -> Option<(InstanceId, InFlight)> {
+        self.table.load().units.get(unit)?.pick(tried, lost)
     }
 
     /// The units that are waited for.
@@ -181,6 +187,20 @@ impl InFlight {
         self.0.bundles.load(Ordering::Relaxed) && self.0.in_flight.load(Ordering::Relaxed) > 1
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        *self.0.lost.borrow()
+    }
+
+    /// Resolves when its host is lost from now on.
+    pub(super) async fn lost(&self) {
+        let mut lost = self.0.lost.subscribe();
+        while lost.changed().await.is_ok() {
+            if *lost.borrow_and_update() {
+                return;
+            }
+        }
+    }
+
     /// Nobody answered there.
     pub(super) fn was_silent(&self) {
         self.0.silent.store(true, Ordering::Relaxed);
@@ -196,10 +216,13 @@ impl Drop for InFlight {
 impl Targets {
     /// The instance to call next, but none of `tried`: the less busy of two taken at random, at another site only when there is none at
     /// this one, and one that was silent only when there is no other.
-    fn pick(&self, tried: &[InstanceId]) -> Option<(InstanceId, InFlight)> {
+    fn pick(&self, tried: &[InstanceId], lost: bool) -> Option<(InstanceId, InFlight)> {
         let left = |silent: bool, near: bool| {
             let fits = move |r: &&RemoteInstance| {
-                r.near == near && r.seen.silent.load(Ordering::Relaxed) == silent && !tried.contains(&r.instance)
+                r.near == near
+                    && r.seen.silent.load(Ordering::Relaxed) == silent
+                    && *r.seen.lost.borrow() == lost
+                    && !tried.contains(&r.instance)
             };
             self.remotes.iter().filter(fits).collect::<Vec<_>>()
         };
@@ -256,10 +279,10 @@ mod tests {
         let router = Router::default();
         let unit: UnitId = "app/unit".parse().unwrap();
         let called = |hosts: &[HostRecord]| {
-            router.update(hosts.iter().map(|h| (h, 1)), &[], None);
+            router.update(hosts.iter().map(|h| (h, 1)), &BTreeSet::new(), &[], None);
             let table = router.table.load();
             let mut called: Vec<InstanceId> = Vec::new();
-            while let Some((instance, _)) = table.units[&unit].pick(&called) {
+            while let Some((instance, _)) = table.units[&unit].pick(&called, false) {
                 called.push(instance);
             }
             let all = hosts.iter().flat_map(|host| host.instances.iter().map(|i| (&host.host, i)));
@@ -278,10 +301,10 @@ mod tests {
         let unit: UnitId = "app/unit".parse().unwrap();
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
-        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
+        router.update(hosts.iter().map(|h| (h, 1)), &BTreeSet::new(), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
-        let held: Vec<_> = (0..10).map(|_| targets.pick(&[]).unwrap()).collect();
+        let held: Vec<_> = (0..10).map(|_| targets.pick(&[], false).unwrap()).collect();
         let first = held.iter().filter(|(instance, _)| *instance == targets.remotes[0].instance).count();
         assert_eq!(first, 5);
     }
@@ -296,9 +319,9 @@ mod tests {
             host.labels.insert("site".to_owned(), site.to_owned());
         }
         let order = |site: Option<&str>| {
-            router.update(hosts.iter().map(|h| (h, 1)), &[], site);
+            router.update(hosts.iter().map(|h| (h, 1)), &BTreeSet::new(), &[], site);
             let mut tried = Vec::new();
-            while let Some((instance, _)) = router.pick(&unit, &tried) {
+            while let Some((instance, _)) = router.pick(&unit, &tried, false) {
                 tried.push(instance);
             }
             let site =
@@ -311,28 +334,59 @@ mod tests {
         assert_eq!(order(Some("rome")).len(), 4);
     }
 
+    #[tokio::test]
+    async fn an_instance_of_a_lost_host_is_called_only_where_that_is_said_and_its_calls_end() {
+        let router = Router::default();
+        let unit: UnitId = "app/unit".parse().unwrap();
+        let hosts =
+            [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
+        let update = |lost: &[&HostRecord]| {
+            let lost = lost.iter().map(|host| host.host.clone()).collect();
+            router.update(hosts.iter().map(|h| (h, 1)), &lost, &[], None);
+        };
+        let [a, b] = [&hosts[0].instances[0].instance, &hosts[1].instances[0].instance];
+        update(&[]);
+        let in_flight = router.follow(a);
+        let told = in_flight.lost();
+        let mut told = std::pin::pin!(told);
+        let soon = std::time::Duration::from_millis(10);
+        assert!(tokio::time::timeout(soon, &mut told).await.is_err());
+        update(&[&hosts[0]]);
+        tokio::time::timeout(soon, told).await.unwrap();
+        assert!(in_flight.is_lost());
+        for _ in 0..10 {
+            assert_eq!(&router.pick(&unit, &[], false).unwrap().0, b);
+        }
+        assert!(router.pick(&unit, std::slice::from_ref(b), false).is_none());
+        assert_eq!(&router.pick(&unit, &[], true).unwrap().0, a);
+        // One that was lost before says nothing new to a call that is made all the same.
+        assert!(tokio::time::timeout(soon, in_flight.lost()).await.is_err());
+        update(&[]);
+        assert_eq!(&router.pick(&unit, std::slice::from_ref(b), false).unwrap().0, a);
+    }
+
     #[test]
     fn a_silent_instance_is_the_last_choice_until_its_host_speaks_again() {
         let router = Router::default();
         let unit: UnitId = "app/unit".parse().unwrap();
         let hosts =
             [host("A", &[("app/unit", 1, InstanceState::Ready)]), host("B", &[("app/unit", 1, InstanceState::Ready)])];
-        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
-        let (dead, in_flight) = router.pick(&unit, &[]).unwrap();
+        router.update(hosts.iter().map(|h| (h, 1)), &BTreeSet::new(), &[], None);
+        let (dead, in_flight) = router.pick(&unit, &[], false).unwrap();
         in_flight.was_silent();
         drop(in_flight);
-        router.update(hosts.iter().map(|h| (h, 1)), &[], None);
+        router.update(hosts.iter().map(|h| (h, 1)), &BTreeSet::new(), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
         for _ in 0..10 {
-            assert_ne!(targets.pick(&[]).unwrap().0, dead);
+            assert_ne!(targets.pick(&[], false).unwrap().0, dead);
         }
-        let (other, _) = targets.pick(&[]).unwrap();
-        assert_eq!(targets.pick(&[other]).unwrap().0, dead, "better than nobody");
-        router.update(hosts.iter().map(|h| (h, 2)), &[], None);
+        let (other, _) = targets.pick(&[], false).unwrap();
+        assert_eq!(targets.pick(&[other], false).unwrap().0, dead, "better than nobody");
+        router.update(hosts.iter().map(|h| (h, 2)), &BTreeSet::new(), &[], None);
         let table = router.table.load();
         let targets = &table.units[&unit];
-        assert!((0..10).any(|_| targets.pick(&[]).unwrap().0 == dead));
+        assert!((0..10).any(|_| targets.pick(&[], false).unwrap().0 == dead));
     }
 
     #[test]

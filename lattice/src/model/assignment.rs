@@ -1,6 +1,6 @@
 //! What one host must run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,9 @@ pub struct ControlReport {
     /// Most hosts are silent: nothing of theirs moves, or slowly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holding: Option<Holding>,
+    /// Hosts that are lost though their inventories say that they run something: who calls that may wait for long.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost: BTreeSet<HostId>,
 }
 
 impl ControlReport {

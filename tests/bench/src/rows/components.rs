@@ -1,6 +1,6 @@
 //! One component calls another one over an interface of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -194,7 +194,7 @@ pub(super) fn local(bench: &Bench) -> Result<Vec<Row>> {
     let bus = Bus::memory("bench".parse()?);
     let library: Arc<dyn CallHandler> = Arc::new(library(bench, &runtime, &bus, 1)?);
     let here = LocalInstance { unit: LIBRARY.parse()?, http: None, capability: None, calls: Some(library) };
-    router.update([], &[here], None);
+    router.update([], &BTreeSet::new(), &[here], None);
     let caller = Arc::new(caller(bench, &runtime, &bus, &router, Transport::Local)?);
     let sent: Arc<[u8]> = vec![7; MIB as usize].into();
     let rounds = bench.rounds(|| {
@@ -261,7 +261,7 @@ fn apart(bench: &Bench, runtime: &Runtime, reuse: u32) -> Result<Remote> {
         anyhow::Ok(((there, serving), bus, async_nats::connect(&nats.url).await?))
     })?;
     let router = Arc::new(Router::default());
-    router.update([(&inventory(unit, instance)?, 1)], &[], None);
+    router.update([(&inventory(unit, instance)?, 1)], &BTreeSet::new(), &[], None);
     let caller = {
         let _entered = tasks.enter();
         Arc::new(caller(bench, runtime, &bus, &router, Transport::Lattice)?)

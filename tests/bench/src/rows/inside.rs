@@ -1,7 +1,7 @@
 //! A component and the provider that its link leads to, both inside this process: what a whole call costs without a socket in
 //! front of it.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -60,7 +60,7 @@ pub(super) fn component(
     let link = LinkSpec { allow: import.allow.clone(), ..LinkSpec::new(import.link, to.clone(), target) };
     let spec = ComponentSpec { reuse, ..spec(&bytes, imports, vec![link]) };
     let router = Arc::new(Router::default());
-    router.update([], &[LocalInstance { unit: to, http: None, capability, calls }], None);
+    router.update([], &BTreeSet::new(), &[LocalInstance { unit: to, http: None, capability, calls }], None);
     let links = ComponentLinks::new(&Bus::memory("bench".parse()?), &router, &unit, &spec);
     let component = wasmtime::component::Component::new(runtime.engine(), &bytes)?;
     Ok(LoadedHttp(runtime.prepare(&component, unit, &spec, links, Grants::default())?))
