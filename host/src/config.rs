@@ -8,7 +8,12 @@ use lattice::{
     wire::LatticeName,
 };
 
-use crate::standalone::{RunOptions, ServeOptions};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    logbook::Remember,
+    standalone::{RunOptions, ServeOptions},
+};
 
 /// Joins a lattice and runs what it assigns to this host; or, with a subcommand, runs one component by itself.
 #[derive(Debug, clap::Parser)]
@@ -96,13 +101,14 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Sends the log to standard error. `filter` says what is in it unless LATTICE_LOG does.
+    /// Sends the log to standard error, and remembers the newest of it. `filter` says what is in it unless LATTICE_LOG does.
     pub fn start(self, filter: &str) {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| filter.into());
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let filter = EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| filter.into());
+        let kept = tracing_subscriber::registry().with(filter).with(Remember);
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         match self {
-            Self::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-            Self::Json => log.json().init(),
+            Self::Text => kept.with(log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init(),
+            Self::Json => kept.with(log.json()).init(),
         }
     }
 }

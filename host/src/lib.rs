@@ -31,6 +31,7 @@ mod files;
 pub mod identity;
 mod journal;
 pub mod links;
+mod logbook;
 mod metrics;
 mod quotas;
 pub mod runtime;
@@ -103,8 +104,8 @@ pub struct Host {
     drain: CancellationToken,
     stop: CancellationToken,
     dismissed: CancellationToken,
-    /// Answers about settings and the machine.
-    _checks: Serving,
+    /// Answers what is asked of every host.
+    _answers: Serving,
     /// Answers those who look after the machine.
     _listening: Option<Listening>,
     /// Held while the host lives, so that no other one uses its data folder.
@@ -158,7 +159,7 @@ impl Host {
             secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
-        let checks = agent::serve_checks(&surroundings).await?;
+        let answers = agent::serve_answers(&surroundings).await?;
         let mut record = HostRecord {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             labels: options.labels(),
@@ -197,7 +198,18 @@ impl Host {
         admin.joined(Joined { bus: bus.clone(), record: published, figures });
         tasks.spawn(systemd::tell(admin, stop.clone()));
         tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
-        Ok(Self { id, bus, tasks, agent, drain, stop, dismissed, _checks: checks, _listening: listening, _lock: lock })
+        Ok(Self {
+            id,
+            bus,
+            tasks,
+            agent,
+            drain,
+            stop,
+            dismissed,
+            _answers: answers,
+            _listening: listening,
+            _lock: lock,
+        })
     }
 
     /// Leaves the lattice: finishes the calls under way, then ends.

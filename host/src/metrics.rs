@@ -11,13 +11,11 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use lattice::wire::{CallError, UnitId};
+use lattice::{
+    model::figures::{BOUNDS_US, Calls},
+    wire::{CallError, UnitId},
+};
 
-/// The bounds of the histogram of durations, in microseconds.
-const BOUNDS: [u64; 17] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
-];
 /// The agent looks around twice a second; when it has not for so long, it hangs.
 const HANGS: Duration = Duration::from_secs(10);
 
@@ -46,12 +44,12 @@ impl Fault {
     }
 }
 
-/// What is counted of one unit, over all of its instances.
+/// What is counted of the calls of a unit, over all of its instances, or of those from one unit to another.
 #[derive(Debug, Default)]
-pub struct UnitCounts {
+pub struct Counts {
     begun: AtomicU64,
     /// Those that have ended, by how long they took: up to each bound, and longer.
-    ended: [AtomicU64; BOUNDS.len() + 1],
+    ended: [AtomicU64; BOUNDS_US.len() + 1],
     /// Of all that have ended, in nanoseconds.
     time: AtomicU64,
     faults: [AtomicU64; Fault::ALL.len()],
@@ -68,7 +66,7 @@ pub(crate) struct Durations {
     pub(crate) sum: f64,
 }
 
-impl UnitCounts {
+impl Counts {
     pub(crate) fn begin(&self) -> Instant {
         self.begun.fetch_add(1, Ordering::Relaxed);
         Instant::now()
@@ -77,7 +75,7 @@ impl UnitCounts {
     pub(crate) fn end(&self, begun: Instant) {
         let took = begun.elapsed();
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
         self.ended[bucket].fetch_add(1, Ordering::Relaxed);
         self.time.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -105,9 +103,22 @@ impl UnitCounts {
         self.begun.load(Ordering::Relaxed).saturating_sub(ended)
     }
 
+    /// As they are told to whoever asks.
+    pub(crate) fn calls(&self) -> Calls {
+        Calls {
+            in_flight: self.in_flight(),
+            ended: self.ended.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect(),
+            time_us: self.time.load(Ordering::Relaxed) / 1000,
+            traps: self.faults(Fault::Trap),
+            timeouts: self.faults(Fault::Timeout),
+            errors: self.faults(Fault::Error),
+            refused: self.faults(Fault::Refused),
+        }
+    }
+
     pub(crate) fn durations(&self) -> Durations {
         let counts = self.ended.iter().map(|bucket| bucket.load(Ordering::Relaxed));
-        let bounds = BOUNDS.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).chain([f64::INFINITY]);
+        let bounds = BOUNDS_US.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64()).chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let sum = Duration::from_nanos(self.time.load(Ordering::Relaxed)).as_secs_f64();
         Durations { count: buckets.iter().map(|(_, count)| count).sum(), buckets, sum }
@@ -117,7 +128,7 @@ impl UnitCounts {
 /// All that is counted on a host.
 pub(crate) struct Metrics {
     // A lock, taken when a unit starts or somebody asks; never by a call.
-    units: Mutex<BTreeMap<UnitId, Arc<UnitCounts>>>,
+    units: Mutex<BTreeMap<UnitId, Arc<Counts>>>,
     began: Instant,
     /// When the agent last looked around, in milliseconds since `began`.
     looked: AtomicU64,
@@ -142,12 +153,12 @@ impl Metrics {
     }
 
     /// What is counted of a unit, from now on if it was not before.
-    pub(crate) fn unit(&self, unit: &UnitId) -> Arc<UnitCounts> {
+    pub(crate) fn unit(&self, unit: &UnitId) -> Arc<Counts> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         units.entry(unit.clone()).or_default().clone()
     }
 
-    pub(crate) fn units(&self) -> Vec<(UnitId, Arc<UnitCounts>)> {
+    pub(crate) fn units(&self) -> Vec<(UnitId, Arc<Counts>)> {
         let units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         units.iter().map(|(unit, counts)| (unit.clone(), counts.clone())).collect()
     }
@@ -185,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_call_is_counted_where_its_duration_belongs() {
-        let counts = UnitCounts::default();
+        let counts = Counts::default();
         let ago = |time| Instant::now().checked_sub(time).unwrap();
         let first = counts.begin();
         counts.begin();

@@ -4,30 +4,32 @@ use std::time::Duration;
 
 use lattice::{
     bus::Bus,
-    model::{inventory::HostRecord, settings::served},
-    wire::{CallError, CallHead, CallSubject, ContentType, IdError, Interface},
+    model::{
+        asked::{Question, served},
+        inventory::HostRecord,
+    },
+    wire::{CallError, CallHead, CallSubject, ContentType, IdError},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How long a host may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Asks a host `function` of `interface`. The arguments are a tuple, as a function's always are.
+/// Asks a host. The arguments are a tuple, as a function's always are.
 pub(crate) async fn ask<T: DeserializeOwned>(
     bus: &Bus,
     host: &HostRecord,
-    interface: Result<Interface, IdError>,
-    function: &str,
+    question: Question,
     arguments: &impl Serialize,
 ) -> Result<T, CallError> {
     let wrong = |error: IdError| CallError::BadMessage(error.to_string());
-    let (served, interface) = (served(bus.lattice(), &host.host).map_err(wrong)?, interface.map_err(wrong)?);
+    let (served, interface) = (served(bus.lattice(), &host.host).map_err(wrong)?, question.interface().map_err(wrong)?);
     let unversioned = interface.unversioned().parse().map_err(wrong)?;
     let subject =
         CallSubject { lattice: served.lattice, unit: served.unit, instance: served.instance, interface: unversioned };
     let head = CallHead {
         interface,
-        function: function.to_owned(),
+        function: question.function().to_owned(),
         deadline: DEADLINE,
         caller: None,
         content_type: ContentType::Json,

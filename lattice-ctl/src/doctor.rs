@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 use futures_util::future::join_all;
 use lattice::{
     bus::{Bus, NatsCondition},
-    model::{
-        condition::{self, Condition},
-        inventory::HostRecord,
-        status::UnitState,
-    },
+    model::{asked::Question, condition::Condition, inventory::HostRecord, status::UnitState},
     wire::CallError,
 };
 use serde::Serialize;
@@ -207,7 +203,7 @@ fn lattice(world: &World, report: &mut Report) {
 async fn machines(bus: &Bus, world: &World, report: &mut Report) {
     let answers = join_all(world.live_hosts().map(async |host| {
         let began = now_ms();
-        let answer = ask::<Condition>(bus, host, condition::interface(), condition::FUNCTION, &[(); 0]).await;
+        let answer = ask::<Condition>(bus, host, Question::Condition, &[(); 0]).await;
         (host, answer, began, now_ms())
     }));
     for (host, answer, began, ended) in answers.await {

@@ -4,10 +4,11 @@ use lattice::{
     bus::Bus,
     model::{
         app::UnitSpec,
+        asked::Question,
         check::CheckedApp,
         manifest::Manifest,
         problem::Problem,
-        settings::{self, FUNCTION, Finding, SettingsOf},
+        settings::{Finding, SettingsOf, setting},
     },
     wire::UnitId,
 };
@@ -39,7 +40,7 @@ pub(crate) async fn check(
     }
     let mut why = None;
     for host in world.live_hosts().filter(|host| !host.leaving).take(HOSTS) {
-        match ask::<Vec<Finding>>(bus, host, settings::interface(), FUNCTION, &(&all,)).await {
+        match ask::<Vec<Finding>>(bus, host, Question::Settings, &(&all,)).await {
             Ok(findings) => {
                 let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
                 return found.map(|(of, finding)| problem(manifest, of, &finding)).collect();
@@ -59,7 +60,7 @@ fn problem(manifest: &Manifest, of: &SettingsOf, finding: &str) -> Problem {
     let provider = manifest.spec.providers.0.iter().find(|(name, _)| name.value == of.unit.unit.as_str());
     let message = format!("{}: {finding}", of.kind);
     let Some((name, provider)) = provider else { return Problem::new(message) };
-    let key = settings::setting(finding);
+    let key = setting(finding);
     match provider.config.0.iter().find(|(setting, _)| setting.value == key) {
         Some((_, value)) => Problem::at(value, message),
         None => Problem::at(provider.kind.as_ref().unwrap_or(name), message),

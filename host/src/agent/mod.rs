@@ -2,8 +2,8 @@
 //! happens in tasks of their own, which tell it the outcome.
 
 mod access;
+mod answers;
 mod builtin;
-mod checks;
 mod contact;
 mod diff;
 mod instance;
@@ -46,7 +46,7 @@ use self::{
 use crate::{journal::Kept, links::Router};
 
 pub(crate) use access::{Access, AccessError};
-pub(crate) use checks::serve as serve_checks;
+pub(crate) use answers::serve as serve_answers;
 pub(crate) use load::{Followed, Meter};
 pub(crate) use orders::Orders;
 pub(crate) use report::{beat, publish, started};

@@ -37,14 +37,14 @@ pub enum Place {
 
 impl FunctionLink {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
-        let road = Road { bus, router, caller, to: spec.to.clone() };
+        let road = Road::new(bus, router, caller, spec.to.clone());
         Self { road, transport: spec.transport, deadline: deadline(spec), idempotent: spec.idempotent.clone() }
     }
 
     /// From a provider to the component `to`, which may take `timeout_ms`: by whichever road is shorter, for calls that run
     /// once.
     pub(super) fn to_component(bus: &Bus, router: &Arc<Router>, caller: &UnitId, to: &UnitId, timeout_ms: u64) -> Self {
-        let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: to.clone() };
+        let road = Road::new(bus.clone(), router.clone(), caller.clone(), to.clone());
         let deadline = Duration::from_millis(timeout_ms) + GRACE;
         Self { road, transport: Transport::Auto, deadline, idempotent: Vec::new() }
     }

@@ -90,7 +90,7 @@ enum Way {
 
 impl Link {
     pub fn new(bus: Bus, router: Arc<Router>, caller: UnitId, spec: &LinkSpec) -> Self {
-        let road = Arc::new(Road { bus, router, caller, to: spec.to.clone() });
+        let road = Arc::new(Road::new(bus, router, caller, spec.to.clone()));
         Self {
             road,
             transport: spec.transport,
@@ -177,7 +177,7 @@ impl Link {
     /// The way to a component that answers HTTP, for a caller that has until `until`.
     pub fn component(&self, unit: UnitId, until: Instant) -> impl HttpHandler + use<> {
         let Road { bus, router, caller, .. } = &*self.road;
-        let road = Road { bus: bus.clone(), router: router.clone(), caller: caller.clone(), to: unit };
+        let road = Road::new(bus.clone(), router.clone(), caller.clone(), unit);
         HttpLink::new(road, self.deadline, Some(until))
     }
 }

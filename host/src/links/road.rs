@@ -16,6 +16,7 @@ use lattice::{
 use uuid::Uuid;
 
 use super::router::{InFlight, Router};
+use crate::metrics::{Counts, Fault};
 
 /// How long a call waits for an instance to appear when none is there: long enough to bridge a change that this host
 /// has not heard of yet, short enough to be an answer. For a unit that sleeps while nobody calls it, it waits as long as it may
@@ -66,11 +67,39 @@ pub(super) struct Road {
     pub(super) router: Arc<Router>,
     pub(super) caller: UnitId,
     pub(super) to: UnitId,
+    counts: Arc<Counts>,
+}
+
+/// Counts one call until it is dropped.
+struct Counted<'r>(&'r Counts, Instant);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
 }
 
 impl Road {
+    pub(super) fn new(bus: Bus, router: Arc<Router>, caller: UnitId, to: UnitId) -> Self {
+        let counts = router.counts(&caller, &to);
+        Self { bus, router, caller, to, counts }
+    }
+
     /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
     pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
+        self.counted(self.call_best(call)).await
+    }
+
+    async fn counted<T>(&self, work: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        let _counted = Counted(&self.counts, self.counts.begin());
+        let outcome = work.await;
+        if let Err(error) = &outcome {
+            self.counts.fault(Fault::of(error));
+        }
+        outcome
+    }
+
+    async fn call_best(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
         let mut patience = call.until.min(Instant::now() + PATIENCE);
         // Whether it is a unit that sleeps, once that has been asked; it is being called until this is dropped.
         let mut waits = None;
@@ -121,7 +150,7 @@ impl Road {
         if in_flight.is_lost() {
             return Err(gone());
         }
-        match self.send(instance, call, &in_flight).await {
+        match self.counted(self.send(instance, call, &in_flight)).await {
             Err(CallError::NoInstance(_)) => Err(gone()),
             outcome => outcome,
         }

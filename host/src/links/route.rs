@@ -26,7 +26,7 @@ pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec
     let link = |target: &RouteTarget| {
         let deadline = Duration::from_millis(target.timeout_ms) + GRACE;
         let (bus, router, caller) = (bus.clone(), router.clone(), caller.clone());
-        HttpLink::new(Road { bus, router, caller, to: target.unit.clone() }, deadline, None)
+        HttpLink::new(Road::new(bus, router, caller, target.unit.clone()), deadline, None)
     };
     match route.to.as_slice() {
         [one] => Arc::new(link(one)),

@@ -2,9 +2,9 @@
 //! waiting for anybody.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
 
 use super::asleep::Asleep;
+use crate::metrics::Counts;
 
 /// An instance in this host that can be called without NATS.
 #[derive(Clone)]
@@ -77,11 +78,14 @@ pub struct Router {
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
     asleep: Asleep,
+    /// The calls that leave this process, by who calls whom. A lock, taken when a road is made or somebody asks, and never by a call.
+    sent: Mutex<BTreeMap<(UnitId, UnitId), Arc<Counts>>>,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { table: ArcSwap::default(), changes: watch::channel(()).0, asleep: Asleep::default() }
+        let changes = watch::channel(()).0;
+        Self { table: ArcSwap::default(), changes, asleep: Asleep::default(), sent: Mutex::default() }
     }
 }
 
@@ -156,6 +160,19 @@ impl Router {
     /// The instance of `unit` to call over NATS next, but none of `tried`, and one on a host that is `lost` only where that is said.
     pub(super) fn pick(&self, unit: &UnitId, tried: &[InstanceId], lost: bool) -> Option<(InstanceId, InFlight)> {
         self.table.load().units.get(unit)?.pick(tried, lost)
+    }
+
+    /// What is counted of the calls from one unit to another, over all roads.
+    pub(super) fn counts(&self, from: &UnitId, to: &UnitId) -> Arc<Counts> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.entry((from.clone(), to.clone())).or_default().clone()
+    }
+
+    /// Those of roads that are still there.
+    pub(crate) fn sent(&self) -> Vec<((UnitId, UnitId), Arc<Counts>)> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.retain(|_, counts| Arc::strong_count(counts) > 1);
+        sent.iter().map(|(between, counts)| (between.clone(), counts.clone())).collect()
     }
 
     /// The units that are waited for.

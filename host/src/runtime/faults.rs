@@ -8,7 +8,7 @@ use std::sync::{
 use http::StatusCode;
 use lattice::{model::inventory::Faults, wire::CallError};
 
-use crate::metrics::{Fault, UnitCounts};
+use crate::metrics::{Counts, Fault};
 
 /// Counters of one instance. A lock, because the newest text goes with its count; it is taken only when a call failed.
 #[derive(Default)]
@@ -16,15 +16,15 @@ pub(crate) struct FaultLog {
     faults: Mutex<Faults>,
     calls: AtomicU64,
     /// Of its unit.
-    counts: Arc<UnitCounts>,
+    counts: Arc<Counts>,
 }
 
 impl FaultLog {
-    pub(crate) fn new(counts: Arc<UnitCounts>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
         Self { counts, ..Self::default() }
     }
 
-    pub(crate) fn counts(&self) -> &UnitCounts {
+    pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 

@@ -8,7 +8,7 @@ use lattice_provider_http_client::{Client, Config, SystemResolver, TlsError};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, sockets::SocketAddrUse};
 
 use super::log::GuestLog;
-use crate::{metrics::UnitCounts, quotas::AppCalls, secrets::Granted};
+use crate::{metrics::Counts, quotas::AppCalls, secrets::Granted};
 
 /// By default nothing is granted.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ pub struct Grants {
     /// The calls that its app may take.
     pub quota: Option<Arc<AppCalls>>,
     /// Where its calls are counted.
-    pub counts: Arc<UnitCounts>,
+    pub counts: Arc<Counts>,
 }
 
 /// A folder of this machine that a component sees.

@@ -23,9 +23,9 @@ pub use self::{secrets::missing_secrets, shares::links_to};
 
 use super::{
     app::{AppRecord, ComponentSpec, UnitSpec},
+    asked::RESERVED_APP,
     manifest::{Component, Manifest, resolve_scale},
     problem::{Problem, suggest},
-    settings::RESERVED_APP,
     shape::InterfaceShape,
     share::Share,
 };

@@ -2,20 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{IdError, Interface};
-
-const INTERFACE: &str = "lattice:host/condition@0.1.0";
-/// What is called: without arguments, `[]`.
-pub const FUNCTION: &str = "tell";
-
-/// The interface by which hosts are asked, at the [place](super::settings::served) where they answer.
-///
-/// # Errors
-/// Never: it is a literal.
-pub fn interface() -> Result<Interface, IdError> {
-    INTERFACE.parse()
-}
-
 /// What the host says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

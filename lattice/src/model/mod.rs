@@ -5,13 +5,16 @@
 //! [`status::app_status`].
 
 pub mod app;
+pub mod asked;
 pub mod assignment;
 pub mod catalog;
 pub mod check;
 pub mod condition;
+pub mod figures;
 pub mod health;
 pub mod inventory;
 mod link;
+pub mod log;
 pub mod manifest;
 pub mod messages;
 pub mod offline;

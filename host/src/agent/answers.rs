@@ -1,4 +1,4 @@
-//! What this host answers for itself: what it finds in the settings of providers, before they are applied, and how its machine is.
+//! What this host answers for itself: see [`Question`].
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,9 +7,12 @@ use bytes::Bytes;
 use lattice::{
     bus::{CallHandler, Pace, Serving},
     model::{
-        condition::{self, Condition},
+        asked::{self, Question},
+        condition::Condition,
+        figures::{BOUNDS_US, Figures, LinkFigures, UnitFigures},
+        log::Query,
         secret::{self, ReferenceError},
-        settings::{self, Finding, SettingsOf},
+        settings::{Finding, SettingsOf, setting},
     },
     wire::{CallError, CallHead},
 };
@@ -20,22 +23,23 @@ use rustix::{
 use serde_json::Map;
 
 use super::{Surroundings, builtin};
-use crate::metrics::Metrics;
+use crate::{links::Router, logbook, metrics::Metrics};
 
 /// Answers whoever asks, until what is returned is dropped.
 pub(crate) async fn serve(here: &Surroundings) -> Result<Serving, CallError> {
     let wrong = |error: lattice::wire::IdError| CallError::BadMessage(error.to_string());
-    let served = settings::served(here.bus.lattice(), &here.host).map_err(wrong)?;
-    let checks = Checks { data: here.data.clone(), metrics: here.metrics.clone() };
-    here.bus.serve(&served, Arc::new(checks), Pace::Light).await
+    let served = asked::served(here.bus.lattice(), &here.host).map_err(wrong)?;
+    let answers = Answers { data: here.data.clone(), metrics: here.metrics.clone(), router: here.router.clone() };
+    here.bus.serve(&served, Arc::new(answers), Pace::Light).await
 }
 
-struct Checks {
+struct Answers {
     data: PathBuf,
     metrics: Arc<Metrics>,
+    router: Arc<Router>,
 }
 
-impl Checks {
+impl Answers {
     /// How the machine is. What cannot be told is 0.
     fn condition(&self) -> Condition {
         let disk = rustix::fs::statvfs(&self.data).ok();
@@ -50,6 +54,18 @@ impl Checks {
             unkept: self.metrics.unkept(),
         }
     }
+
+    fn figures(&self) -> Figures {
+        let units = self.metrics.units().into_iter();
+        let links = self.router.sent().into_iter();
+        Figures {
+            bounds_us: BOUNDS_US.into(),
+            units: units
+                .map(|(unit, counts)| UnitFigures { unit, starts: counts.starts(), calls: counts.calls() })
+                .collect(),
+            links: links.map(|((from, to), counts)| LinkFigures { from, to, calls: counts.calls() }).collect(),
+        }
+    }
 }
 
 /// What the provider says. Secrets are not looked up: whoever may ask would learn of them from what is wrong with them. A
@@ -60,22 +76,29 @@ fn check(of: &SettingsOf) -> Finding {
     let finding = builtin::check(&of.kind, &config, &of.unit).err()?;
     let has_secret = of.config.iter().any(|(key, value)| {
         let alone = Map::from_iter([(key.clone(), value.clone())]);
-        settings::setting(&finding) == key && !secret::references(&alone).is_empty()
+        setting(&finding) == key && !secret::references(&alone).is_empty()
     });
     (!has_secret).then_some(finding)
 }
 
 #[async_trait]
-impl CallHandler for Checks {
+impl CallHandler for Answers {
     async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         let wrong = |error: serde_json::Error| CallError::BadMessage(error.to_string());
-        let answer = match head.function.as_str() {
-            settings::FUNCTION => {
+        let question = Question::of(&head.function);
+        let question =
+            question.ok_or_else(|| CallError::NotServed(format!("a host has no function `{}`", head.function)))?;
+        let answer = match question {
+            Question::Settings => {
                 let (all,): (Vec<SettingsOf>,) = serde_json::from_slice(&payload).map_err(wrong)?;
                 serde_json::to_vec(&all.iter().map(check).collect::<Vec<Finding>>())
             }
-            condition::FUNCTION => serde_json::to_vec(&self.condition()),
-            other => return Err(CallError::NotServed(format!("a host has no function `{other}`"))),
+            Question::Condition => serde_json::to_vec(&self.condition()),
+            Question::Log => {
+                let (query,): (Query,) = serde_json::from_slice(&payload).map_err(wrong)?;
+                serde_json::to_vec(&logbook::read(&query))
+            }
+            Question::Figures => serde_json::to_vec(&self.figures()),
         };
         Ok(answer.map_err(wrong)?.into())
     }
