@@ -1,7 +1,8 @@
-//! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`].
+//! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`], those that only look in [`looking`].
 
 mod apps;
 mod hosts;
+mod looking;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
         StatusArgs, Waiting, WhyArgs,
     },
     hosts::{DrainArgs, HostCommand},
+    looking::{ExplainArgs, LogsArgs, TopArgs},
 };
 use crate::{
     call::FunctionName,
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     Status(StatusArgs),
     Why(WhyArgs),
+    Explain(ExplainArgs),
+    Logs(LogsArgs),
+    Top(TopArgs),
     Get(GetArgs),
     Call(CallArgs),
     /// Say what a host may run, move everything off it, and end it

@@ -120,7 +120,7 @@ fn report(host: &HostId, orders: &HostOrders, done: bool, what: &str, output: &m
 }
 
 /// The host that the user means: its id, or the beginning of it that no other has.
-fn find(world: &World, name: &str) -> Result<HostId> {
+pub(crate) fn find(world: &World, name: &str) -> Result<HostId> {
     let known = || world.hosts.values().map(|entry| &entry.value.host);
     let found: Vec<_> = known().filter(|host| host.as_str().starts_with(name)).collect();
     match found.as_slice() {

@@ -14,13 +14,16 @@ mod conform;
 mod defaults;
 mod delete;
 mod doctor;
+mod explain;
 mod failure;
+mod figures;
 mod foreign;
 mod get;
 mod history;
 mod host;
 mod image;
 mod inspect;
+mod logs;
 mod nats;
 mod output;
 mod plan;
@@ -38,6 +41,7 @@ mod settings;
 mod shape;
 mod source;
 mod status;
+mod top;
 mod up;
 mod wait;
 mod why;
@@ -104,6 +108,9 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Delete(args) => delete::run(&cli.global, &args, output).await,
         Command::Status(args) => status::run(&cli.global, &args, output).await,
         Command::Why(args) => why::run(&cli.global, &args, output).await,
+        Command::Explain(args) => explain::run(&cli.global, &args, output).await,
+        Command::Logs(args) => logs::run(&cli.global, &args, output).await,
+        Command::Top(args) => top::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
         Command::Host(command) => host::run(&cli.global, &command, output).await,

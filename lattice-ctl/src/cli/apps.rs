@@ -195,7 +195,7 @@ fn scale(text: &str) -> Result<Scale, String> {
     }
 }
 
-fn app_or_unit(text: &str) -> Result<(AppName, Option<UnitName>), String> {
+pub(super) fn app_or_unit(text: &str) -> Result<(AppName, Option<UnitName>), String> {
     let (app, unit) = text.split_once('/').map_or((text, None), |(app, unit)| (app, Some(unit)));
     let error = |error: IdError| error.to_string();
     Ok((app.parse().map_err(error)?, unit.map(str::parse).transpose().map_err(error)?))

@@ -1,0 +1,136 @@
+//! What the CLI shows of what runs: the logs of all hosts, the calls of units, and the ways of links.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use lattice_tests::{
+    Lattice, Load,
+    http::request,
+    lattice::{SETTLE, head, image},
+    places::free_address,
+};
+use serde_json::Value;
+
+fn json(lattice: &Lattice, args: &[&str]) -> Value {
+    let said = lattice.ctl(&[args, &["-o", "json"]].concat());
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.all()))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn logs_of_all_hosts_come_in_order_and_go_on() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&format!(
+        "{}  components:\n    page: {{ image: {}, perHost: 1 }}\n    clerk: {{ image: {} }}\n  providers:\n    web: {{ use: http-server, \
+         config: {{ address: \"{address}\" }}, routes: {{ /: page, /log: clerk }} }}\n",
+        head("shop"),
+        image("trap"),
+        image("settings"),
+    ));
+    let all = lines(&lattice.ctl(&["logs", "shop", "-o", "json"]).stdout);
+    let of = |lines: &[Value], unit: &str, word: &str| {
+        let has = |line: &&Value| line["unit"] == unit && line["text"].as_str().unwrap().contains(word);
+        lines.iter().filter(has).map(|line| line["host"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let hosts = of(&all, "shop/page", "ready");
+    assert_eq!(hosts.len(), 2, "{all:?}");
+    assert_ne!(hosts[0], hosts[1], "{all:?}");
+    assert!(all.windows(2).all(|two| two[0]["at"].as_str() <= two[1]["at"].as_str()), "{all:?}");
+    assert!(of(&all, "shop/web", "ready").len() == 1 && all.iter().all(|line| line["unit"].is_string()));
+
+    // Of one unit, and with an end.
+    let web = lines(&lattice.ctl(&["logs", "shop/web", "-o", "json", "--tail", "1"]).stdout);
+    assert!(web.len() == 1 && web[0]["unit"] == "shop/web", "{web:?}");
+    assert_eq!(lattice.ctl(&["logs", "shop", "--since", "0s"]).stdout, "");
+    let table = lattice.ctl(&["logs", "shop/web"]).stdout;
+    assert!(table.contains(" INFO  shop/web ready"), "{table}");
+    // A host's own, which belong to no unit.
+    let own = lines(&lattice.ctl(&["logs", "--host", &hosts[0][..10], "-o", "json"]).stdout);
+    assert!(own.iter().any(|line| line["unit"].is_null()) && own.iter().all(|line| line["host"] == hosts[0].as_str()));
+    for (args, words) in [
+        (["logs", "shp"].as_slice(), "did you mean `shop`?"),
+        (&["logs", "shop/pag"], "did you mean `page`?"),
+        (&["logs", "--host", "NXXX"], "there is no host `NXXX`"),
+    ] {
+        let said = lattice.ctl(args);
+        assert!(said.code == Some(6) && said.stderr.contains(words), "{}", said.all());
+    }
+    assert_eq!(lattice.ctl(&["logs"]).code, Some(2));
+
+    // Whoever follows hears of what comes.
+    let mut following = lattice.command(&["logs", "shop/clerk", "-f", "--level", "warn", "-o", "json"]);
+    let mut following = following.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (tell, told) = mpsc::channel();
+    let out = BufReader::new(following.stdout.take().unwrap());
+    let reader = thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    lattice.wait("a line that is new", SETTLE, || {
+        for level in ["info", "warn"] {
+            assert_eq!(request(address, "POST", &format!("/log/{level}"), b"few pears").unwrap().status, 200);
+        }
+        let line = told.recv_timeout(Duration::from_secs(1)).ok()?;
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&line["unit"], &line["level"], &line["source"]),
+            (&"shop/clerk".into(), &"warn".into(), &"guest".into())
+        );
+        assert!(line["text"].as_str().unwrap().starts_with("few pears"), "{line}");
+        Some(())
+    });
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let _ = reader.join();
+}
+
+#[test]
+fn calls_are_shown_by_unit_and_by_link() {
+    let lattice = Lattice::start(2);
+    let address = free_address();
+    lattice.apply(&format!(
+        "{}  components:\n    counter: {{ image: {}, links: {{ wasi:keyvalue: cache }}, placement: {{ require: {{ zone: [a] }} }} }}\n  providers:\n    \
+         web: {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: counter }}, placement: {{ require: {{ zone: [a] }} }} }}\n    \
+         cache: {{ use: keyvalue-memory, placement: {{ require: {{ zone: [b] }} }} }}\n",
+        head("shop"),
+        image("counter"),
+    ));
+    let load = Load::start(address, "/", 2);
+    load.wait_for(100);
+    let top = json(&lattice, &["top", "shop", "--every", "1s"]);
+    let rows = top.as_array().unwrap();
+    let counter = rows.iter().find(|row| row["unit"] == "shop/counter").unwrap();
+    assert!(counter["per_second"].as_f64() > Some(0.0) && counter["calls"].as_u64() > Some(100), "{top}");
+    assert!(counter["p50_us"].as_u64() > Some(0) && counter["p50_us"].as_u64() <= counter["p99_us"].as_u64(), "{top}");
+    assert_eq!((&counter["failed"], &counter["hosts"], &counter["starts"]), (&0.into(), &1.into(), &1.into()), "{top}");
+
+    let explained = json(&lattice, &["explain", "shop", "--during", "1s"]);
+    let row = |from: &str| explained.as_array().unwrap().iter().find(|row| row["from"] == from).unwrap();
+    let (route, link) = (row("shop/web"), row("shop/counter"));
+    assert_eq!(
+        (&route["link"], &route["to"], &route["ways"][0]["way"]),
+        (&"/".into(), &"shop/counter".into(), &"local".into())
+    );
+    assert_eq!((&link["to"], &link["ways"][0]["way"]), (&"shop/cache".into(), &"lattice".into()), "{explained}");
+    assert!(
+        link["calls"]["per_second"].as_f64() > Some(0.0) && link["calls"]["p99_us"].as_u64() > Some(0),
+        "{explained}"
+    );
+    assert_ne!(link["ways"][0]["from"], link["ways"][0]["to"][0]);
+    let table = lattice.ctl(&["explain", "shop", "--during", "200ms"]).stdout;
+    assert!(table.contains(" -> ") && table.contains("local on "), "{table}");
+    load.finish();
+
+    assert_eq!(lattice.ctl(&["explain", "shp"]).code, Some(6));
+    let none = lattice.ctl(&["top", "nothing"]);
+    assert!(none.code == Some(6) && none.stderr.contains("there is no app `nothing`"), "{}", none.all());
+}
