@@ -1,6 +1,6 @@
 //! `doctor`: looks at everything that a lattice stands on, and says what is wrong with it and how it is mended.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use lattice::{
@@ -16,6 +16,7 @@ use crate::{
     failure::{Failure, Result},
     output::{Output, Paint},
     problems::count,
+    toolchain::{self, Rustc, TARGET},
     world::{World, now_ms},
 };
 
@@ -276,23 +277,14 @@ fn units(world: &World, report: &mut Report) {
 
 /// Only who writes components needs one.
 fn toolchain(report: &mut Report) {
-    let sysroot =
-        Command::new("rustc").args(["--print", "sysroot"]).output().ok().filter(|output| output.status.success());
-    let Some(sysroot) = sysroot else {
-        return report.note(
-            "toolchain",
-            "there is no rustc".to_owned(),
-            "only for components in Rust: install it with rustup (https://rustup.rs)".to_owned(),
-        );
-    };
-    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
-    match std::path::Path::new(&sysroot).join("lib/rustlib/wasm32-wasip2").is_dir() {
-        true => report.ok("toolchain", format!("rustc for wasm32-wasip2 ({sysroot})")),
-        false => report.note(
-            "toolchain",
-            "rustc has no target wasm32-wasip2".to_owned(),
-            "only for components in Rust: `rustup target add wasm32-wasip2`".to_owned(),
-        ),
+    let found = toolchain::rustc();
+    let sysroot = |rustc: &Path| toolchain::sysroot(rustc).unwrap_or_default();
+    match found {
+        Ok(Rustc::Active) => {
+            report.ok("toolchain", format!("rustc for {TARGET} ({})", sysroot(Path::new("rustc"))));
+        }
+        Ok(Rustc::Other(rustc)) => report.ok("toolchain", format!("rustc for {TARGET} ({})", rustc.display())),
+        Err(why) => report.note("toolchain", why.message(), format!("only for components in Rust: {}", why.mend())),
     }
 }
 

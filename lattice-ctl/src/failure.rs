@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// What `doctor` has found.
     #[error("{} bad", if *.0 == 1 { "one thing is".to_owned() } else { format!("{} things are", .0) })]
     Unwell(usize),
+    /// The compiler has said why.
+    #[error("it cannot be built")]
+    Build,
     #[error("{message}")]
     Refused { message: String, help: String },
     #[error(transparent)]
@@ -80,7 +83,7 @@ impl Failure {
     /// The exit code of its kind, as `--help` has it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Rejected(_) | Self::ManifestFile { .. } | Self::TooLarge { .. } => 3,
+            Self::Rejected(_) | Self::ManifestFile { .. } | Self::TooLarge { .. } | Self::Build => 3,
             Self::Artifact(ArtifactError::TooLarge { .. }) => 3,
             Self::Connect(_) | Self::Store(StoreError::Unavailable(_)) => 4,
             Self::Artifact(ArtifactError::Unavailable(_)) => 4,

@@ -7,7 +7,7 @@ use lattice::{
     model::{app::UnitSpec, check::ComponentFacts, manifest::Manifest},
 };
 
-use crate::{inspect::inspect, wit::Wit, world::World};
+use crate::{component::inspect, wit::Wit, world::World};
 
 /// What the lattice knows of them, by `app/unit`. One whose artifact cannot be had is not among them: it is checked only by
 /// the names of its interfaces when it is called.

@@ -28,8 +28,8 @@ use self::{
     registry::{Registries, Wanted},
 };
 use crate::{
+    component::{InspectError, inspect},
     failure::Result,
-    inspect::{InspectError, inspect},
     program,
     wit::Wit,
 };
@@ -294,7 +294,7 @@ mod tests {
     use lattice::{bus::Bus, model::manifest::parse};
 
     use super::*;
-    use crate::inspect::tests::component;
+    use crate::component::tests::component;
 
     fn origins<'o>(folder: &'o Path, bus: &'o Bus, registries: &'o Registries) -> Origins<'o> {
         Origins { folder, artifacts: Some(bus.artifacts()), registries }

@@ -19,6 +19,7 @@ use crate::{
     child::Child,
     cli::Global,
     failure::{Failure, Result},
+    toolchain::caches,
 };
 
 const DEFAULT_PORT: u16 = 4222;
@@ -72,10 +73,7 @@ fn local_address(options: &NatsOptions) -> Option<SocketAddr> {
 pub(crate) fn find() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file());
-    let folder =
-        |name: &str, below: &str| env::var_os(name).filter(|v| !v.is_empty()).map(|v| Path::new(&v).join(below));
-    let caches = [folder("LATTICE_CACHE", ""), folder("XDG_CACHE_HOME", "lattice"), folder("HOME", ".cache/lattice")];
-    on_path.or_else(|| caches.into_iter().flatten().find_map(|cache| cached(&cache))).ok_or_else(|| Failure::Start {
+    on_path.or_else(|| caches().find_map(|cache| cached(&cache))).ok_or_else(|| Failure::Start {
         message: "NATS does not answer, and there is no nats-server to start".to_owned(),
         help: Some(
             "install nats-server 2.10 or newer (https://nats.io/download) so that it is on PATH, or get it with \

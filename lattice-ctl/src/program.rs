@@ -6,8 +6,8 @@ use bytes::Bytes;
 use lattice::model::problem::nearest;
 
 use crate::{
+    component::beginning,
     image::{Wrong, absolute, too_large, wrong},
-    inspect::beginning,
 };
 
 /// How the files of programs begin, other than scripts: ELF, and Mach-O of 64 bits.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{PullArgs, PushArgs},
+    component::inspect,
     failure::{Failure, Result},
     image::{
         Wrong,
@@ -16,7 +17,6 @@ use crate::{
         registry::{Pushed, Registries, Wanted},
         too_large,
     },
-    inspect::inspect,
     output::Output,
     program,
 };

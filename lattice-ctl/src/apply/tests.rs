@@ -12,8 +12,8 @@ use wasm_encoder::PrimitiveValType;
 use super::*;
 use crate::{
     cli::Format,
+    component::tests::{component, typed},
     failure::Failure,
-    inspect::tests::{component, typed},
     output::Captured,
     wait::tests::{Fake, TINY, host},
 };

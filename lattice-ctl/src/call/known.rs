@@ -13,7 +13,7 @@ use lattice::{
 };
 use wit_parser::Resolve;
 
-use crate::{inspect::inspect, shape::Shapes, wit::Wit};
+use crate::{component::inspect, shape::Shapes, wit::Wit};
 
 /// The interfaces of providers, as `wit/` has them.
 const PROVIDED: &[&str] = &[include_str!("../../../wit/keyvalue/package.wit")];
@@ -95,7 +95,7 @@ mod tests {
     use lattice::{model::app::ComponentSpec, wire::Digest};
 
     use super::*;
-    use crate::inspect::tests::component;
+    use crate::component::tests::component;
 
     #[tokio::test]
     async fn a_component_tells_what_it_exports() {

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use lattice::{bus::Bus, model::manifest::Manifest};
+use lattice::{
+    bus::{Bus, NatsOptions},
+    model::manifest::Manifest,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
@@ -37,7 +40,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs, output: &mut Output) -> 
     let manifest = source.parse()?;
     let registries = Registries::new(&args.registry)?;
     apply::check_alone(&source, &manifest, &registries).await?;
-    let mut up = Up { data: args.data.clone(), lock: None, nats: None, host: None };
+    let mut up = Up::new(args.data.clone());
     let stop = stopped()?;
     // Not cancel-safe and need not be: what `go` has started is in `up`, and ends below.
     let outcome = tokio::select! {
@@ -54,8 +57,8 @@ fn program(manifest: &Manifest) -> Option<&str> {
     providers.find(|(_, provider)| provider.image.is_some()).map(|(key, _)| key.value.as_str())
 }
 
-/// What this command has started.
-struct Up {
+/// What a command has started.
+pub(crate) struct Up {
     data: PathBuf,
     /// Held while something of ours runs: two of us would share a JetStream store.
     lock: Option<File>,
@@ -64,6 +67,11 @@ struct Up {
 }
 
 impl Up {
+    /// Nothing yet, with a folder for the data of what will be.
+    pub(crate) fn new(data: PathBuf) -> Self {
+        Self { data, lock: None, nats: None, host: None }
+    }
+
     async fn go(
         &mut self,
         global: &Global,
@@ -82,10 +90,7 @@ impl Up {
                     ),
                 });
             }
-            self.prepare()?;
-            output.remark("starting lattice-host\n");
-            let child = self.host.insert(host::start(global, &self.data, args.allow_programs)?);
-            host::until_joined(child, &bus).await?;
+            self.host(global, args.allow_programs, &bus, output).await?;
         }
         let waiting = Waiting { no_wait: false, timeout: args.timeout };
         apply::apply(&bus, source, manifest, registries, None, waiting, output).await?;
@@ -97,6 +102,41 @@ impl Up {
             output.note("Ctrl-C ends what was started here; the host's log follows");
         }
         self.follow(output).await
+    }
+
+    /// The lattice, with a NATS server and a host of our own where there is none.
+    pub(crate) async fn lattice(&mut self, global: &Global, allow_programs: bool, output: &mut Output) -> Result<Bus> {
+        let bus = self.bus(global, output).await?;
+        if !host::is_alive(&bus).await? {
+            self.host(global, allow_programs, &bus, output).await?;
+        }
+        Ok(bus)
+    }
+
+    /// A lattice that nobody else has: NATS at a port that is free, and a host. Returns its URL, too.
+    pub(crate) async fn alone(
+        &mut self,
+        global: &Global,
+        allow_programs: bool,
+        output: &mut Output,
+    ) -> Result<(Bus, String)> {
+        let program = nats::find()?;
+        self.prepare()?;
+        output.remark("starting nats-server\n");
+        let (child, url) = nats::start_anywhere(&program, &self.data).await?;
+        let child = self.nats.insert(child);
+        let global =
+            Global { nats: NatsOptions { urls: vec![url.clone()], ..NatsOptions::default() }, ..global.clone() };
+        let bus = nats::until_answers(child, async || global.connect().await).await?;
+        self.host(&global, allow_programs, &bus, output).await?;
+        Ok((bus, url))
+    }
+
+    async fn host(&mut self, global: &Global, allow_programs: bool, bus: &Bus, output: &mut Output) -> Result<()> {
+        self.prepare()?;
+        output.remark("starting lattice-host\n");
+        let child = self.host.insert(host::start(global, &self.data, allow_programs)?);
+        host::until_joined(child, bus).await
     }
 
     /// The lattice, with a NATS server of our own when there is none.
@@ -145,14 +185,17 @@ impl Up {
             if let Some(log) = &mut log {
                 output.remark(&log.more());
             }
-            for child in [&mut self.host, &mut self.nats].into_iter().flatten() {
-                child.still_runs()?;
-            }
+            self.still_runs()?;
             sleep(LOOK).await;
         }
     }
 
-    async fn end(&mut self, output: &mut Output) {
+    /// An error when a process has ended that should not.
+    pub(crate) fn still_runs(&mut self) -> Result<()> {
+        [&mut self.host, &mut self.nats].into_iter().flatten().try_for_each(Child::still_runs)
+    }
+
+    pub(crate) async fn end(&mut self, output: &mut Output) {
         for child in [self.host.take(), self.nats.take()].into_iter().flatten() {
             output.remark(&format!("ending {}\n", child.name));
             child.end().await;
@@ -219,7 +262,7 @@ mod tests {
     #[test]
     fn a_data_folder_has_one_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let up = || Up { data: dir.path().join("data"), lock: None, nats: None, host: None };
+        let up = || Up::new(dir.path().join("data"));
         let (mut first, mut second) = (up(), up());
         first.prepare().unwrap();
         first.prepare().unwrap();

@@ -1,0 +1,139 @@
+//! `new`: a project to begin with.
+
+use std::{fs, path::Path};
+
+use lattice::wire::UnitName;
+
+use crate::{
+    cli::{Kind, NewArgs},
+    failure::{Failure, Result},
+    output::Output,
+};
+
+/// A file of a template: where it comes, and what is in it.
+type File = (&'static str, &'static str);
+
+macro_rules! template {
+    ($name:literal) => {
+        include_str!(concat!("../templates/", $name))
+    };
+}
+
+macro_rules! package {
+    ($name:literal) => {
+        (concat!("wit/deps/", $name, "/package.wit"), include_str!(concat!("../../wit/deps/", $name, "/package.wit")))
+    };
+}
+
+const HTTP: &[File] = &[
+    package!("cli"),
+    package!("clocks"),
+    package!("filesystem"),
+    package!("http"),
+    package!("io"),
+    package!("random"),
+    package!("sockets"),
+];
+const KEYVALUE: File = package!("keyvalue");
+const RUST: File = ("Cargo.toml", template!("rust/Cargo.toml"));
+
+/// The files of a template; those that all have come with them.
+fn files(kind: Kind) -> Vec<File> {
+    let own: &[File] = match kind {
+        Kind::Http => &[
+            RUST,
+            ("src/lib.rs", template!("http/lib.rs")),
+            ("wit/world.wit", template!("http/world.wit")),
+            ("app.yaml", template!("http/app.yaml")),
+        ],
+        Kind::HttpKeyvalue => &[
+            RUST,
+            ("src/lib.rs", template!("http-keyvalue/lib.rs")),
+            ("wit/world.wit", template!("http-keyvalue/world.wit")),
+            ("app.yaml", template!("http-keyvalue/app.yaml")),
+            KEYVALUE,
+        ],
+        Kind::Library => &[
+            RUST,
+            ("src/lib.rs", template!("library/lib.rs")),
+            ("wit/world.wit", template!("library/world.wit")),
+            ("app.yaml", template!("library/app.yaml")),
+        ],
+        Kind::Python => &[
+            ("app.py", template!("python/app.py")),
+            ("wit/world.wit", template!("http/world.wit")),
+            ("app.yaml", template!("http/app.yaml")),
+        ],
+    };
+    let packages: &[File] = if kind == Kind::Library { &[] } else { HTTP };
+    let all = [(".gitignore", "/target\n/.lattice\n/*.wasm\n__pycache__\n")];
+    own.iter().chain(packages).chain(&all).copied().collect()
+}
+
+/// A name that all languages and manifests take.
+pub(crate) fn parse_name(text: &str) -> std::result::Result<UnitName, String> {
+    let name: UnitName = text.parse().map_err(|error: lattice::wire::IdError| error.to_string())?;
+    let words = || text.split('-').all(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
+    match text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') && words() {
+        true => Ok(name),
+        false => Err("write lowercase words, with - between them, each beginning with a letter".to_owned()),
+    }
+}
+
+pub(crate) fn run(args: &NewArgs, output: &mut Output) -> Result<()> {
+    let folder = args.folder.clone().unwrap_or_else(|| args.name.as_str().into());
+    if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::Refused {
+            message: format!("there is something in {} already", folder.display()),
+            help: "name another folder with --folder".to_owned(),
+        });
+    }
+    for (path, text) in files(args.kind) {
+        write(&folder.join(path), &fill_in(text, &args.name))?;
+    }
+    let shown = folder.display();
+    output.say(&format!("made {shown}; next: cd {shown} && lattice-ctl dev"))?;
+    output.report(&serde_json::json!({ "name": args.name, "folder": folder }))
+}
+
+fn fill_in(text: &str, name: &UnitName) -> String {
+    text.replace("{{name}}", name.as_str()).replace("{{snake}}", &name.as_str().replace('-', "_"))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let written = fs::create_dir_all(parent).and_then(|()| fs::write(path, text));
+    written.map_err(|source| Failure::File { what: "cannot write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+    use crate::{cli::Format, source::Source, wit::Wit};
+
+    #[test]
+    fn every_template_has_wit_and_a_manifest_that_can_be_read() {
+        for kind in Kind::value_variants() {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut output, _) = Output::captured(Format::Table);
+            let place = folder.path().join("it");
+            let args = NewArgs { kind: *kind, name: parse_name("my-thing").unwrap(), folder: Some(place.clone()) };
+            run(&args, &mut output).unwrap();
+            Wit::read(&place.join("wit")).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+            let manifest = Source::read(place.join("app.yaml").to_str().unwrap()).unwrap().parse().unwrap();
+            assert_eq!(manifest.metadata.name.value, "my-thing");
+            let left = files(*kind).iter().any(|(_, text)| fill_in(text, &args.name).contains("{{"));
+            assert!(!left, "{kind:?}");
+            // What is there is not written over.
+            assert!(run(&args, &mut output).unwrap_err().to_string().contains("there is something in"));
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_crates_and_packages() {
+        assert!(parse_name("shop-2").is_err() && parse_name("Shop").is_err() && parse_name("-a").is_err());
+        assert!(parse_name("shop").is_ok() && parse_name("my-shop2").is_ok());
+    }
+}

@@ -1,0 +1,282 @@
+//! The project of a component: what it is written in, and how it is built.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::SystemTime,
+};
+
+use lattice::wire::UnitName;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::{
+    component::inspect,
+    failure::{Failure, Result},
+    toolchain::{self, Rustc, TARGET},
+};
+
+/// A component's source, or the component itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Project {
+    /// The folder of a crate.
+    Rust(PathBuf),
+    /// A folder with `app.py`, and the WIT of its world in `wit`.
+    Python(PathBuf),
+    /// A file that somebody else builds.
+    File(PathBuf),
+}
+
+/// How a component is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Soon done.
+    Dev,
+    /// Small.
+    Release,
+}
+
+/// What makes a release soon done: for cargo, by its environment.
+const QUICK: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ("CARGO_PROFILE_RELEASE_INCREMENTAL", "true"),
+];
+
+/// What may lie beside a source and is none.
+const NO_SOURCE: [&str; 4] = ["target", "node_modules", "__pycache__", "venv"];
+/// The most files that are looked at.
+const MOST_FILES: usize = 20_000;
+
+/// The state of a project's files: it changes when one of them does.
+pub(crate) type Fingerprint = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+/// A line of what cargo says in JSON, as far as it is about what it has built.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+impl Project {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let found = path.canonicalize();
+        let path = found.map_err(|source| Failure::File { what: "cannot find", path: path.to_owned(), source })?;
+        if path.is_file() {
+            return Ok(Self::File(path));
+        }
+        let has = |name: &str| path.join(name).is_file();
+        if has("Cargo.toml") {
+            Ok(Self::Rust(path))
+        } else if has("app.py") {
+            Ok(Self::Python(path))
+        } else {
+            Err(Failure::Refused {
+                message: format!("{} is no project: it has neither a Cargo.toml nor an app.py", path.display()),
+                help: "name the folder of one, or a component's file; `lattice-ctl new http NAME` makes one".to_owned(),
+            })
+        }
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Rust(folder) | Self::Python(folder) => folder,
+            Self::File(file) => file.parent().unwrap_or(Path::new("/")),
+        }
+    }
+
+    /// What its component is called: as the folder, or the file.
+    pub(crate) fn name(&self) -> Result<UnitName> {
+        let path = match self {
+            Self::Rust(path) | Self::Python(path) | Self::File(path) => path,
+        };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name = name.trim_matches('-');
+        name.parse().map_err(|_| Failure::Refused {
+            message: format!("`{name}` cannot be the name of a component"),
+            help: "name it with --name".to_owned(),
+        })
+    }
+
+    /// Builds it. The component comes to `output`; what the compiler says goes to stderr as it comes.
+    pub(crate) async fn build(&self, profile: Profile, output: &Path) -> Result<()> {
+        let bytes = match self {
+            Self::Rust(folder) => cargo(folder, profile).await?,
+            Self::Python(folder) => python(folder).await?,
+            Self::File(file) => read(file)?,
+        };
+        let bytes = crate::build::component(bytes)?;
+        if let Err(error) = inspect(&bytes) {
+            return Err(Failure::Refused { message: format!("what was built {error}"), help: error.help().to_owned() });
+        }
+        replace(output, &bytes)
+    }
+
+    /// Its files as they are now.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let mut found = Fingerprint::new();
+        match self {
+            Self::File(file) => look_at(file, &mut found),
+            Self::Rust(folder) | Self::Python(folder) => walk(folder, &mut found),
+        }
+        found
+    }
+}
+
+fn look_at(file: &Path, found: &mut Fingerprint) {
+    // One that has just gone is gone.
+    if let Ok(metadata) = file.metadata() {
+        found.insert(file.to_owned(), (metadata.modified().ok(), metadata.len()));
+    }
+}
+
+/// All files that may be source: no hidden ones, and none that are built.
+fn walk(folder: &Path, found: &mut Fingerprint) {
+    let Ok(entries) = folder.read_dir() else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Ok(kind) = entry.file_type() else { continue };
+        if name.starts_with('.') || NO_SOURCE.contains(&&*name) || found.len() >= MOST_FILES {
+            continue;
+        }
+        match kind.is_dir() {
+            true => walk(&entry.path(), found),
+            // The component lies beside its source; editors write beside it, too.
+            false if name.ends_with(".wasm") || name.ends_with('~') || name == "Cargo.lock" => {}
+            false => look_at(&entry.path(), found),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).map_err(|source| Failure::File { what: "cannot read", path: file.to_owned(), source })
+}
+
+/// Writes a file as a whole, so that nobody reads half of it.
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(file).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let partial = file.with_extension(format!("partial.{}", std::process::id()));
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
+    written.map_err(|source| {
+        // It may not be there.
+        let _ = fs::remove_file(&partial);
+        Failure::File { what: "cannot write", path: file.to_owned(), source }
+    })
+}
+
+/// Builds a crate for WebAssembly, and reads what came of it.
+async fn cargo(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
+    let manifest = folder.join("Cargo.toml");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"]);
+    cargo.arg(&manifest).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    // Of one profile, so that what both depend on is built once.
+    cargo.arg("--release");
+    if profile == Profile::Dev {
+        cargo.envs(QUICK);
+    }
+    if let Rustc::Other(rustc) = toolchain::rustc()? {
+        // Flags and wrappers that were meant for the machine's own compiler.
+        cargo.env("RUSTC", rustc);
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+            cargo.env_remove(name);
+        }
+    }
+    let started = cargo.spawn().map_err(|error| Failure::Start {
+        message: format!("cannot start cargo: {error}"),
+        help: Some("install Rust with rustup (https://rustup.rs)".to_owned()),
+    })?;
+    let said = started.wait_with_output().await.map_err(|error| Failure::Other(format!("cargo is lost: {error}")))?;
+    if !said.status.success() {
+        return Err(Failure::Build);
+    }
+    let lines = said.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
+    let messages = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let ours = messages.filter(|message| {
+        message.reason == "compiler-artifact" && message.manifest_path.as_deref() == Some(manifest.as_path())
+    });
+    let is_wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
+    let built: Vec<_> = ours.flat_map(|message| message.filenames).filter(is_wasm).collect();
+    match built.as_slice() {
+        [one] => read(one),
+        [] => Err(Failure::Refused {
+            message: format!("{} makes no component", manifest.display()),
+            help: "give it a library with `crate-type = [\"cdylib\"]`, or a `src/main.rs`".to_owned(),
+        }),
+        several => Err(Failure::Refused {
+            message: format!("{} makes {} components", manifest.display(), several.len()),
+            help: "build one that makes one".to_owned(),
+        }),
+    }
+}
+
+/// Makes a component of `app.py` with the world in `wit`.
+async fn python(folder: &Path) -> Result<Vec<u8>> {
+    let temporary = |source| Failure::File { what: "cannot make a folder in", path: std::env::temp_dir(), source };
+    let work = tempfile::tempdir().map_err(temporary)?;
+    let output = work.path().join("app.wasm");
+    let mut python = Command::from(toolchain::componentize_py()?);
+    python.arg("--quiet").arg("--wit-path").arg(folder.join("wit")).args(["componentize", "app", "--output"]);
+    python.arg(&output).arg("--python-path").arg(folder);
+    // Python would leave its cache in the folder, and that would look like a change.
+    python.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(work.path()).stdin(Stdio::null()).kill_on_drop(true);
+    let status = python.status().await.map_err(|error| Failure::Start {
+        message: format!("cannot start componentize-py: {error}"),
+        help: Some("it needs python3".to_owned()),
+    })?;
+    if status.success() { read(&output) } else { Err(Failure::Build) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("My_Shop.v2");
+        fs::create_dir(&place).unwrap();
+        assert!(Project::open(&place).unwrap_err().to_string().contains("is no project"));
+        fs::write(place.join("app.py"), "").unwrap();
+        let project = Project::open(&place).unwrap();
+        assert!(matches!(project, Project::Python(_)));
+        assert_eq!(project.name().unwrap().as_str(), "my-shop");
+        fs::write(place.join("Cargo.toml"), "").unwrap();
+        assert!(matches!(Project::open(&place).unwrap(), Project::Rust(_)));
+        assert!(Project::open(&place.join("nothing")).unwrap_err().to_string().contains("cannot find"));
+    }
+
+    #[test]
+    fn sources_are_looked_at_and_what_is_built_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "");
+        write("src/lib.rs", "one");
+        let project = Project::open(folder.path()).unwrap();
+        let before = project.fingerprint();
+        assert_eq!(before.len(), 2);
+        for built in ["target/debug/x", "it.wasm", ".git/index", ".lattice/log", "Cargo.lock", "src/lib.rs~"] {
+            write(built, "built");
+        }
+        assert_eq!(project.fingerprint(), before);
+        write("src/lib.rs", "other");
+        assert_ne!(project.fingerprint(), before);
+        write("src/lib.rs", "one");
+        write("wit/world.wit", "package a:b;");
+        assert_eq!(project.fingerprint().len(), 3);
+    }
+}
