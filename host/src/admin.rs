@@ -29,7 +29,10 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::metrics::{Durations, Fault, Metrics};
+use crate::{
+    links::Router,
+    metrics::{Counts, Durations, Fault, Metrics},
+};
 
 mod process;
 pub(crate) mod systemd;
@@ -62,6 +65,7 @@ pub(crate) struct Joined {
     pub(crate) bus: Bus,
     pub(crate) record: watch::Receiver<HostRecord>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) router: Arc<Router>,
 }
 
 impl fmt::Debug for Admin {
@@ -171,6 +175,16 @@ fn of_unit(unit: &UnitId) -> Labels<'_> {
     vec![("app", unit.app.as_str()), ("unit", unit.unit.as_str())]
 }
 
+/// Those of calls from one unit to another.
+fn of_link((from, to): &(UnitId, UnitId)) -> Labels<'_> {
+    [of_unit(from), vec![("to_app", to.app.as_str()), ("to_unit", to.unit.as_str())]].concat()
+}
+
+fn histogram(mut metric: MetricEncoder<'_>, counts: &Counts) -> fmt::Result {
+    let Durations { buckets, count, sum } = counts.durations();
+    metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
 fn counter(mut metric: MetricEncoder<'_>, value: u64) -> fmt::Result {
     metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
 }
@@ -193,11 +207,7 @@ impl Collector for Admin {
             "Calls of a component that have ended, by how long they took",
             MetricType::Histogram,
             &|metric| {
-                units.iter().try_for_each(|(unit, counts)| {
-                    let Durations { buckets, count, sum } = counts.durations();
-                    let labels = of_unit(unit);
-                    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-                })
+                units.iter().try_for_each(|(unit, counts)| histogram(metric.encode_family(&of_unit(unit))?, counts))
             },
         )?;
         about("lattice_unit_calls_in_flight", "Calls of a component under way", MetricType::Gauge, &|metric| {
@@ -236,6 +246,28 @@ impl Joined {
                 metric.encode_family(&[of_unit(&report.unit), more].concat())?.encode_gauge(&1u64)
             })
         })?;
+        let links = self.router.sent();
+        about(
+            "lattice_link_call_duration_seconds",
+            "Calls that have left this host's process and ended, by how long they took with the way",
+            MetricType::Histogram,
+            &|metric| {
+                links.iter().try_for_each(|(link, counts)| histogram(metric.encode_family(&of_link(link))?, counts))
+            },
+        )?;
+        about(
+            "lattice_link_faults",
+            "Calls that have left this host's process and went wrong, by how",
+            MetricType::Counter,
+            &|metric| {
+                links.iter().try_for_each(|(link, counts)| {
+                    Fault::ALL.iter().try_for_each(|(fault, name)| {
+                        let labels = [of_link(link), vec![("kind", *name)]].concat();
+                        counter(metric.encode_family(&labels)?, counts.faults(*fault))
+                    })
+                })
+            },
+        )?;
         let connected = u64::from(*self.bus.connected().borrow());
         about("lattice_nats_connected", "Whether NATS can be reached", MetricType::Gauge, &|metric| {
             metric.encode_gauge(&connected)

@@ -189,13 +189,14 @@ impl Host {
                 lattice_control::Timing { hold_above: options.hold_above, ..lattice_control::Timing::default() };
             tasks.spawn(lattice_control::run(bus.clone(), id.clone(), timing, Arc::clone(&figures), drain.clone()));
         }
+        let links = router.clone();
         let agent = Agent::new(
             surroundings,
             router,
             Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed: dismissed.clone() },
         );
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
-        admin.joined(Joined { bus: bus.clone(), record: published, figures });
+        admin.joined(Joined { bus: bus.clone(), record: published, figures, router: links });
         tasks.spawn(systemd::tell(admin, stop.clone()));
         tracing::info!(host = %id, lattice = %bus.lattice(), "joined the lattice");
         Ok(Self {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lattice_tests::{
-    Lattice, Load,
+    Lattice, Load, get,
     http::request,
     lattice::{SETTLE, head, image},
     places::free_address,
@@ -95,8 +95,12 @@ fn logs_of_all_hosts_come_in_order_and_go_on() {
 
 #[test]
 fn calls_are_shown_by_unit_and_by_link() {
-    let lattice = Lattice::start(2);
-    let address = free_address();
+    let (admin, address) = (free_address(), free_address());
+    let lattice = Lattice::start_with(2, |host| {
+        if host.zone == "a" {
+            host.arguments = vec!["--admin".to_owned(), admin.to_string()];
+        }
+    });
     lattice.apply(&format!(
         "{}  components:\n    counter: {{ image: {}, links: {{ wasi:keyvalue: cache }}, placement: {{ require: {{ zone: [a] }} }} }}\n  providers:\n    \
          web: {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: counter }}, placement: {{ require: {{ zone: [a] }} }} }}\n    \
@@ -129,6 +133,11 @@ fn calls_are_shown_by_unit_and_by_link() {
     let table = lattice.ctl(&["explain", "shop", "--during", "200ms"]).stdout;
     assert!(table.contains(" -> ") && table.contains("local on "), "{table}");
     load.finish();
+    let metrics = get(admin, "/metrics").unwrap().text();
+    let sent =
+        "lattice_link_call_duration_seconds_count{app=\"shop\",unit=\"counter\",to_app=\"shop\",to_unit=\"cache\"} ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(sent)).unwrap_or_else(|| panic!("{metrics}"));
+    assert!(count.parse::<u64>().unwrap() > 100, "{count}");
 
     assert_eq!(lattice.ctl(&["explain", "shp"]).code, Some(6));
     let none = lattice.ctl(&["top", "nothing"]);
