@@ -1,10 +1,15 @@
-//! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`], those that only look in [`looking`].
+//! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`], those that only look in [`looking`],
+//! those for who writes components in [`developing`].
 
 mod apps;
+mod developing;
 mod hosts;
 mod looking;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -19,6 +24,7 @@ pub(crate) use self::{
         ApplyArgs, DeleteArgs, HistoryArgs, ManifestOptions, PlanArgs, RollbackArgs, RolloutCommand, ScaleArgs,
         StatusArgs, Waiting, WhyArgs,
     },
+    developing::{BuildArgs, DevArgs, InspectArgs, Kind, NewArgs},
     hosts::{DrainArgs, HostCommand},
     looking::{ExplainArgs, LogsArgs, TopArgs},
 };
@@ -63,6 +69,9 @@ pub(crate) struct Global {
     /// When to use colours; `auto` respects NO_COLOR
     #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", global = true)]
     pub(crate) color: Color,
+    /// Use the servers, the credentials and the lattice of this context; `lattice-ctl ctx` keeps them
+    #[arg(long, env = "LATTICE_CONTEXT", value_name = "NAME", global = true)]
+    pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) nats: NatsOptions,
     /// Whether somebody has named the servers, or they are those that are tried by default.
@@ -123,6 +132,10 @@ pub(crate) enum Command {
     Pull(PullArgs),
     Conform(ConformArgs),
     Up(UpArgs),
+    New(NewArgs),
+    Build(BuildArgs),
+    Dev(DevArgs),
+    Inspect(InspectArgs),
     /// Look at everything that a lattice stands on, and say what is wrong and how it is mended
     ///
     /// NATS and its streams, hosts with their clocks, disks and open files, releases, units that are not well, and the compiler for
@@ -131,12 +144,19 @@ pub(crate) enum Command {
     /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: verdict (ok, note, bad), what, detail, mend.
     #[command(after_help = EXIT_CODES)]
     Doctor,
+    /// Keep several lattices by name, each with the way to its NATS
+    #[command(subcommand)]
+    Ctx(ContextCommand),
     /// Print the JSON schema of manifests, for editors
     Schema,
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
         shell: Shell,
+    },
+    /// Write manual pages, one for each command, into a folder: for `man -M`, or a package
+    Man {
+        folder: PathBuf,
     },
     /// Print the version
     Version,
@@ -294,6 +314,28 @@ pub(crate) enum SecretsCommand {
         /// Where its seed is written; a file that is there is not touched
         file: PathBuf,
     },
+}
+
+/// Several lattices
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// List contexts
+    ///
+    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: name, current, lattice, nats, login.
+    #[command(after_help = EXIT_CODES)]
+    List,
+    /// Keep what --nats, its credentials and --lattice say now, or their variables, under a name
+    ///
+    /// The first that is set is used where none is named. They are in ~/.config/lattice/contexts.json, which its owner alone can read; files of
+    /// credentials stay where they are.
+    #[command(after_help = EXIT_CODES)]
+    Set { name: String },
+    /// Use a context where none is named: neither by --context nor by --nats or NATS_URL
+    #[command(after_help = EXIT_CODES)]
+    Use { name: String },
+    /// Forget a context
+    #[command(after_help = EXIT_CODES)]
+    Remove { name: String },
 }
 
 /// What holds where manifests say nothing
@@ -529,6 +571,22 @@ pub(crate) fn completions(shell: Shell, output: &mut Output) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "lattice-ctl", &mut script);
     output.text(&String::from_utf8(script).map_err(|e| Failure::Other(e.to_string()))?)
+}
+
+/// Writes the manual pages.
+pub(crate) fn manual(folder: &Path, output: &mut Output) -> Result<()> {
+    let folder = folder.join("man1");
+    let written = std::fs::create_dir_all(&folder).and_then(|()| {
+        // Variables of who makes the pages are nothing for who reads them.
+        clap_mangen::generate_to(hidden(Cli::command()), &folder)
+    });
+    written.map_err(|source| Failure::File { what: "cannot write to", path: folder.clone(), source })?;
+    output.say(&format!("written to {}", folder.display()))
+}
+
+/// A command whose help says nothing of the environment that it runs in.
+pub(crate) fn hidden(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hidden)
 }
 
 #[cfg(test)]

@@ -6,13 +6,17 @@
 mod apply;
 mod artifact;
 mod asking;
+mod build;
 mod bundle;
 mod call;
 mod child;
 mod cli;
+mod component;
 mod conform;
+mod contexts;
 mod defaults;
 mod delete;
+mod dev;
 mod doctor;
 mod explain;
 mod failure;
@@ -25,14 +29,18 @@ mod image;
 mod inspect;
 mod logs;
 mod nats;
+mod new;
 mod output;
 mod plan;
 mod planning;
 mod problems;
 mod program;
 mod progress;
+mod project;
 mod push;
 mod quota;
+#[cfg(test)]
+mod reference;
 mod revision;
 mod rollout;
 mod schema;
@@ -41,6 +49,7 @@ mod settings;
 mod shape;
 mod source;
 mod status;
+mod toolchain;
 mod top;
 mod up;
 mod wait;
@@ -50,7 +59,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches};
 use lattice::model::wadm;
 use tracing_subscriber::EnvFilter;
 
@@ -65,14 +74,22 @@ use crate::{
 async fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    cli.global.nats_named = matches.value_source("urls").is_some_and(|source| source != ValueSource::DefaultValue);
     // The commands tell what matters themselves; a log is for whoever asks for it.
     // That a connection was lost is no news from one that takes away what it is connected to.
     let level = if matches!(cli.command, Command::Conform(_)) { "error,async_nats=off" } else { "warn,async_nats=off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     let mut output = Output::terminal(cli.global.output, cli.global.color);
-    match run(cli, &mut output).await {
+    // One that is broken must not keep anybody from mending it.
+    let applied = match cli.command {
+        Command::Ctx(_) => Ok(()),
+        _ => contexts::apply(&mut cli.global, &matches),
+    };
+    let outcome = match applied {
+        Ok(()) => run(cli, &mut output).await,
+        Err(failure) => Err(failure),
+    };
+    match outcome {
         // Whoever reads our output has seen enough.
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::WouldChange) => ExitCode::from(Failure::WouldChange.exit_code()),
@@ -123,10 +140,16 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Push(args) => push::push(&args, output).await,
         Command::Pull(args) => push::pull(&args, output).await,
         Command::Conform(args) => conform::run(&cli.global, &args, output).await,
+        Command::New(args) => new::run(&args, output),
+        Command::Build(args) => build::run(&args, output).await,
+        Command::Dev(args) => dev::run(&cli.global, &args, output).await,
+        Command::Inspect(args) => inspect::run(&cli.global, &args, output).await,
         Command::Up(args) => up::run(&cli.global, &args, output).await,
         Command::Doctor => doctor::run(&cli.global, output).await,
+        Command::Ctx(command) => contexts::run(&cli.global, &command, output),
         Command::Schema => schema::run(output),
         Command::Completions { shell } => cli::completions(shell, output),
+        Command::Man { folder } => cli::manual(&folder, output),
         Command::Version => output.line(&format!("lattice-ctl {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -98,13 +98,18 @@ fn placement() -> Value {
 }
 
 fn rollout() -> Value {
-    let portion = any_of(&[json!({ "type": "integer", "minimum": 0 }), text("a part of all copies", "^[0-9]+%$")]);
+    let portion = |about: &str| {
+        any_of(&[
+            json!({ "type": "integer", "minimum": 0, "description": about }),
+            text("a part of all copies", "^[0-9]+%$"),
+        ])
+    };
     object(
         "How a new revision comes to the hosts",
         &[],
         json!({
-            "maxSurge": portion,
-            "maxUnavailable": portion,
+            "maxSurge": portion("hosts at a time that run the old copy and the new one (25%)"),
+            "maxUnavailable": portion("hosts at a time that run neither (0)"),
             "minReady": time("how long a new copy must have taken calls before others follow (0s)"),
             "deadline": time("without progress for so long it has failed (10m)"),
             "maxErrors": text("more failed calls of a new copy than that, and it has failed (50%)", "^[0-9]+%$"),
@@ -255,7 +260,7 @@ fn settings(kind: &catalog::ProviderKind) -> Value {
     json!({ "if": { "properties": { "use": { "const": kind.name } }, "required": ["use"] }, "then": then })
 }
 
-fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     let mut schema = object(
         "An app of a lattice",
         &["apiVersion", "kind", "metadata", "spec"],

@@ -202,3 +202,60 @@ fn colours_only_where_they_are_wanted() {
     let coloured = stderr(&ctl(dir.path()).args(["status", "--color", "always"]).output().unwrap());
     assert!(coloured.starts_with("\x1b[1;31merror:\x1b[0m cannot reach"), "{coloured}");
 }
+
+#[test]
+fn contexts_name_lattices_and_show_nothing_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        ctl(dir.path()).args(args).env("XDG_CONFIG_HOME", dir.path()).env_remove("NATS_URL").output().unwrap()
+    };
+    let said = |args: &[&str]| {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let far = "nats://me:secret@127.0.0.1:1";
+    said(&["ctx", "set", "far", "--nats", far, "--lattice", "shop"]);
+    said(&["ctx", "set", "near", "--nats", "nats://127.0.0.1:2", "--nats-user", "you", "--nats-password", "secret"]);
+    let list = said(&["ctx", "list"]);
+    assert!(list.contains("far") && list.contains("shop") && !list.contains("secret"), "{list}");
+    // The first one is current, another one can be named, and who names servers means those.
+    let asks = |args: &[&str]| {
+        let output = run(&[&["get", "apps"], args].concat());
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(asks(&[]).contains("127.0.0.1:1"), "{}", asks(&[]));
+    assert!(asks(&["--context", "near"]).contains("127.0.0.1:2"));
+    assert!(asks(&["--nats", "nats://127.0.0.1:3"]).contains("127.0.0.1:3"));
+    said(&["ctx", "use", "near"]);
+    assert!(asks(&[]).contains("127.0.0.1:2"));
+    let unknown = run(&["get", "apps", "--context", "nearr"]);
+    assert!(
+        unknown.status.code() == Some(6) && stderr(&unknown).contains("did you mean `near`?"),
+        "{}",
+        stderr(&unknown)
+    );
+    said(&["ctx", "remove", "near"]);
+    assert!(!said(&["ctx", "list", "-o", "json"]).contains("true"), "nothing is current");
+    // For its owner alone.
+    let file = dir.path().join("lattice/contexts.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // One that is broken is named, and can be mended.
+    fs::write(&file, "{").unwrap();
+    let broken = run(&["get", "apps"]);
+    assert!(stderr(&broken).contains("contexts.json is no list of contexts"), "{}", stderr(&broken));
+}
+
+#[test]
+fn manual_pages_are_written_and_say_nothing_of_who_writes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ctl(dir.path()).args(["man", "."]).env("NATS_URL", "nats://mine.example").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let pages: Vec<_> = fs::read_dir(dir.path().join("man1")).unwrap().map(|page| page.unwrap().path()).collect();
+    assert!(pages.len() > 30, "{pages:?}");
+    for page in pages {
+        assert!(!fs::read_to_string(page).unwrap().contains("mine.example"));
+    }
+}
