@@ -1,9 +1,10 @@
 //! The command line. Commands for apps are in [`apps`], those for hosts in [`hosts`], those that only look in [`looking`],
-//! those for who writes components in [`developing`].
+//! those for who writes components and providers in [`developing`], those for what a lattice keeps in [`keeping`].
 
 mod apps;
 mod developing;
 mod hosts;
+mod keeping;
 mod looking;
 
 use std::{
@@ -15,8 +16,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lattice::{
     bus::{Bus, NatsOptions},
-    model::manifest::{parse_duration, parse_size},
-    wire::{AppName, InstanceId, Interface, LatticeName, MAX_DEADLINE, UnitId},
+    model::manifest::parse_duration,
+    wire::{LatticeName, MAX_DEADLINE},
 };
 
 pub(crate) use self::{
@@ -24,15 +25,19 @@ pub(crate) use self::{
         ApplyArgs, DeleteArgs, HistoryArgs, ManifestOptions, PlanArgs, RollbackArgs, RolloutCommand, ScaleArgs,
         StatusArgs, Waiting, WhyArgs,
     },
-    developing::{BuildArgs, DevArgs, InspectArgs, Kind, NewArgs},
+    developing::{
+        BuildArgs, ConformArgs, ConvertArgs, DevArgs, InspectArgs, Kind, NewArgs, PullArgs, PushArgs, UpArgs,
+    },
     hosts::{DrainArgs, HostCommand},
-    looking::{ExplainArgs, LogsArgs, TopArgs},
+    keeping::{
+        ArtifactCommand, BundleArgs, ContextCommand, DefaultsCommand, PruneArgs, PutSecretArgs, QuotaCommand,
+        SecretsCommand,
+    },
+    looking::{CallArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, TopArgs, What},
 };
 use crate::{
-    call::FunctionName,
     failure::{Failure, Result},
     output::Output,
-    secrets::SecretId,
 };
 
 const EXIT_CODES: &str = "\
@@ -108,6 +113,7 @@ pub(crate) enum Command {
     Why(WhyArgs),
     Explain(ExplainArgs),
     Logs(LogsArgs),
+    Events(EventsArgs),
     Top(TopArgs),
     Get(GetArgs),
     Call(CallArgs),
@@ -162,78 +168,6 @@ pub(crate) enum Command {
     Version,
 }
 
-/// List what a lattice has
-///
-/// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
-///
-///   apps:        app, revision, ready, state, units, units_ready, labels
-///   hosts:       id, short_id, alive, release, labels, taints, cordon, leaving, capacity, programs, trusts,
-///                units, uptime_seconds, generation
-///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
-///   providers:   app, unit, use, image, digest, isolate, revision, state, replicas, ready, hosts, address, reason
-///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route, weight
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
-pub(crate) struct GetArgs {
-    #[arg(value_enum)]
-    pub(crate) what: What,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum What {
-    Apps,
-    Hosts,
-    Components,
-    Providers,
-    Links,
-}
-
-/// Call a function of a component or provider that runs in the lattice
-///
-/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with
-/// `-o json`. When the function returns the error of a WIT `result`, it is printed, and the exit
-/// code is 9.
-///
-/// Arguments and results are written like this:
-///
-///   numbers, bool, char, string   3, 1.5, true, "x", "text"
-///   list, tuple                   [1, 2, 3]
-///   list<u8>                      "aGk=" (base64), or [104, 105]
-///   stream, future                all that it carries: a list, or the value
-///   record                        {"amount": 5, "currency": "eur"}
-///   variant                       "case", or {"case": value}
-///   enum                          "case"
-///   flags                         ["one", "two"]
-///   option                        null, or the value
-///   result                        {"ok": value} or {"err": value}
-///   resource                      as a call has returned it
-///
-/// Examples:
-///
-///   lattice-ctl call shop/cache lattice:keyvalue/store.get '["carts", "42"]'
-///   lattice-ctl call shop/pricing acme:pricing/quote@1.2.0.price '["apple"]' --deadline 2s
-///   lattice-ctl call shop/report wasi:cli/run.run
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
-pub(crate) struct CallArgs {
-    /// Whom to call
-    #[arg(value_name = "APP/UNIT")]
-    pub(crate) unit: UnitId,
-    /// What to call: an interface and its function, or the name of a function that is in no interface. Without a version,
-    /// that which the unit serves
-    #[arg(value_name = "[NS:PKG/INTERFACE[@VERSION].]FUNCTION")]
-    pub(crate) function: FunctionName,
-    /// A JSON array with one value for each parameter; `-` reads it from stdin
-    #[arg(value_name = "ARGUMENTS", default_value = "[]")]
-    pub(crate) arguments: String,
-    /// How long the call may take, such as 500ms or 1m
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
-    pub(crate) deadline: Duration,
-    /// Call this instance, and no other; `lattice-ctl status APP -o json` has their ids
-    #[arg(long, value_name = "ID")]
-    pub(crate) instance: Option<InstanceId>,
-}
-
 /// How OCI registries are reached
 ///
 /// Who may be asked for a name and a password is what `docker login` and its like have written: ~/.docker/config.json, or
@@ -246,300 +180,6 @@ pub(crate) struct RegistryOptions {
     /// A registry that is asked without encryption; may be repeated. One on this machine always is, unless --registry-ca is there
     #[arg(long, value_name = "HOST[:PORT]", env = "LATTICE_INSECURE_REGISTRY", value_delimiter = ',')]
     pub(crate) insecure_registry: Vec<String>,
-}
-
-/// Print the manifest of ours that one of wadm becomes
-///
-/// `apply`, `plan` and `up` take manifests of wadm (core.oam.dev/v1beta1) as they are; this shows what they make of them. What
-/// changes its meaning is told on stderr.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct ConvertArgs {
-    /// The manifest; `-` reads it from stdin
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) file: String,
-}
-
-/// Put a component or a program into an OCI registry
-///
-/// A component becomes one layer of the media type application/wasm, with what it imports and exports in the image's
-/// configuration. The same bytes are the same image.
-///
-/// The fields of `-o json` and `-o yaml` are stable: image, image_digest, digest, bytes.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct PushArgs {
-    pub(crate) file: PathBuf,
-    /// oci://registry/repository:tag
-    pub(crate) image: String,
-    #[command(flatten)]
-    pub(crate) registry: RegistryOptions,
-}
-
-/// Get a component or a program from an OCI registry
-///
-/// The fields of `-o json` and `-o yaml` are stable: image, image_digest (null), digest, bytes.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct PullArgs {
-    /// oci://registry/repository:tag
-    pub(crate) image: String,
-    /// Where it is written; a file that is there is replaced
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) registry: RegistryOptions,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SecretsCommand {
-    Put(PutSecretArgs),
-    /// List secrets, and how many hosts can read each; their values cannot be had here
-    #[command(after_help = EXIT_CODES)]
-    List {
-        /// Only those of this app
-        app: Option<AppName>,
-    },
-    /// Delete a secret
-    ///
-    /// What runs with it goes on with it; what starts later fails until it is there again.
-    #[command(after_help = EXIT_CODES)]
-    Delete {
-        /// Whose secret it is, and its name
-        #[arg(value_name = "APP/NAME")]
-        secret: SecretId,
-    },
-    /// Make a key by which hosts open secrets: `lattice-host --secrets-key FILE`
-    #[command(after_help = EXIT_CODES)]
-    Keygen {
-        /// Where its seed is written; a file that is there is not touched
-        file: PathBuf,
-    },
-}
-
-/// Several lattices
-#[derive(Debug, Subcommand)]
-pub(crate) enum ContextCommand {
-    /// List contexts
-    ///
-    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: name, current, lattice, nats, login.
-    #[command(after_help = EXIT_CODES)]
-    List,
-    /// Keep what --nats, its credentials and --lattice say now, or their variables, under a name
-    ///
-    /// The first that is set is used where none is named. They are in ~/.config/lattice/contexts.json, which its owner alone can read; files of
-    /// credentials stay where they are.
-    #[command(after_help = EXIT_CODES)]
-    Set { name: String },
-    /// Use a context where none is named: neither by --context nor by --nats or NATS_URL
-    #[command(after_help = EXIT_CODES)]
-    Use { name: String },
-    /// Forget a context
-    #[command(after_help = EXIT_CODES)]
-    Remove { name: String },
-}
-
-/// What holds where manifests say nothing
-#[derive(Debug, Subcommand)]
-pub(crate) enum DefaultsCommand {
-    /// Take a file's: `components:` with `limits`, `rollout` and `reuse`, and `providers:` with `rollout`, as in a manifest
-    ///
-    /// What runs is not touched: an app has them when it is applied next, and `lattice-ctl plan` shows what that would change.
-    #[command(after_help = EXIT_CODES)]
-    Set { file: String },
-    /// Print them as they were written
-    #[command(after_help = EXIT_CODES)]
-    Show,
-    /// Go back to those that are built in
-    #[command(after_help = EXIT_CODES)]
-    Clear,
-}
-
-/// How much of the lattice apps may have
-#[derive(Debug, Subcommand)]
-pub(crate) enum QuotaCommand {
-    /// List quotas, and what apps have of them
-    ///
-    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: app (`null` for apps without a quota of their own), copies,
-    /// memoryBytes, inFlight, perSecond, copies_used, memory_used.
-    #[command(after_help = EXIT_CODES)]
-    List,
-    /// Set the quota of an app, or of all apps that have none of their own
-    ///
-    /// What is not named has no bound. Copies that are there stay when the quota is lowered. Calls are those that the components of the
-    /// app take; each host with one of them allows its share, and refuses what is more at once.
-    #[command(after_help = EXIT_CODES)]
-    Set {
-        app: Option<AppName>,
-        /// Copies of all of its units together
-        #[arg(long, value_name = "N")]
-        copies: Option<u32>,
-        /// What these may use by their limits, such as 2GiB
-        #[arg(long, value_name = "SIZE", value_parser = size)]
-        memory: Option<u64>,
-        /// Calls under way
-        #[arg(long, value_name = "N")]
-        in_flight: Option<u32>,
-        /// Calls that begin in a second
-        #[arg(long, value_name = "N")]
-        per_second: Option<u32>,
-    },
-    /// Remove the quota of an app, or the one of all that have none of their own
-    #[command(after_help = EXIT_CODES)]
-    Remove { app: Option<AppName> },
-}
-
-fn size(text: &str) -> std::result::Result<u64, String> {
-    parse_size(text).ok_or_else(|| "write a number with KiB, MiB or GiB, as in 64MiB".to_owned())
-}
-
-/// Components and programs, as the lattice keeps them
-#[derive(Debug, Subcommand)]
-pub(crate) enum ArtifactCommand {
-    /// List what is in the lattice's store
-    ///
-    /// The fields of `-o json` and `-o yaml` (an array of objects) are stable: digest, bytes, age_seconds, used_by (apps; with `@` and
-    /// the revision where they can go back to it), signed_by.
-    #[command(after_help = EXIT_CODES)]
-    List,
-    /// Vouch for the artifacts of an app's newest revision
-    ///
-    /// Hosts that were started with `--trust` run nothing that no trusted signer has signed. `apply --sign FILE` signs what it applies.
-    #[command(after_help = EXIT_CODES)]
-    Sign {
-        app: AppName,
-        /// File with the seed of the signer's nkey
-        #[arg(long, env = "LATTICE_SIGN", value_name = "FILE")]
-        key: PathBuf,
-    },
-    Prune(PruneArgs),
-    /// Make a key to sign with
-    #[command(after_help = EXIT_CODES)]
-    Keygen {
-        /// Where its seed is written; a file that is there is not touched
-        file: PathBuf,
-    },
-}
-
-/// Put apps with all that they are made of into one file, for hosts without a lattice
-///
-/// `lattice-host --bundle FILE` runs it, with no NATS, no controller and no registry. Their sealed secrets are in it, still sealed.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct BundleArgs {
-    #[arg(required = true, value_name = "APP")]
-    pub(crate) apps: Vec<AppName>,
-    /// The file to write, a tar file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) to: PathBuf,
-    /// Sign it, with the nkey whose seed is in this file: for hosts with `--trust`
-    #[arg(long, env = "LATTICE_SIGN", value_name = "FILE")]
-    pub(crate) sign: Option<PathBuf>,
-}
-
-/// Remove what no app needs, neither now nor to go back to one of its revisions
-///
-/// What was stored lately stays in any case: somebody may be about to apply it.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct PruneArgs {
-    /// What was stored later stays
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
-    pub(crate) older_than: Duration,
-    /// Say what would be removed, and remove nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// Seal a secret and store it
-///
-/// The value is read from stdin, where a line's end at its end does not count, or is all of
-/// a file's bytes. Units that are given the secret have the new value at once: components when
-/// they ask again, providers by being started anew.
-///
-/// Examples:
-///
-///   lattice-ctl secrets put shop/db-url < url.txt
-///   lattice-ctl secrets put shop/web-key --from-file key.pem
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
-pub(crate) struct PutSecretArgs {
-    /// Whose secret it is, and its name
-    #[arg(value_name = "APP/NAME")]
-    pub(crate) secret: SecretId,
-    /// Read the value from a file, as it is
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from_file: Option<PathBuf>,
-    /// The public xkey to seal it to [default: that which all live hosts with a key have told]
-    #[arg(long, value_name = "XKEY")]
-    pub(crate) key: Option<String>,
-}
-
-/// Check that a provider does what its interface promises, and print what came out
-///
-/// The provider is started as a process, as a host does it, and called over NATS: a server of its own, or the one that
-/// --nats or NATS_URL names. Beside the rules of the interface two things are checked of every provider: when its process
-/// is killed and started again, and when its backend goes and comes back (--stop, --start), what it has acknowledged is
-/// there, and calls fail at once meanwhile.
-///
-/// The backend should be there for this alone. What the checks write has names of its own and is removed
-/// again, but for a JetStream bucket of keyvalue-nats.
-///
-/// Examples:
-///
-///   lattice-ctl conform keyvalue-redis --config url=redis://127.0.0.1:6379
-///   lattice-ctl conform postgres --config @postgres.json \
-///       --stop 'systemctl stop postgresql' --start 'systemctl start postgresql'
-///   lattice-ctl conform ./my-provider --serves lattice:keyvalue/store@0.1.0 --config '{"url": "..."}'
-///
-/// The fields of `-o json` and `-o yaml` are stable: provider, interfaces, passed, failed, left_out, seconds, and of each of
-/// the checks: interface, check, outcome (ok, failed, left-out), reason.
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
-pub(crate) struct ConformArgs {
-    /// Its name in manifests (`use:`), or the path of an executable
-    #[arg(value_name = "PROVIDER")]
-    pub(crate) provider: String,
-    /// What an executable serves
-    #[arg(long, value_name = "INTERFACE", value_delimiter = ',')]
-    pub(crate) serves: Vec<Interface>,
-    /// Its settings: KEY=VALUE (a number, true, false or JSON in brackets or quotes is one, all else is a text), a JSON
-    /// object, or @FILE with a JSON object; may be repeated
-    #[arg(long, value_name = "SETTINGS")]
-    pub(crate) config: Vec<String>,
-    /// What an executable finds in its environment; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    pub(crate) env: Vec<(String, String)>,
-    /// An executable keeps its data in memory alone, so that nothing is expected of it when its process was killed
-    #[arg(long)]
-    pub(crate) in_memory: bool,
-    /// Shell command that takes the backend away, and returns when it is gone
-    #[arg(long, value_name = "COMMAND", requires = "start")]
-    pub(crate) stop: Option<String>,
-    /// Shell command that brings the backend back with its data
-    #[arg(long, value_name = "COMMAND", requires = "stop")]
-    pub(crate) start: Option<String>,
-}
-
-/// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C
-///
-/// Only what this command started ends with it. nats-server is started when none answers and the URL of NATS is on
-/// this machine; a host is started when the lattice has none.
-#[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-pub(crate) struct UpArgs {
-    /// The manifest
-    pub(crate) file: String,
-    /// Folder for the data of what is started
-    #[arg(long, value_name = "DIR", default_value = ".lattice")]
-    pub(crate) data: PathBuf,
-    /// Let the host that is started run programs that manifests bring along (`image:` of a provider)
-    #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
-    pub(crate) allow_programs: bool,
-    /// How long to wait until the app is ready, such as 90s or 5m
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    #[command(flatten)]
-    pub(crate) registry: RegistryOptions,
 }
 
 fn variable(text: &str) -> std::result::Result<(String, String), String> {

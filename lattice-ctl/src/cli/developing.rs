@@ -1,11 +1,11 @@
-//! Commands for who writes components.
+//! Commands for who writes components and providers, and for their images.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use lattice::wire::UnitName;
+use lattice::wire::{Interface, UnitName};
 
-use super::{EXIT_CODES, RegistryOptions};
+use super::{EXIT_CODES, RegistryOptions, duration, variable};
 use crate::new::parse_name;
 
 /// Make a project to begin with: source, WIT and a manifest
@@ -100,4 +100,114 @@ pub(crate) struct InspectArgs {
     /// A component's file, or a unit
     #[arg(value_name = "FILE|APP/UNIT")]
     pub(crate) of: String,
+}
+
+/// Print the manifest of ours that one of wadm becomes
+///
+/// `apply`, `plan` and `up` take manifests of wadm (core.oam.dev/v1beta1) as they are; this shows what they make of them. What
+/// changes its meaning is told on stderr.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct ConvertArgs {
+    /// The manifest; `-` reads it from stdin
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: String,
+}
+
+/// Put a component or a program into an OCI registry
+///
+/// A component becomes one layer of the media type application/wasm, with what it imports and exports in the image's
+/// configuration. The same bytes are the same image.
+///
+/// The fields of `-o json` and `-o yaml` are stable: image, image_digest, digest, bytes.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PushArgs {
+    pub(crate) file: PathBuf,
+    /// oci://registry/repository:tag
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+/// Get a component or a program from an OCI registry
+///
+/// The fields of `-o json` and `-o yaml` are stable: image, image_digest (null), digest, bytes.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PullArgs {
+    /// oci://registry/repository:tag
+    pub(crate) image: String,
+    /// Where it is written; a file that is there is replaced
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+}
+
+/// Check that a provider does what its interface promises, and print what came out
+///
+/// The provider is started as a process, as a host does it, and called over NATS: a server of its own, or the one that
+/// --nats or NATS_URL names. Beside the rules of the interface two things are checked of every provider: when its process
+/// is killed and started again, and when its backend goes and comes back (--stop, --start), what it has acknowledged is
+/// there, and calls fail at once meanwhile.
+///
+/// The backend should be there for this alone. What the checks write has names of its own and is removed
+/// again, but for a JetStream bucket of keyvalue-nats.
+///
+/// Examples:
+///
+///   lattice-ctl conform keyvalue-redis --config url=redis://127.0.0.1:6379
+///   lattice-ctl conform postgres --config @postgres.json \
+///       --stop 'systemctl stop postgresql' --start 'systemctl start postgresql'
+///   lattice-ctl conform ./my-provider --serves lattice:keyvalue/store@0.1.0 --config '{"url": "..."}'
+///
+/// The fields of `-o json` and `-o yaml` are stable: provider, interfaces, passed, failed, left_out, seconds, and of each of
+/// the checks: interface, check, outcome (ok, failed, left-out), reason.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct ConformArgs {
+    /// Its name in manifests (`use:`), or the path of an executable
+    #[arg(value_name = "PROVIDER")]
+    pub(crate) provider: String,
+    /// What an executable serves
+    #[arg(long, value_name = "INTERFACE", value_delimiter = ',')]
+    pub(crate) serves: Vec<Interface>,
+    /// Its settings: KEY=VALUE (a number, true, false or JSON in brackets or quotes is one, all else is a text), a JSON
+    /// object, or @FILE with a JSON object; may be repeated
+    #[arg(long, value_name = "SETTINGS")]
+    pub(crate) config: Vec<String>,
+    /// What an executable finds in its environment; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// An executable keeps its data in memory alone, so that nothing is expected of it when its process was killed
+    #[arg(long)]
+    pub(crate) in_memory: bool,
+    /// Shell command that takes the backend away, and returns when it is gone
+    #[arg(long, value_name = "COMMAND", requires = "start")]
+    pub(crate) stop: Option<String>,
+    /// Shell command that brings the backend back with its data
+    #[arg(long, value_name = "COMMAND", requires = "stop")]
+    pub(crate) start: Option<String>,
+}
+
+/// Start what is missing (nats-server, a host), apply a manifest, and follow the host's log until Ctrl-C
+///
+/// Only what this command started ends with it. nats-server is started when none answers and the URL of NATS is on
+/// this machine; a host is started when the lattice has none.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct UpArgs {
+    /// The manifest
+    pub(crate) file: String,
+    /// Folder for the data of what is started
+    #[arg(long, value_name = "DIR", default_value = ".lattice")]
+    pub(crate) data: PathBuf,
+    /// Let the host that is started run programs that manifests bring along (`image:` of a provider)
+    #[arg(long, env = "LATTICE_ALLOW_PROGRAMS")]
+    pub(crate) allow_programs: bool,
+    /// How long to wait until the app is ready, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
 }
