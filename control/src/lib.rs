@@ -35,6 +35,7 @@ mod keeper;
 pub mod lease;
 mod liveness;
 mod mirror;
+mod news;
 pub mod plan;
 mod reconcile;
 mod rollback;

@@ -11,6 +11,7 @@ use lattice::{
     model::{
         app::{AppRecord, UnitRecord, UnitSpec},
         assignment::{Assignment, ControlReport, PlanReport},
+        event::{Happening, Kind},
         inventory::{Beat, HostRecord},
         quota::Quota,
         scale::Load,
@@ -31,6 +32,7 @@ use crate::{
     lease::Holding,
     liveness::{Liveness, Roll, Verdict},
     mirror::Mirror,
+    news::News,
     plan::{Plan, World, plan},
     rollback::Rollbacks,
     rollout::Clock,
@@ -65,6 +67,7 @@ pub(crate) async fn run_while(
                 let leader = Leader::new(&bus, &me, timing, held.clone(), highest.clone(), connected.clone());
                 if let Some(leader) = leader.stand_by(is_late.clone()).await {
                     figures.lead(true);
+                    figures.happened(Happening::new(Kind::ControlTaken, &me, [("term", leader.term.into())]));
                     leader.lead(&figures).await;
                     figures.lead(false);
                 }
@@ -101,6 +104,7 @@ struct Leader {
     clock: Clock,
     scaler: Scaler,
     rollbacks: Rollbacks,
+    news: News,
     /// The store could not be heard when we last looked.
     deaf: bool,
     roll: Roll,
@@ -147,6 +151,7 @@ impl Leader {
             clock: Clock::default(),
             scaler: Scaler::default(),
             rollbacks: Rollbacks::default(),
+            news: News::default(),
             deaf: false,
             roll: Roll::default(),
             verdict: Verdict::default(),
@@ -335,6 +340,13 @@ impl Leader {
         let began = Instant::now();
         let Plan { units, reports } = plan(&world);
         figures.planned(began.elapsed());
+        // One that cannot be read is not one that is gone.
+        if world.unreadable.is_empty() {
+            let known = sight.hosts.keys().cloned().collect();
+            let plans = sight.plans.iter().map(|(app, entry)| (app, &entry.value));
+            let news = self.news.look(&known, &self.verdict, world.apps.values(), &reports, plans);
+            news.into_iter().for_each(|happening| figures.happened(happening));
+        }
         for (host, units) in units {
             let record = sight.hosts.get(&host);
             let given_up = !world.hosts.contains_key(&host) && !world.silent.contains_key(&host) && !units.is_empty();

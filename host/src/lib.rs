@@ -7,6 +7,7 @@
 //!              news of the tasks that it starts                     start and stop of instances
 //! publish      own inventory                                     -> hosts.<host> in the store
 //! beat         a clock                                           -> beats.<host> in the store, news for the agent
+//! events       what the controller and the agent have seen        -> NATS, for whoever listens
 //! journal      what the agent goes on with                       -> a file in the data folder
 //! controller   apps, inventories, beats, the lease               -> assignments.<host>, plans.<app>
 //! per instance its service: calls from NATS                      -> answers
@@ -27,6 +28,7 @@ mod admin;
 mod agent;
 mod bundle;
 pub mod config;
+mod events;
 mod files;
 pub mod identity;
 mod journal;
@@ -54,6 +56,7 @@ use crate::{
     admin::{Admin, Joined, systemd},
     agent::{Access, AccessError, Agent, Beginnings, Orders, Surroundings},
     config::Options,
+    events::Events,
     identity::IdentityError,
     links::Router,
     metrics::Metrics,
@@ -159,7 +162,9 @@ impl Host {
             secrets: secrets.clone(),
             servers: HttpServers::default(),
         });
-        let answers = agent::serve_answers(&surroundings).await?;
+        let figures = Arc::<lattice_control::Figures>::default();
+        let events = Arc::new(Events::new(bus.clone(), id.clone()));
+        let answers = agent::serve_answers(&surroundings, events.clone()).await?;
         let mut record = HostRecord {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             labels: options.labels(),
@@ -183,7 +188,11 @@ impl Host {
         tasks.spawn(agent::beat(bus.clone(), id.clone(), meter, beats, stop.clone()));
         let (journal, kept) = watch::channel(None);
         tasks.spawn(journal::keep(options.data.clone(), surroundings.clone(), kept, stop.clone()));
-        let figures = Arc::default();
+        let told = figures.happenings();
+        tasks.spawn({
+            let stop = stop.clone();
+            async move { events.tell(told, stop).await }
+        });
         if !options.no_control {
             let timing =
                 lattice_control::Timing { hold_above: options.hold_above, ..lattice_control::Timing::default() };
@@ -193,7 +202,17 @@ impl Host {
         let agent = Agent::new(
             surroundings,
             router,
-            Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed: dismissed.clone() },
+            Beginnings {
+                record,
+                orders,
+                assignment,
+                journal,
+                followed,
+                heard,
+                news,
+                figures: figures.clone(),
+                dismissed: dismissed.clone(),
+            },
         );
         let agent = tokio::spawn(agent.run(inbox, drain.clone(), WIND_UP));
         admin.joined(Joined { bus: bus.clone(), record: published, figures, router: links });

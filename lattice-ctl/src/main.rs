@@ -18,6 +18,7 @@ mod defaults;
 mod delete;
 mod dev;
 mod doctor;
+mod events;
 mod explain;
 mod failure;
 mod figures;
@@ -126,6 +127,7 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Status(args) => status::run(&cli.global, &args, output).await,
         Command::Why(args) => why::run(&cli.global, &args, output).await,
         Command::Explain(args) => explain::run(&cli.global, &args, output).await,
+        Command::Events(args) => events::run(&cli.global, &args, output).await,
         Command::Logs(args) => logs::run(&cli.global, &args, output).await,
         Command::Top(args) => top::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,

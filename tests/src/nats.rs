@@ -30,6 +30,12 @@ impl RawNats {
         raw
     }
 
+    /// Takes what is sent there as well, before anything has come.
+    pub fn subscribe(&mut self, subject: &str) {
+        self.send(format!("SUB {subject} 2\r\n").as_bytes());
+        self.flush();
+    }
+
     fn send(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
@@ -67,7 +73,7 @@ impl RawNats {
         self.send(&message);
     }
 
-    /// The next message in our inbox.
+    /// The next message, in our inbox or where we have subscribed.
     pub fn reply(&mut self) -> Reply {
         loop {
             let line = self.line();

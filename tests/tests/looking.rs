@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     process::Stdio,
     sync::mpsc,
@@ -14,6 +15,7 @@ use lattice_tests::{
     Lattice, Load, get,
     http::request,
     lattice::{SETTLE, head, image},
+    nats::RawNats,
     places::free_address,
 };
 use serde_json::Value;
@@ -142,4 +144,65 @@ fn calls_are_shown_by_unit_and_by_link() {
     assert_eq!(lattice.ctl(&["explain", "shp"]).code, Some(6));
     let none = lattice.ctl(&["top", "nothing"]);
     assert!(none.code == Some(6) && none.stderr.contains("there is no app `nothing`"), "{}", none.all());
+}
+
+#[test]
+fn what_happens_is_told_as_it_happens_and_to_who_asks_later() {
+    let mut lattice = Lattice::start(2);
+    // Any client of NATS hears of it.
+    let mut heard = RawNats::connect(&lattice.nats.url());
+    heard.subscribe("lattice.default.event.>");
+    let address = free_address();
+    lattice.apply(&format!(
+        "{}  components:\n    page: {{ image: {} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \"{address}\" }}, \
+         routes: {{ /: page }} }}\n",
+        head("shop"),
+        image("hello"),
+    ));
+    let kinds = |lattice: &Lattice, args: &[&str]| {
+        let said = lattice.ctl(&[&["events", "-o", "json"], args].concat());
+        assert_eq!(said.code, Some(0), "{}", said.all());
+        lines(&said.stdout)
+            .iter()
+            .map(|event| format!("{} {}", event["type"].as_str().unwrap(), event["subject"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let all = lattice.wait("the end of the rollout", SETTLE, || {
+        let all = kinds(&lattice, &["shop"]);
+        all.contains(&"lattice.rollout.complete shop".to_owned()).then_some(all)
+    });
+    for event in ["lattice.app.applied shop", "lattice.instance.ready shop/page", "lattice.instance.ready shop/web"] {
+        assert_eq!(all.iter().filter(|told| *told == event).count(), 1, "{event}: {all:?}");
+    }
+    assert_eq!(kinds(&lattice, &["shop/web", "--kind", "instance"]), ["lattice.instance.ready shop/web"]);
+    assert_eq!(kinds(&lattice, &["--kind", "control.taken"]).len(), 1);
+    let wrong = lattice.ctl(&["events", "--kind", "host.lots"]);
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("did you mean `host.lost`?"), "{}", wrong.all());
+    let table = lattice.ctl(&["events", "shop", "--kind", "app"]).stdout;
+    assert!(table.contains("app.applied") && table.contains("shop cause=apply revision=1"), "{table}");
+
+    // Whoever is left tells that a host is lost, and that it is back.
+    let lost = if lattice.controller() == "a" { "b" } else { "a" };
+    let id = lattice.hosts.iter().find(|host| host.zone == lost).unwrap().id();
+    lattice.host(lost).kill();
+    let told = |kind: &str| {
+        let told = format!("lattice.{kind} {id}");
+        lattice.wait(kind, SETTLE, || kinds(&lattice, &["--kind", "host"]).contains(&told).then_some(()));
+    };
+    told("host.lost");
+    lattice.host(lost).spawn();
+    lattice.host(lost).wait_ready();
+    let told = format!("lattice.host.back {id}");
+    lattice.wait("host.back", SETTLE, || kinds(&lattice, &["--kind", "host"]).contains(&told).then_some(()));
+    assert_eq!(lattice.ctl(&["delete", "shop"]).code, Some(0));
+    lattice.wait("the end", SETTLE, || {
+        kinds(&lattice, &["--kind", "app.deleted"]).contains(&"lattice.app.deleted shop".to_owned()).then_some(())
+    });
+    let mut missing = BTreeSet::from(["app.applied", "rollout.complete", "host.lost", "host.back", "app.deleted"]);
+    while !missing.is_empty() {
+        // It ends with an error when nothing comes any more.
+        let event: Value = serde_json::from_slice(&heard.reply().payload).unwrap();
+        assert_eq!((&event["specversion"], &event["datacontenttype"]), (&"1.0".into(), &"application/json".into()));
+        missing.remove(event["type"].as_str().unwrap().trim_start_matches("lattice."));
+    }
 }

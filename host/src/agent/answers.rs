@@ -21,15 +21,17 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 use serde_json::Map;
+use uuid::Uuid;
 
 use super::{Surroundings, builtin};
-use crate::{links::Router, logbook, metrics::Metrics};
+use crate::{events::Events, links::Router, logbook, metrics::Metrics};
 
 /// Answers whoever asks, until what is returned is dropped.
-pub(crate) async fn serve(here: &Surroundings) -> Result<Serving, CallError> {
+pub(crate) async fn serve(here: &Surroundings, events: Arc<Events>) -> Result<Serving, CallError> {
     let wrong = |error: lattice::wire::IdError| CallError::BadMessage(error.to_string());
     let served = asked::served(here.bus.lattice(), &here.host).map_err(wrong)?;
-    let answers = Answers { data: here.data.clone(), metrics: here.metrics.clone(), router: here.router.clone() };
+    let (data, metrics, router) = (here.data.clone(), here.metrics.clone(), here.router.clone());
+    let answers = Answers { data, metrics, router, events };
     here.bus.serve(&served, Arc::new(answers), Pace::Light).await
 }
 
@@ -37,6 +39,7 @@ struct Answers {
     data: PathBuf,
     metrics: Arc<Metrics>,
     router: Arc<Router>,
+    events: Arc<Events>,
 }
 
 impl Answers {
@@ -99,6 +102,10 @@ impl CallHandler for Answers {
                 serde_json::to_vec(&logbook::read(&query))
             }
             Question::Figures => serde_json::to_vec(&self.figures()),
+            Question::Events => {
+                let (after,): (Option<Uuid>,) = serde_json::from_slice(&payload).map_err(wrong)?;
+                serde_json::to_vec(&self.events.read(after))
+            }
         };
         Ok(answer.map_err(wrong)?.into())
     }

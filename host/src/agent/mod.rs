@@ -34,6 +34,7 @@ use lattice::{
     },
     wire::{HostId, UnitId},
 };
+use lattice_control::Figures;
 use lattice_provider::Health;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -43,7 +44,7 @@ use self::{
     diff::{Key, Phase, Step, Wanted, diff},
     instance::{Running, Slot},
 };
-use crate::{journal::Kept, links::Router};
+use crate::{events, journal::Kept, links::Router};
 
 pub(crate) use access::{Access, AccessError};
 pub(crate) use answers::serve as serve_answers;
@@ -75,6 +76,8 @@ pub(crate) struct Beginnings {
     /// When the last beat was sent that was acknowledged.
     pub(crate) heard: watch::Receiver<Option<Instant>>,
     pub(crate) news: mpsc::Sender<News>,
+    /// Where it is said what has happened.
+    pub(crate) figures: Arc<Figures>,
     /// Cancelled when somebody has ordered this process to end.
     pub(crate) dismissed: CancellationToken,
 }
@@ -104,12 +107,13 @@ pub(crate) struct Agent {
     heard: watch::Receiver<Option<Instant>>,
     dismissed: CancellationToken,
     news: mpsc::Sender<News>,
+    figures: Arc<Figures>,
     tasks: TaskTracker,
 }
 
 impl Agent {
     pub(crate) fn new(surroundings: Arc<Surroundings>, router: Arc<Router>, beginnings: Beginnings) -> Self {
-        let Beginnings { record, orders, assignment, journal, followed, heard, news, dismissed } = beginnings;
+        let Beginnings { record, orders, assignment, journal, followed, heard, news, figures, dismissed } = beginnings;
         Self {
             hosts: surroundings.bus.store().hosts().follow(),
             quotas: surroundings.bus.store().quotas().follow(),
@@ -126,6 +130,7 @@ impl Agent {
             heard,
             dismissed,
             news,
+            figures,
             tasks: TaskTracker::new(),
         }
     }
@@ -355,6 +360,7 @@ impl Agent {
         let (term, generation) = self.assignment.as_ref().map_or((0, 0), |a| (a.term, a.generation));
         let changed = self.record.send_if_modified(|record| {
             let news = record.instances != instances || (record.term, record.generation) != (term, generation);
+            events::of_instances(&record.instances, &instances).into_iter().for_each(|h| self.figures.happened(h));
             record.instances = instances;
             (record.term, record.generation) = (term, generation);
             news

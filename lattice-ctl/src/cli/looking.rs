@@ -5,10 +5,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use lattice::{
     model::log::Level,
-    wire::{AppName, UnitName},
+    wire::{AppName, InstanceId, UnitId, UnitName},
 };
 
-use super::{EXIT_CODES, apps::app_or_unit, duration};
+use super::{EXIT_CODES, apps::app_or_unit, deadline, duration};
+use crate::call::FunctionName;
 
 /// Print what apps have logged, from all hosts, in the order of time
 ///
@@ -68,6 +69,38 @@ impl From<AtLeast> for Level {
     }
 }
 
+/// Show what has happened: hosts that come and go, apps and their rollouts, instances
+///
+/// Each host that has told events remembers its newest 1,000, and forgets them when it ends. They are CloudEvents 1.0, which are also told on NATS as
+/// they happen, at lattice.LATTICE.event.KIND: docs/events.md has the kinds.
+///
+/// With -o json, each event is an object by itself, as CloudEvents are written in JSON; -o yaml is a sequence of the same.
+///
+/// Examples:
+///
+///   lattice-ctl events -f
+///   lattice-ctl events shop --since 1h
+///   lattice-ctl events --kind host
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct EventsArgs {
+    /// Only those of an app, or of one of its units
+    #[arg(value_name = "APP[/UNIT]", value_parser = app_or_unit)]
+    pub(crate) of: Option<(AppName, Option<UnitName>)>,
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only what is not older, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
+    /// Only so many of the newest
+    #[arg(long, value_name = "EVENTS")]
+    pub(crate) tail: Option<usize>,
+    /// Only of this kind, such as host.lost, or of those that begin so, such as host
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+}
+
 /// Show the calls that components take: how many, how long they take, and how many fail
 ///
 /// Hosts are asked twice, and what came between is shown; on a terminal again and again, until Ctrl-C. Times are as exact as the
@@ -81,7 +114,7 @@ pub(crate) struct TopArgs {
     /// Only of this app
     pub(crate) app: Option<String>,
     /// How long is counted
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = super::deadline)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = deadline)]
     pub(crate) every: Duration,
     /// Leave after the first time
     #[arg(long)]
@@ -102,6 +135,78 @@ pub(crate) struct TopArgs {
 pub(crate) struct ExplainArgs {
     pub(crate) app: String,
     /// How long calls are counted
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = super::deadline)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = deadline)]
     pub(crate) during: Duration,
+}
+
+/// List what a lattice has
+///
+/// The fields of `-o json` and `-o yaml` (an array of objects) are stable:
+///
+///   apps:        app, revision, ready, state, units, units_ready, labels
+///   hosts:       id, short_id, alive, release, labels, taints, cordon, leaving, capacity, programs, trusts,
+///                units, uptime_seconds, generation
+///   components:  app, unit, image, digest, revision, state, replicas, ready, hosts, reason
+///   providers:   app, unit, use, image, digest, isolate, revision, state, replicas, ready, hosts, address, reason
+///   links:       app, from, interface, name, to, transport, deadline_ms, idempotent, route, weight
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct GetArgs {
+    #[arg(value_enum)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    Apps,
+    Hosts,
+    Components,
+    Providers,
+    Links,
+}
+
+/// Call a function of a component or provider that runs in the lattice
+///
+/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with
+/// `-o json`. When the function returns the error of a WIT `result`, it is printed, and the exit
+/// code is 9.
+///
+/// Arguments and results are written like this:
+///
+///   numbers, bool, char, string   3, 1.5, true, "x", "text"
+///   list, tuple                   [1, 2, 3]
+///   list<u8>                      "aGk=" (base64), or [104, 105]
+///   stream, future                all that it carries: a list, or the value
+///   record                        {"amount": 5, "currency": "eur"}
+///   variant                       "case", or {"case": value}
+///   enum                          "case"
+///   flags                         ["one", "two"]
+///   option                        null, or the value
+///   result                        {"ok": value} or {"err": value}
+///   resource                      as a call has returned it
+///
+/// Examples:
+///
+///   lattice-ctl call shop/cache lattice:keyvalue/store.get '["carts", "42"]'
+///   lattice-ctl call shop/pricing acme:pricing/quote@1.2.0.price '["apple"]' --deadline 2s
+///   lattice-ctl call shop/report wasi:cli/run.run
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct CallArgs {
+    /// Whom to call
+    #[arg(value_name = "APP/UNIT")]
+    pub(crate) unit: UnitId,
+    /// What to call: an interface and its function, or the name of a function that is in no interface. Without a version,
+    /// that which the unit serves
+    #[arg(value_name = "[NS:PKG/INTERFACE[@VERSION].]FUNCTION")]
+    pub(crate) function: FunctionName,
+    /// A JSON array with one value for each parameter; `-` reads it from stdin
+    #[arg(value_name = "ARGUMENTS", default_value = "[]")]
+    pub(crate) arguments: String,
+    /// How long the call may take, such as 500ms or 1m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
+    pub(crate) deadline: Duration,
+    /// Call this instance, and no other; `lattice-ctl status APP -o json` has their ids
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<InstanceId>,
 }

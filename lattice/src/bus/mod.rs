@@ -50,7 +50,10 @@ pub use self::{
 };
 use self::{buckets::Buckets, connect::Urgency, rpc::LazyBundles, streams::LazyStreams};
 pub use crate::wire::value::Pieces;
-use crate::wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket};
+use crate::{
+    model::event::Event,
+    wire::{CallError, CallHead, CallSubject, LatticeName, Served, Ticket},
+};
 
 /// How long a flush may take, and what is left of streams before it.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -247,6 +250,22 @@ impl Bus {
             }
             Road::Memory(switchboard) => switchboard.call(subject, head, payload).await,
         }
+    }
+
+    /// Tells an event to whoever listens. Without a connection nobody does, and it is not told later either.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub async fn announce(&self, event: &Event) -> Result<(), CallError> {
+        let Road::Nats(nats) = &self.road else { return Ok(()) };
+        if !*self.connected.borrow() {
+            return Err(CallError::Transport("there is no connection to NATS".to_owned()));
+        }
+        let kind = event.kind.strip_prefix("lattice.").unwrap_or(&event.kind);
+        let subject = crate::wire::event(&self.lattice, kind);
+        let payload = serde_json::to_vec(event).map_err(|error| CallError::BadMessage(error.to_string()))?;
+        let sent = nats.client.publish(subject, payload.into()).await;
+        sent.map_err(|error| CallError::Transport(error.to_string()))
     }
 
     /// Whether somebody listens where calls of an instance are sent; unless it is certain that nobody does.

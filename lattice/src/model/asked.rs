@@ -20,15 +20,18 @@ pub enum Question {
     Log,
     /// `[]`: the [calls](super::figures::Figures) that its units have taken.
     Figures,
+    /// `[after]`: the [events](super::event::Told) that it has told, after the one with that id; all, when there is none or it is null.
+    Events,
 }
 
 impl Question {
     /// All, by interface and function.
-    const ALL: [(Self, &'static str, &'static str); 4] = [
+    const ALL: [(Self, &'static str, &'static str); 5] = [
         (Self::Settings, "lattice:host/settings@0.1.0", "check"),
         (Self::Condition, "lattice:host/condition@0.1.0", "tell"),
         (Self::Log, "lattice:host/log@0.1.0", "read"),
         (Self::Figures, "lattice:host/figures@0.1.0", "count"),
+        (Self::Events, "lattice:host/events@0.1.0", "list"),
     ];
 
     fn names(self) -> (&'static str, &'static str) {

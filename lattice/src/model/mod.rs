@@ -10,6 +10,7 @@ pub mod assignment;
 pub mod catalog;
 pub mod check;
 pub mod condition;
+pub mod event;
 pub mod figures;
 pub mod health;
 pub mod inventory;

@@ -25,5 +25,5 @@ pub use id::{AppName, Digest, HostId, IdError, InstanceId, Interface, LatticeNam
 pub use limits::*;
 pub use subject::{
     ALL_CALLS, CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, ends_of_calls,
-    replies_of,
+    event, replies_of,
 };

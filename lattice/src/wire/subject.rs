@@ -8,6 +8,8 @@
 //! process subscribes once to all of its own, `lattice.<lattice>.stream.<process>.*`. A ticket is the last two tokens.
 //!
 //! Answers to calls that share a message go to a process, too: `lattice.<lattice>.reply.<process>.<message>`.
+//!
+//! What has happened is told at `lattice.<lattice>.event.<kind>`, to whoever listens.
 
 use std::{fmt, str::FromStr};
 
@@ -99,6 +101,11 @@ impl Served {
 /// the numbers in them.
 pub fn ends_of_calls(lattice: &LatticeName) -> [String; 2] {
     ["stream", "reply"].map(|what| format!("lattice.{lattice}.{what}.*.*"))
+}
+
+/// Where an event of this kind is told; the kind is words with dots between them.
+pub fn event(lattice: &LatticeName, kind: &str) -> String {
+    format!("lattice.{lattice}.event.{kind}")
 }
 
 /// All calls of all lattices.
