@@ -2,13 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
+use lattice::{
+    bus::{Bus, NatsOptions},
+    model::inventory::{Beat, HostRecord},
+    wire::HostId,
+};
+use lattice_provider::conformance::servers::NatsServer;
 use lattice_tests::{
     Lattice, Output,
     faults::{Wrong, with_clock, with_disk},
+    get,
     lattice::{SETTLE, head, image},
     places::free_address,
+    s3::{ACCESS_KEY_ID, S3Server, SECRET_ACCESS_KEY},
 };
 
 /// Each fault must be named within this time.
@@ -85,4 +96,83 @@ fn faults_are_named_with_how_they_are_mended() {
     let gone = lattice.ctl(&["doctor"]);
     assert_eq!(gone.code, Some(5), "{}", gone.all());
     assert!(gone.stdout.contains("bad ") && gone.stdout.contains("start nats-server with -js"), "{}", gone.stdout);
+}
+
+/// Waits until a command says all of this.
+fn says(lattice: &Lattice, args: &[&str], words: &[&str]) {
+    lattice.wait(&format!("{words:?} of {args:?}"), NAMED, || {
+        let said = lattice.ctl(args).all();
+        words.iter().all(|word| said.contains(word)).then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_app_a_host_or_credentials_is_named() {
+    let lattice = Lattice::start(1);
+    // A port that something else has.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let door = |address: SocketAddr, guest: &str| {
+        format!(
+            "{}  components:\n    page: {{ image: {} }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \"{address}\" }}, \
+             routes: {{ /: page }} }}\n",
+            head("shop"),
+            image(guest),
+        )
+    };
+    let begin = |manifest: &str| {
+        lattice.write("app.yaml", manifest);
+        let said = lattice.ctl(&["apply", "-f", "app.yaml", "--no-wait"]);
+        assert_eq!(said.code, Some(0), "{}", said.all());
+    };
+    begin(&door(taken.local_addr().unwrap(), "hello"));
+    let address = taken.local_addr().unwrap().to_string();
+    named(&lattice, &["shop/web", &address, "in use", "lattice-ctl why shop/web"]);
+    says(&lattice, &["status", "shop"], &["in use"]);
+
+    // A component that traps.
+    let address = free_address();
+    lattice.apply(&door(address, "trap"));
+    assert_eq!(get(address, "/trap").unwrap().status, 500);
+    says(&lattice, &["status", "shop"], &["1 trap"]);
+    says(&lattice, &["logs", "shop/page", "--level", "warn"], &["shop/page", "unreachable"]);
+
+    // A link that is missing: before anything changes, at its line.
+    let lonely = format!("{}  components:\n    counter: {{ image: {} }}\n", head("lonely"), image("counter"));
+    let refused = lattice.try_apply(&lonely);
+    assert!(refused.code == Some(3) && refused.stderr.contains("no link satisfies it"), "{}", refused.all());
+    assert!(
+        refused.stderr.contains("app.yaml:") && refused.stderr.contains("links: { wasi:keyvalue: NAME }"),
+        "{}",
+        refused.all()
+    );
+
+    // A bucket that is not there.
+    let s3 = S3Server::start().await.unwrap();
+    begin(&format!(
+        "{}  providers:\n    files: {{ use: blob-s3, config: {{ bucket: nowhere, endpoint: \"{}\", accessKeyId: {ACCESS_KEY_ID}, \
+         secretAccessKey: {SECRET_ACCESS_KEY} }} }}\n",
+        head("files"),
+        s3.url(),
+    ));
+    named(&lattice, &["files/files", "nowhere"]);
+
+    // A host of another time: it beats, as old ones do.
+    let options = NatsOptions { urls: vec![lattice.nats.url()], ..Default::default() };
+    let bus = Bus::connect(&options, "default".parse().unwrap(), "test").await.unwrap();
+    let old: HostId = format!("N{}", "A".repeat(55)).parse().unwrap();
+    let record = HostRecord { release: "7.0.0".to_owned(), ..HostRecord::of(old.clone()) };
+    bus.store().hosts().put(old.as_str(), &record).await.unwrap();
+    bus.store().beats().put(old.as_str(), &Beat { count: 1, load: Default::default() }).await.unwrap();
+    let said = lattice.ctl(&["doctor"]);
+    for words in ["releases", "7.0.0 on NAAAAAAA", "neighbouring minor releases"] {
+        assert!(said.stdout.contains(words), "{words}: {}", said.all());
+    }
+
+    // Credentials that NATS does not take.
+    let guarded = NatsServer::start_with("authorization { user: me, password: mine }\n".to_owned()).unwrap();
+    let said = lattice.ctl(&["doctor", "--nats", &guarded.url(), "--nats-user", "me", "--nats-password", "yours"]);
+    assert_eq!(said.code, Some(5), "{}", said.all());
+    for words in ["bad ", "--nats-creds, --nats-nkey, --nats-user"] {
+        assert!(said.stdout.contains(words), "{words}: {}", said.all());
+    }
 }
