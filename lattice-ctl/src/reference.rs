@@ -150,3 +150,50 @@ fn the_references_are_what_they_tell_of() {
         assert!(there == text, "docs/{name}.md is of another time; LATTICE_RECORD=1 writes it anew: {differs:?}");
     }
 }
+
+/// The words of a command line, as a shell takes them apart; what comes after `#`, `<`, `>`, `|` or `&&` is not one of them.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, c) if c.is_whitespace() => words.push(std::mem::take(&mut word)),
+            (_, c) => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    let end = words.iter().position(|word| ["#", "<", ">", "|", "&&", "&"].contains(&word.as_str()));
+    words.truncate(end.unwrap_or(words.len()));
+    words
+}
+
+#[test]
+fn every_command_in_the_docs_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let examples = fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path().join("README.md"));
+    let files = docs.chain(examples).chain([root.join("README.md")]);
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "md") && path.is_file());
+    let (mut seen, mut wrong) = (0, Vec::new());
+    // What is made here is its own proof.
+    for file in files.filter(|path| !path.ends_with("cli.md")) {
+        for line in fs::read_to_string(&file).unwrap().replace("\\\n", " ").lines() {
+            let Some(line) = line.trim_start().trim_start_matches("$ ").strip_prefix("lattice-ctl ") else { continue };
+            let words = [vec!["lattice-ctl".to_owned()], words(line)].concat();
+            seen += 1;
+            if let Err(error) = Cli::command().try_get_matches_from(&words)
+                && error.exit_code() != 0
+            {
+                wrong.push(format!(
+                    "{}: {}: {}",
+                    file.display(),
+                    words.join(" "),
+                    error.to_string().lines().next().unwrap_or_default()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && seen > 30, "of {seen} commands:\n{}", wrong.join("\n"));
+}

@@ -146,13 +146,14 @@ pub(crate) struct PullArgs {
 
 /// Check that a provider does what its interface promises, and print what came out
 ///
-/// The provider is started as a process, as a host does it, and called over NATS: a server of its own, or the one that
-/// --nats or NATS_URL names. Beside the rules of the interface two things are checked of every provider: when its process
-/// is killed and started again, and when its backend goes and comes back (--stop, --start), what it has acknowledged is
-/// there, and calls fail at once meanwhile.
+/// The provider is started as a process, as a host does it, and called over NATS: a server of its
+/// own, or the one that --nats or NATS_URL names. Beside the rules of the interface two things are
+/// checked of every provider: when its process is killed and started again, and when its backend
+/// goes and comes back (--stop, --start), what it has acknowledged is there, and calls fail at once
+/// meanwhile.
 ///
-/// The backend should be there for this alone. What the checks write has names of its own and is removed
-/// again, but for a JetStream bucket of keyvalue-nats.
+/// The backend should be there for this alone. What the checks write has names of its own and is
+/// removed again, but for a JetStream bucket of keyvalue-nats.
 ///
 /// Examples:
 ///
@@ -161,8 +162,9 @@ pub(crate) struct PullArgs {
 ///       --stop 'systemctl stop postgresql' --start 'systemctl start postgresql'
 ///   lattice-ctl conform ./my-provider --serves lattice:keyvalue/store@0.1.0 --config '{"url": "..."}'
 ///
-/// The fields of `-o json` and `-o yaml` are stable: provider, interfaces, passed, failed, left_out, seconds, and of each of
-/// the checks: interface, check, outcome (ok, failed, left-out), reason.
+/// The fields of `-o json` and `-o yaml` are stable: provider, interfaces, passed, failed,
+/// left_out, seconds, and of each of the checks: interface, check, outcome (ok, failed, left-out),
+/// reason.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct ConformArgs {

@@ -13,12 +13,13 @@ use crate::call::FunctionName;
 
 /// Print what apps have logged, from all hosts, in the order of time
 ///
-/// What components write to their standard output and error and by wasi:logging, what the processes of providers say, and what
-/// hosts say of both. A host remembers the newest 1,000 lines of a unit, and 64 KiB; it forgets them when it ends. Times are those of
-/// the hosts' clocks.
+/// What components write to their standard output and error and by wasi:logging, what the processes
+/// of providers say, and what hosts say of both. A host remembers the newest 1,000 lines of a unit,
+/// and 64 KiB; it forgets them when it ends. Times are those of the hosts' clocks.
 ///
-/// With -o json, each line is an object by itself. Its fields, and those of -o yaml, are stable: at (RFC 3339), host, unit (null
-/// for the host's own), level (trace, debug, info, warn, error), source (guest, provider, host), text.
+/// With -o json, each line is an object by itself. Its fields, and those of -o yaml, are stable: at
+/// (RFC 3339), host, unit (null for the host's own), level (trace, debug, info, warn, error),
+/// source (guest, provider, host), text.
 ///
 /// Examples:
 ///
@@ -71,10 +72,12 @@ impl From<AtLeast> for Level {
 
 /// Show what has happened: hosts that come and go, apps and their rollouts, instances
 ///
-/// Each host that has told events remembers its newest 1,000, and forgets them when it ends. They are CloudEvents 1.0, which are also told on NATS as
-/// they happen, at lattice.LATTICE.event.KIND: docs/events.md has the kinds.
+/// Each host that has told events remembers its newest 1,000, and forgets them when it ends. They
+/// are CloudEvents 1.0, which are also told on NATS as they happen, at lattice.LATTICE.event.KIND:
+/// docs/events.md has the kinds.
 ///
-/// With -o json, each event is an object by itself, as CloudEvents are written in JSON; -o yaml is a sequence of the same.
+/// With -o json, each event is an object by itself, as CloudEvents are written in JSON; -o yaml is
+/// a sequence of the same.
 ///
 /// Examples:
 ///
@@ -103,11 +106,13 @@ pub(crate) struct EventsArgs {
 
 /// Show the calls that components take: how many, how long they take, and how many fail
 ///
-/// Hosts are asked twice, and what came between is shown; on a terminal again and again, until Ctrl-C. Times are as exact as the
-/// hosts' buckets (50 us to 10 s, two or three in each decade). Calls of providers are in `lattice-ctl explain`.
+/// Hosts are asked twice, and what came between is shown; on a terminal again and again, until
+/// Ctrl-C. Times are as exact as the hosts' buckets (50 us to 10 s, two or three in each decade).
+/// Calls of providers are in `lattice-ctl explain`.
 ///
-/// The fields of -o json and -o yaml (an array of objects) are stable: unit, hosts, in_flight, per_second, p50_us and p99_us (null
-/// without calls), failed_per_second, calls, failed and starts (since the hosts started it).
+/// The fields of -o json and -o yaml (an array of objects) are stable: unit, hosts, in_flight,
+/// per_second, p50_us and p99_us (null without calls), failed_per_second, calls, failed and starts
+/// (since the hosts started it).
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct TopArgs {
@@ -123,13 +128,15 @@ pub(crate) struct TopArgs {
 
 /// Show where the links and routes of an app lead, by which way, and how their calls go
 ///
-/// Of each link: to which unit, from which hosts to which, whether inside the process or over NATS, and of the calls over NATS how
-/// many there are, how long they take with the way, and how many fail, now and since the hosts began to count. A call inside the process takes
-/// what the callee takes.
+/// Of each link: to which unit, from which hosts to which, whether inside the process or over NATS,
+/// and of the calls over NATS how many there are, how long they take with the way, and how many
+/// fail, now and since the hosts began to count. A call inside the process takes what the callee
+/// takes.
 ///
-/// The fields of -o json and -o yaml (an array of objects) are stable: from, link (the interface, or the pattern of a route), name (null
-/// for a route), to, transport, ways (each: from, to, way: local, lattice, fused or none), calls (of those over NATS, null without any:
-/// per_second, p50_us, p99_us, failed_per_second, total, failed).
+/// The fields of -o json and -o yaml (an array of objects) are stable: from, link (the interface,
+/// or the pattern of a route), name (null for a route), to, transport, ways (each: from, to, way:
+/// local, lattice, fused or none), calls (of those over NATS, null without any: per_second, p50_us,
+/// p99_us, failed_per_second, total, failed).
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = EXIT_CODES)]
 pub(crate) struct ExplainArgs {
@@ -167,9 +174,9 @@ pub(crate) enum What {
 
 /// Call a function of a component or provider that runs in the lattice
 ///
-/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with
-/// `-o json`. When the function returns the error of a WIT `result`, it is printed, and the exit
-/// code is 9.
+/// The result goes to stdout as JSON: in lines on a terminal, in one line elsewhere and with `-o
+/// json`. When the function returns the error of a WIT `result`, it is printed, and the exit code
+/// is 9.
 ///
 /// Arguments and results are written like this:
 ///
