@@ -23,9 +23,10 @@ const SWAPPED: Duration = Duration::from_secs(60);
 
 fn ctl(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program("lattice-ctl"));
-    // What the guests of the tests depend on is built already.
+    // What the guests of the tests depend on is built already, by the same profile.
     let guests = guest("hello").parent().unwrap().with_file_name("guests-build");
     command.args(args).current_dir(folder).env("CARGO_TARGET_DIR", guests);
+    command.env("CARGO_PROFILE_RELEASE_LTO", "true");
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(env::split_paths(&path_with_nats()).chain(env::split_paths(&path))).unwrap();
     command.env("PATH", path).env_remove("NATS_URL");
