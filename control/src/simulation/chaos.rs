@@ -339,7 +339,7 @@ fn number(name: &str) -> Option<u64> {
 fn chaos_ends_with_everything_where_it_should_be() {
     let seeds = match number("LATTICE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("LATTICE_SEEDS").unwrap_or(2000),
+        None => 0..number("LATTICE_SEEDS").unwrap_or(1200),
     };
     // On half of the processors: tests of real servers run beside this one, and go by real time.
     let next = AtomicU64::new(seeds.start);
