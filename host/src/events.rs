@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use lattice::{
@@ -17,6 +16,8 @@ use lattice::{
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::logbook;
 
 /// How many are remembered.
 const KEPT: usize = 1000;
@@ -43,9 +44,7 @@ impl Events {
             };
             match happening {
                 Ok(happening) => {
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                    let at_us = now.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
-                    let event = happening.told(self.bus.lattice(), &self.host, at_us);
+                    let event = happening.told(self.bus.lattice(), &self.host, logbook::now());
                     if let Err(error) = self.bus.announce(&event).await {
                         tracing::debug!(%error, "cannot tell an event");
                     }

@@ -167,7 +167,8 @@ impl Visit for Said {
     }
 }
 
-fn now() -> u64 {
+/// The time in microseconds since 1970.
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 

@@ -360,7 +360,11 @@ impl Agent {
         let (term, generation) = self.assignment.as_ref().map_or((0, 0), |a| (a.term, a.generation));
         let changed = self.record.send_if_modified(|record| {
             let news = record.instances != instances || (record.term, record.generation) != (term, generation);
-            events::of_instances(&record.instances, &instances).into_iter().for_each(|h| self.figures.happened(h));
+            // Most of the times that this looks nothing has happened.
+            if record.instances != instances {
+                let news = events::of_instances(&record.instances, &instances);
+                news.into_iter().for_each(|happening| self.figures.happened(happening));
+            }
             record.instances = instances;
             (record.term, record.generation) = (term, generation);
             news

@@ -78,7 +78,8 @@ pub struct Router {
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
     asleep: Asleep,
-    /// The calls that leave this process, by who calls whom. A lock, taken when a road is made or somebody asks, and never by a call.
+    /// The calls that leave this process, by who calls whom. A lock, taken when a road is made or somebody asks: by no call but
+    /// a request to `UNIT.APP.lattice`, which has a road of its own.
     sent: Mutex<BTreeMap<(UnitId, UnitId), Arc<Counts>>>,
 }
 
