@@ -1,6 +1,6 @@
 //! Questions that hosts answer for themselves.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use lattice::{
     bus::Bus,
@@ -8,9 +8,11 @@ use lattice::{
         asked::{Question, served},
         inventory::HostRecord,
     },
-    wire::{CallError, CallHead, CallSubject, ContentType, IdError},
+    wire::{CallError, CallHead, CallSubject, ContentType, HostId, IdError},
 };
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::output::Output;
 
 /// How long a host may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -40,4 +42,23 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     let payload = serde_json::to_vec(arguments).map_err(unreadable)?;
     let answer = bus.call(&subject, &head, payload.into()).await?;
     serde_json::from_slice(&answer).map_err(unreadable)
+}
+
+/// The hosts that have not answered, and what has been said of that: once for each reason, while they are asked again and again.
+#[derive(Default)]
+pub(crate) struct Silent(BTreeMap<HostId, String>);
+
+impl Silent {
+    pub(crate) fn has_answered(&mut self, host: &HostId) {
+        self.0.remove(host);
+    }
+
+    /// Says that `host` does not tell `what`, unless that was just said.
+    pub(crate) fn tell(&mut self, host: &HostId, what: &str, error: &CallError, output: &mut Output) {
+        let reason = error.to_string();
+        if self.0.get(host) != Some(&reason) {
+            output.note(&format!("host {} does not tell {what}: {reason}", host.short()));
+            self.0.insert(host.clone(), reason);
+        }
+    }
 }

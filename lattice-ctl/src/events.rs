@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    asking::ask,
+    asking::{Silent, ask},
     cli::{EventsArgs, Format, Global},
     failure::{Failure, Result},
     output::{Output, Paint, plain},
@@ -81,7 +81,7 @@ fn at(event: &Event) -> Option<DateTime<Utc>> {
 struct Reader {
     /// The newest event.
     last: BTreeMap<HostId, Uuid>,
-    silent: BTreeMap<HostId, String>,
+    silent: Silent,
 }
 
 impl Reader {
@@ -95,17 +95,11 @@ impl Reader {
         for (host, answer) in join_all(asked).await {
             match answer {
                 Ok(told) => {
-                    self.silent.remove(&host);
+                    self.silent.has_answered(&host);
                     self.last.extend(told.events.last().map(|event| (host, event.id)));
                     new.extend(told.events);
                 }
-                Err(error) => {
-                    let said = error.to_string();
-                    if self.silent.get(&host) != Some(&said) {
-                        output.note(&format!("host {} does not tell its events: {said}", host.short()));
-                        self.silent.insert(host, said);
-                    }
-                }
+                Err(error) => self.silent.tell(&host, "its events", &error, output),
             }
         }
         new.sort_by(|one, other| one.time.cmp(&other.time));
@@ -116,11 +110,7 @@ impl Reader {
 fn print(events: &[Event], output: &mut Output) -> Result<()> {
     for event in events {
         match output.format {
-            Format::Json => {
-                output.line(&serde_json::to_string(event).map_err(|error| Failure::Other(error.to_string()))?)?;
-            }
-            // A sequence of one each: together they are one.
-            Format::Yaml => output.value(&[event])?,
+            Format::Json | Format::Yaml => output.next_value(event)?,
             Format::Table => {
                 let at = at(event).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true);
                 let kind = event.kind.strip_prefix("lattice.").unwrap_or(&event.kind);

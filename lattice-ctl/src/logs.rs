@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    asking::ask,
+    asking::{Silent, ask},
     cli::{Format, Global, LogsArgs},
     failure::{Failure, Result},
     host::find,
@@ -92,7 +92,7 @@ pub(crate) struct Following {
 
 impl Following {
     fn new(query: Query, level: Level, only: Option<HostId>, world: World) -> Self {
-        let reader = Reader { query, level, places: BTreeMap::new(), silent: BTreeMap::new() };
+        let reader = Reader { query, level, places: BTreeMap::new(), silent: Silent::default() };
         Self { reader, only, world, looked: Some(Instant::now()), asked: None }
     }
 
@@ -129,8 +129,7 @@ struct Reader {
     level: Level,
     /// The process that it was, and its last line.
     places: BTreeMap<HostId, (u64, u64)>,
-    /// The hosts that have not answered, and what has been said of that.
-    silent: BTreeMap<HostId, String>,
+    silent: Silent,
 }
 
 impl Reader {
@@ -148,19 +147,13 @@ impl Reader {
         for (host, read) in join_all(reads).await {
             match read {
                 Ok((new, place)) => {
-                    self.silent.remove(&host);
+                    self.silent.has_answered(&host);
                     self.places.insert(host.clone(), place);
                     lines.extend(
                         new.into_iter().filter(|line| line.level >= self.level).map(|line| (host.clone(), line)),
                     );
                 }
-                Err(error) => {
-                    let said = error.to_string();
-                    if self.silent.get(&host) != Some(&said) {
-                        output.note(&format!("host {} does not tell its log: {said}", host.short()));
-                        self.silent.insert(host, said);
-                    }
-                }
+                Err(error) => self.silent.tell(&host, "its log", &error, output),
             }
         }
         // Stable: lines of one host that have the same time stay in their order.
@@ -212,11 +205,7 @@ fn print(lines: &[(HostId, Line)], output: &mut Output) -> Result<()> {
             text: &line.text,
         };
         match output.format {
-            Format::Json => {
-                output.line(&serde_json::to_string(&printed).map_err(|error| Failure::Other(error.to_string()))?)?;
-            }
-            // A sequence of one each: together they are one.
-            Format::Yaml => output.value(&[printed])?,
+            Format::Json | Format::Yaml => output.next_value(&printed)?,
             Format::Table => {
                 let (word, paint) = match line.level {
                     Level::Trace => ("TRACE", None),

@@ -129,6 +129,17 @@ impl Output {
         if self.format == Format::Table { Ok(()) } else { self.value(value) }
     }
 
+    /// One of several values that come one after the other: of JSON each is a line, of YAML they are a sequence together.
+    pub(crate) fn next_value<T: Serialize>(&mut self, value: &T) -> Result<()> {
+        match self.format {
+            Format::Yaml => self.value(&[value]),
+            _ => {
+                let line = serde_json::to_string(value).map_err(|error| Failure::Other(error.to_string()))?;
+                self.line(&line)
+            }
+        }
+    }
+
     /// A value as JSON or YAML, as the user asked.
     pub(crate) fn value<T: Serialize>(&mut self, value: &T) -> Result<()> {
         let text = match self.format {
