@@ -7,7 +7,10 @@
 use std::{
     fmt::{self, Write as _},
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -57,6 +60,8 @@ pub(crate) struct Admin {
     lattice: LatticeName,
     began: Instant,
     metrics: Arc<Metrics>,
+    /// Spans that were not told, where any are.
+    spans_left_out: Option<Arc<AtomicU64>>,
     joined: OnceLock<Joined>,
 }
 
@@ -75,8 +80,20 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(host: HostId, lattice: LatticeName, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { host, lattice, began: Instant::now(), metrics, joined: OnceLock::new() })
+    pub(crate) fn new(
+        host: HostId,
+        lattice: LatticeName,
+        metrics: Arc<Metrics>,
+        spans_left_out: Option<Arc<AtomicU64>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { host, lattice, began: Instant::now(), metrics, spans_left_out, joined: OnceLock::new() })
+    }
+
+    /// All metrics of the host.
+    pub(crate) fn registry(self: &Arc<Self>) -> Registry {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        registry
     }
 
     /// Answers there until what this returns is dropped.
@@ -86,11 +103,9 @@ impl Admin {
         let everything = "/".parse().map_err(|error| AdminError::Route(format!("{error}")))?;
         let unit: UnitId = "lattice/admin".parse().map_err(|error| AdminError::Route(format!("{error}")))?;
         let me = InstanceId::derive(&self.host, &unit, 0, &Digest::of(b""));
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self.clone()));
-        let door = Arc::new(Door { admin: self.clone(), registry });
+        let door = Arc::new(Door { admin: self.clone(), registry: self.registry() });
         // Apart from the listeners of units, so that none of those can come to this address.
-        let listening = HttpServers::default().add(me, &config, vec![(everything, door as _)]).await?;
+        let listening = HttpServers::default().add(me, None, &config, vec![(everything, door as _)]).await?;
         tracing::info!(address = %listening.address, "answering /livez, /readyz and /metrics");
         Ok(listening)
     }
@@ -226,6 +241,12 @@ impl Collector for Admin {
         about("lattice_unit_starts", "How often a unit was started on this host", MetricType::Counter, &|metric| {
             units.iter().try_for_each(|(unit, counts)| counter(metric.encode_family(&of_unit(unit))?, counts.starts()))
         })?;
+        if let Some(left_out) = &self.spans_left_out {
+            let left_out = left_out.load(Ordering::Relaxed);
+            about("lattice_spans_left_out", "Spans that were not told", MetricType::Counter, &|metric| {
+                metric.encode_counter::<NoLabelSet, u64, f64>(&left_out, None)
+            })?;
+        }
         if let Some(joined) = self.joined.get() {
             joined.tell(&mut about)?;
         }

@@ -12,6 +12,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::{
     logbook::Remember,
+    otlp::OtlpOptions,
     standalone::{RunOptions, ServeOptions},
 };
 
@@ -82,6 +83,8 @@ pub struct Options {
     /// Answer /livez, /readyz and /metrics (for Prometheus) over HTTP there, as in 127.0.0.1:9100. Whoever can reach it can read them
     #[arg(long, env = "LATTICE_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub otlp: OtlpOptions,
     /// Take no part in planning for the lattice
     #[arg(long)]
     pub no_control: bool,

@@ -35,6 +35,7 @@ mod journal;
 pub mod links;
 mod logbook;
 mod metrics;
+mod otlp;
 mod quotas;
 pub mod runtime;
 mod secrets;
@@ -60,6 +61,7 @@ use crate::{
     identity::IdentityError,
     links::Router,
     metrics::Metrics,
+    otlp::{Otlp, OtlpError},
     quotas::Quotas,
     runtime::{ArtifactCache, EngineError, Runtime},
     secrets::{KeyError, Secrets},
@@ -86,6 +88,8 @@ pub enum HostError {
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
     #[error(transparent)]
+    Otlp(#[from] OtlpError),
+    #[error(transparent)]
     Bundle(#[from] bundle::LoadError),
     #[error("cannot answer in the lattice: {0}")]
     Serve(#[from] CallError),
@@ -111,6 +115,7 @@ pub struct Host {
     _answers: Serving,
     /// Answers those who look after the machine.
     _listening: Option<Listening>,
+    otlp: Option<Otlp>,
     /// Held while the host lives, so that no other one uses its data folder.
     _lock: std::fs::File,
 }
@@ -122,7 +127,12 @@ impl Host {
         let id = identity::load(&options.data)?;
         let lock = lock(&options.data)?;
         let metrics = Arc::new(Metrics::default());
-        let admin = Admin::new(id.clone(), options.lattice.clone(), metrics.clone());
+        let otlp = Otlp::start(&options.otlp, &id, &options.lattice)?;
+        let left_out = otlp.as_ref().map(Otlp::left_out);
+        let admin = Admin::new(id.clone(), options.lattice.clone(), metrics.clone(), left_out);
+        if let Some(otlp) = &otlp {
+            otlp.tell(admin.registry());
+        }
         // Before it has joined: that may take until NATS is there.
         let listening = match options.admin {
             Some(address) => Some(admin.listen(address).await?),
@@ -228,6 +238,7 @@ impl Host {
             dismissed,
             _answers: answers,
             _listening: listening,
+            otlp,
             _lock: lock,
         })
     }
@@ -249,6 +260,11 @@ impl Host {
         // Without NATS none of this can be done, and waiting for it would keep a host from ending.
         if tokio::time::timeout(GOOD_BYE, good_bye).await.is_err() {
             tracing::warn!("cannot tell the lattice that this host is gone; it will see that it is silent");
+        }
+        if let Some(otlp) = self.otlp
+            && tokio::time::timeout(GOOD_BYE, otlp.end()).await.is_err()
+        {
+            tracing::warn!("the collector does not take the last of what there was to tell");
         }
     }
 

@@ -13,6 +13,7 @@
 
 pub mod azure;
 pub mod certificates;
+pub mod collector;
 pub mod cut;
 pub mod faults;
 pub mod host;

@@ -21,7 +21,7 @@ use book::{Book, BookError, Entry, Remote};
 fn start(nats: &NatsOptions, dir: &Path, config: &str) -> ProviderProcess {
     let Served { lattice, unit, instance } = served();
     let (nats, data_dir, config) = (nats.clone(), dir.to_owned(), serde_json::from_str(config).unwrap());
-    let launch = Launch { lattice, unit, instance, nats, data_dir, config };
+    let launch = Launch { lattice, unit, instance, nats, data_dir, config, traces: false };
     ProviderProcess::start(env!("CARGO_BIN_EXE_ledger-provider"), launch)
 }
 

@@ -11,6 +11,7 @@ use std::{
 use lattice::{
     bus::Bus,
     model::app::{ProcessLimits, ProviderSpec},
+    trace::{self, Span, Value},
     wire::{CallSubject, ContentType, InstanceId, Interface, Served},
 };
 use lattice_provider::{Failed, Health, Launch, Lines, Order, Report, json_only};
@@ -111,6 +112,7 @@ impl Executable {
             nats: pass.nats.clone(),
             data_dir: self.data_dir.clone(),
             config: settings.config.clone(),
+            traces: trace::is_on(),
         };
         Ok((Order::Start(Box::new(launch)), pass))
     }
@@ -235,6 +237,10 @@ fn ready(name: &str, first: Report) -> Result<(Health, Speaks), ProcessError> {
             Ok((health, Speaks { json_only, bundles }))
         }
         Report::Failed(Failed { reason, busy }) => Err(ProcessError::Failed { reason, busy }),
+        Report::Spans(_) => Err(ProcessError::Failed {
+            reason: format!("{name} has told spans of calls before it was ready"),
+            busy: false,
+        }),
     }
 }
 
@@ -277,6 +283,7 @@ impl Supervised {
             tokio::select! {
                 report = self.reports.next() => match report {
                     Some(Report::Health { health, .. }) => drop(self.health.send_replace(health)),
+                    Some(Report::Spans(spans)) => self.reports.hand_in(spans),
                     Some(Report::Failed(Failed { reason, .. })) => {
                         let reason = self.reports.veil.over(reason);
                         tracing::warn!(unit = %self.key.unit, reason, "a provider process gives up");
@@ -333,6 +340,20 @@ struct Reports {
 }
 
 impl Reports {
+    /// What it tells of its calls: always as its own, and without secrets.
+    fn hand_in(&self, spans: Vec<Span>) {
+        for mut span in spans {
+            span.name = self.veil.over(span.name);
+            span.error = span.error.map(|error| self.veil.over(error));
+            for value in span.attributes.values_mut() {
+                if let Value::Text(text) = value {
+                    *text = self.veil.over(std::mem::take(text));
+                }
+            }
+            trace::hand_in(&self.key.unit, span);
+        }
+    }
+
     /// Cancel-safe: what has been read is kept.
     async fn next(&mut self) -> Option<Report> {
         loop {

@@ -203,7 +203,8 @@ async fn server(
 ) -> Result<Running, StartFailure> {
     let config = Config::parse(&settings.config)?;
     let route = |spec: &RouteSpec| (spec.pattern.clone(), links::route(&here.bus, &here.router, &key.unit, spec));
-    let listening = here.servers.add(instance.clone(), &config, spec.routes.iter().map(route).collect()).await?;
+    let routes = spec.routes.iter().map(route).collect();
+    let listening = here.servers.add(instance.clone(), Some(key.unit.clone()), &config, routes).await?;
     let watching = CancellationToken::new();
     Ok(Running { what: Kind::Server(listening), serving: None, serves: Vec::new(), speaks: Speaks::LIKE_US, watching })
 }

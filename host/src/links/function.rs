@@ -10,6 +10,7 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, Exchange, within},
     model::app::{LinkSpec, Transport},
+    trace::{self, Kind, spanned},
     wire::{CallError, InstanceId, Interface, UnitId, value::FunctionShape},
 };
 
@@ -62,6 +63,11 @@ impl FunctionLink {
         self.call(call, None).await.map(|(reply, _)| reply)
     }
 
+    /// The unit whose link it is.
+    pub(super) fn caller(&self) -> &UnitId {
+        &self.road.caller
+    }
+
     /// The unit that it leads to.
     pub fn to(&self) -> &UnitId {
         &self.road.to
@@ -107,7 +113,8 @@ impl FunctionLink {
 
     async fn call_here(&self, handler: &Arc<dyn CallHandler>, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
         let left = call.left();
-        let work = handler.call(call.head(&self.road.caller), call.payload.clone());
+        let open = trace::call(Kind::Server, &self.road.to, call.interface, call.function);
+        let work = spanned(open, handler.call(call.head(&self.road.caller), call.payload.clone()));
         within(left, work).await.unwrap_or(Err(CallError::Deadline(left)))
     }
 }

@@ -8,12 +8,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
-    bus::Bus,
+    bus::{Bus, CallHandler},
     model::{
         app::{LinkSpec, Transport},
         outbound::AllowedOrigin,
         share::own_name,
     },
+    trace::{self, Kind, spanned},
     wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
@@ -107,6 +108,10 @@ impl Link {
         if self.transport != Transport::Lattice
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
+            if trace::is_recorded() {
+                let handler = local.handler(&self.road.bus);
+                return Way::There(Arc::new(Recorded { road: self.road.clone(), handler, deadline, until }));
+            }
             return Way::Here(local);
         }
         if self.transport == Transport::Local {
@@ -185,6 +190,32 @@ impl Link {
 /// How long one call over a link may take.
 pub(super) fn deadline(spec: &LinkSpec) -> Duration {
     spec.deadline_ms.map_or(DEFAULT_DEADLINE, Duration::from_millis)
+}
+
+/// A provider in this process for a call that is traced: it is called as if it were elsewhere, so that its work has a span of its own,
+/// whichever function it is.
+struct Recorded {
+    road: Arc<Road>,
+    handler: Arc<dyn CallHandler>,
+    /// For each call, and for all of them.
+    deadline: Duration,
+    until: Instant,
+}
+
+#[async_trait]
+impl Caller for Recorded {
+    async fn call(
+        &self,
+        interface: &Interface,
+        function: &'static str,
+        _: Option<&FunctionShape>,
+        payload: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let until = self.until.min(Instant::now() + self.deadline);
+        let call = Outgoing { interface, function, payload, shape: None, until, session: None, idempotent: false };
+        let open = trace::call(Kind::Server, &self.road.to, interface, function);
+        spanned(open, self.handler.call(call.head(&self.road.caller), call.payload.clone())).await
+    }
 }
 
 /// Where a link leads that leads to nobody: its calls fail.

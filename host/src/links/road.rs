@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, within},
+    trace::{self, Kind, spanned},
     wire::{
         CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId,
         value::{FunctionShape, json},
@@ -87,12 +88,18 @@ impl Road {
 
     /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
     pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
-        self.counted(self.call_best(call)).await
+        self.recorded(call, self.call_best(call)).await
     }
 
-    async fn counted<T>(&self, work: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    /// Counts a call, and traces it where it is a part of what is traced.
+    async fn recorded<T>(
+        &self,
+        call: &Outgoing<'_>,
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let _counted = Counted(&self.counts, self.counts.begin());
-        let outcome = work.await;
+        let open = trace::call(Kind::Client, &self.caller, call.interface, call.function);
+        let outcome = spanned(open.map(|open| open.with("lattice.to", self.to.to_string())), work).await;
         if let Err(error) = &outcome {
             self.counts.fault(Fault::of(error));
         }
@@ -150,7 +157,7 @@ impl Road {
         if in_flight.is_lost() {
             return Err(gone());
         }
-        match self.counted(self.send(instance, call, &in_flight)).await {
+        match self.recorded(call, self.send(instance, call, &in_flight)).await {
             Err(CallError::NoInstance(_)) => Err(gone()),
             outcome => outcome,
         }

@@ -10,9 +10,10 @@ use http::{Request, Response};
 use lattice::{
     bus::Bus,
     model::app::{RouteSpec, RouteTarget},
+    trace::{self, Kind},
     wire::{CallError, UnitId},
 };
-use lattice_provider::http::{Body, HttpHandler, HttpRemote};
+use lattice_provider::http::{Body, HANDLE, HttpHandler, HttpRemote, interface, recorded};
 
 use super::{
     link::Timed,
@@ -53,7 +54,10 @@ impl HttpLink {
 impl HttpHandler for HttpLink {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         match self.road.router.http(&self.road.to) {
-            Some(local) => local.handle(request).await,
+            Some(local) => {
+                let open = trace::call(Kind::Server, &self.road.to, &interface(), HANDLE);
+                recorded(open, local.handle(request)).await
+            }
             None => self.remote.handle(request).await,
         }
     }

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::{bus::Bus, model::schedule::ScheduleSpec, wire::UnitId};
+use lattice::{
+    bus::Bus,
+    model::schedule::ScheduleSpec,
+    trace::{self, Kind, spanned},
+    wire::UnitId,
+};
 use lattice_provider::{NotDone, schedule::Scheduled};
 
 use super::{function::FunctionLink, router::Router};
@@ -25,7 +30,8 @@ impl Scheduled for ScheduledCall {
     async fn run(&self) -> Result<(), NotDone> {
         let ScheduleSpec { interface, function, .. } = &self.spec;
         // No arguments.
-        let reply = self.link.call_once(interface, function, None, Bytes::new()).await?;
+        let open = trace::root(Kind::Internal, self.link.caller(), || format!("schedule {}", self.spec.name));
+        let reply = spanned(open, self.link.call_once(interface, function, None, Bytes::new())).await?;
         // A `result` begins with which of the two it is.
         if self.spec.fallible && reply.first() != Some(&0) {
             return Err(NotDone::Failed("it returned an error".to_owned()));

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use lattice::{
     bus::Bus,
     model::watch::{WATCHER, WatchSpec},
+    trace::{self, Kind, spanned},
     wire::{CallError, ContentType, Interface, UnitId, encode},
 };
 use lattice_provider::{
@@ -32,7 +33,8 @@ impl Watcher for Told {
             None => ("on-delete", encode(ContentType::Postcard, &(bucket, key))),
         };
         let payload = payload.map_err(|error| wrong(&error))?;
-        let told = self.0.call_once(&interface, function, None, payload).await;
+        let open = trace::root(Kind::Consumer, self.0.caller(), || format!("changed {bucket}"));
+        let told = spanned(open, self.0.call_once(&interface, function, None, payload)).await;
         told.map(drop).map_err(|error: CallError| error.into())
     }
 }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lattice::{
     bus::{CallHandler, Exchange, HandedOut, within},
+    trace::{self, under},
     wire::{CallError, CallHead, ContentType, Interface, SESSION_INTERFACE, value::json},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -72,7 +73,7 @@ impl CallHandler for LoadedFunctions {
             return functions.call(head, payload).await;
         }
         // The caller is of the same engine, and so inside its own event loop: these do not nest.
-        let task = tokio::spawn(async move { functions.call(head, payload).await });
+        let task = tokio::spawn(under(trace::place(), async move { functions.call(head, payload).await }));
         let ended = AbortOnDropHandle::new(task).await;
         ended.unwrap_or_else(|error| Err(CallError::Trap(error.to_string())))
     }

@@ -14,9 +14,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
-use lattice::wire::CallError;
+use lattice::{
+    trace::{self, Place, inside},
+    wire::{CallError, header::TRACEPARENT},
+};
 use lattice_provider::http::{Body, BodyError, HttpHandler};
 use tokio::{sync::oneshot, time::Sleep};
 use wasmtime_wasi_http::{
@@ -36,8 +39,15 @@ type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 #[async_trait]
 impl HttpHandler for LoadedHttp {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
+    async fn handle(&self, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
         let component = &self.0;
+        if trace::is_recorded()
+            && let Some(context) = trace::current()
+            && let Ok(context) = HeaderValue::try_from(context.to_string())
+        {
+            // What the guest sends on is a part of its own work, not of its caller's.
+            request.headers_mut().insert(TRACEPARENT, context);
+        }
         let permit = component.permit()?;
         if let Some(HttpExport::Service(_)) = &component.blueprint.http {
             let answered = concurrent::handle(component, permit, request).await;
@@ -69,6 +79,8 @@ struct Run {
     deadline: Instant,
     /// Made when the guest first waits: most calls never do, and a timer for each would cost more than it gives.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Where its work belongs, whoever lets it work.
+    place: Option<Place>,
 }
 
 impl Run {
@@ -80,13 +92,13 @@ impl Run {
     ) -> Self {
         let deadline = Instant::now() + component.timeout;
         let guest = Box::pin(answer(component.clone(), permit, request, sender));
-        Self { component, guest: Some(guest), deadline, timer: None }
+        Self { component, guest: Some(guest), deadline, timer: None, place: trace::place() }
     }
 
     /// Lets the guest work. Ready when it has ended, well or not.
     fn poll_guest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         let Some(guest) = &mut self.guest else { return Poll::Ready(Ok(())) };
-        if let Poll::Ready(result) = guest.as_mut().poll(cx) {
+        if let Poll::Ready(result) = inside(self.place.as_ref(), || guest.as_mut().poll(cx)) {
             self.guest = None;
             return Poll::Ready(result);
         }

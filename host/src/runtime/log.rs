@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use lattice::wire::UnitId;
+use lattice::{trace, wire::UnitId};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
@@ -47,7 +47,8 @@ impl Lines {
 
     fn end_line(&mut self) {
         let text = String::from_utf8_lossy(&self.line);
-        tracing::info!(target: "guest", unit = %self.log.unit, stream = self.log.stream, "{}", text.escape_debug());
+        let (unit, stream, trace_id) = (&self.log.unit, self.log.stream, trace::recorded_id());
+        tracing::info!(target: "guest", %unit, stream, trace_id, "{}", text.escape_debug());
         self.line.clear();
     }
 }

@@ -1,5 +1,6 @@
 //! `wasi:logging`: messages of a guest in the host's log, with its unit beside them.
 
+use lattice::trace;
 use tracing::Level as Severity;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -35,9 +36,10 @@ impl logging::Host for Guest {
     fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
         let unit = &self.about.unit;
         let (context, message) = (shown(&context), shown(&message));
+        let trace_id = trace::recorded_id();
         macro_rules! event {
             ($severity:expr, $level:literal) => {
-                tracing::event!(target: "guest", $severity, %unit, %context, level = $level, "{message}")
+                tracing::event!(target: "guest", $severity, %unit, %context, level = $level, trace_id, "{message}")
             };
         }
         match level {

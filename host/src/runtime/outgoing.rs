@@ -14,6 +14,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use lattice::{
     model::outbound::{Host, Origin, admits, internal_name},
+    trace::{self, under},
     wire::{CallError, FaultCode, HttpFault, Timeouts},
 };
 use lattice_provider::http::{Body, BodyError, HttpHandler as _, Terms};
@@ -71,10 +72,12 @@ impl wasmtime_wasi_http::WasiHttpHooks for Outgoing {
         let link = self.links.outgoing().and_then(|links| links.get(self.chosen.as_deref()).cloned());
         let Some(link) = link else { return Box::new(async { Err(Error::HttpRequestDenied) }) };
         let until = self.until.min(Instant::now() + link.deadline());
-        Box::new(async move {
+        let sent = async move {
             let answered = tokio::time::timeout_at(until.into(), send(&link, request, timeouts, until)).await;
             to_guest(answered.unwrap_or_else(|_| Err(FaultCode::ResponseTimeout.into())))
-        })
+        };
+        // Those of 0.2 go in a task of their own.
+        Box::new(under(trace::place(), sent))
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), StandaloneError> {
         address: options.addr,
         reason: error.to_string(),
     })?;
-    let listening = HttpServers::default().add(owner, &config, vec![(everything, handler)]).await?;
+    let listening = HttpServers::default().add(owner, None, &config, vec![(everything, handler)]).await?;
     println!("Serving HTTP on http://{}/", listening.address);
     // Tools that are made for `wasmtime serve` look for it here.
     eprintln!("Serving HTTP on http://{}/", listening.address);

@@ -111,6 +111,7 @@ impl Launcher {
             nats: self.nats.clone(),
             data_dir: self.data_dir.clone(),
             config: self.config.clone(),
+            traces: false,
         }));
         let mut reports = Lines::new(reports);
         let first = async {
@@ -128,6 +129,7 @@ impl Launcher {
                 (health, json)
             }
             Some(Report::Failed(Failed { reason, .. })) => return Err(self.failed(reason)),
+            Some(Report::Spans(_)) => return Err(self.failed("it has told of calls before it was ready".to_owned())),
             None => {
                 let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
                 return Err(self.failed(format!("it ended before it was ready ({status})")));

@@ -26,7 +26,6 @@ mod rpc;
 mod store;
 mod streams;
 mod table;
-mod trace;
 mod watched;
 mod weather;
 
@@ -45,7 +44,6 @@ pub use self::{
     store::{Expect, Store, StoreError, WatchEvent},
     streams::{Exchange, HandedOut, Incoming, Offer, Piece, Source, Streams, Taker, gather},
     table::{Entry, Table, View},
-    trace::traced,
     weather::Weather,
 };
 use self::{buckets::Buckets, connect::Urgency, rpc::LazyBundles, streams::LazyStreams};

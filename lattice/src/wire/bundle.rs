@@ -188,7 +188,7 @@ mod tests {
             deadline: Duration::from_millis(deadline),
             caller: Some("shop/cart".parse().unwrap()),
             content_type,
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
             session: Some(Uuid::from_u128(9)),
         }
     }

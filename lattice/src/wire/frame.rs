@@ -9,6 +9,7 @@ use super::{
     error::{CallError, ErrorCode},
     id::{Interface, UnitId},
     limits::{MAX_DEADLINE, MAX_FUNCTION},
+    trace::TraceContext,
 };
 
 /// The version of this protocol. A receiver refuses another one by name.
@@ -60,7 +61,7 @@ pub struct CallHead {
     pub deadline: Duration,
     pub caller: Option<UnitId>,
     pub content_type: ContentType,
-    pub traceparent: Option<String>,
+    pub traceparent: Option<TraceContext>,
     /// The session that holds the resources which the call is about.
     pub session: Option<Uuid>,
 }
@@ -103,7 +104,7 @@ impl CallHead {
             put(header::CALLER, caller.to_string());
         }
         if let Some(traceparent) = &self.traceparent {
-            put(header::TRACEPARENT, traceparent.clone());
+            put(header::TRACEPARENT, traceparent.to_string());
         }
         if let Some(session) = &self.session {
             put(header::SESSION, session.simple().to_string());
@@ -145,8 +146,8 @@ impl CallHead {
             deadline: deadline.min(MAX_DEADLINE),
             caller,
             content_type,
-            // Anything that is not a trace context of the usual length is dropped rather than carried on.
-            traceparent: headers.get(header::TRACEPARENT).filter(|t| t.len() == 55 && t.is_ascii()).map(str::to_owned),
+            // Anything else is dropped rather than carried on.
+            traceparent: headers.get(header::TRACEPARENT).and_then(|text| text.parse().ok()),
             session,
         })
     }
@@ -208,7 +209,7 @@ mod tests {
             deadline: Duration::from_millis(1500),
             caller: Some("shop/cart".parse().unwrap()),
             content_type: ContentType::Json,
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
             session: Some(Uuid::from_u128(7)),
         }
     }

@@ -11,6 +11,7 @@ mod id;
 mod limits;
 pub mod stream;
 mod subject;
+mod trace;
 pub mod value;
 pub mod version;
 
@@ -27,3 +28,4 @@ pub use subject::{
     ALL_CALLS, CallSubject, ProcessReplies, ProcessStreams, Served, StreamSubject, SubjectError, Ticket, ends_of_calls,
     event, replies_of,
 };
+pub use trace::TraceContext;

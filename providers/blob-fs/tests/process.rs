@@ -31,7 +31,7 @@ fn start(options: &NatsOptions, root: &Path) -> ProviderProcess {
     let config = config.as_object().unwrap().clone();
     let mut process = ProviderProcess::start(
         PROGRAM,
-        Launch { lattice, unit, instance, nats: options.clone(), data_dir: root.to_owned(), config },
+        Launch { lattice, unit, instance, nats: options.clone(), data_dir: root.to_owned(), config, traces: false },
     );
     assert_eq!(process.report(), Report::from(Health::Ready));
     process

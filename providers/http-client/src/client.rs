@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, hea
 use hyper::body::Incoming;
 use lattice::{
     model::outbound::{AllowedOrigin, Origin, admits, admits_address},
-    wire::{FaultCode, HttpFault, Timeouts},
+    trace::{self, Kind, Open, under},
+    wire::{FaultCode, HttpFault, Timeouts, header::TRACEPARENT},
 };
 use lattice_provider::http::{Body, HttpClient, Terms};
 use tokio::time::Instant;
@@ -86,13 +87,43 @@ impl Client {
         self.exchange(request, Reach::Anywhere, timeouts).await
     }
 
+    /// Sends a request, as a span of its own where it is traced.
     async fn exchange(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         reach: Reach<'_>,
         timeouts: Timeouts,
     ) -> Result<Response<Body>, HttpFault> {
         let origin = self.destination(&request, reach)?;
+        let open = begin_span(&request, &origin);
+        // What the sender says itself it knows better.
+        if let Some(context) = open.as_ref().and_then(Open::context).or_else(trace::current)
+            && !request.headers().contains_key(TRACEPARENT)
+            && let Ok(context) = HeaderValue::try_from(context.to_string())
+        {
+            request.headers_mut().insert(TRACEPARENT, context);
+        }
+        let Some(mut open) = open else { return self.attempt(request, origin, reach, timeouts).await };
+        let outcome = under(open.place(), self.attempt(request, origin, reach, timeouts)).await;
+        match &outcome {
+            Ok(response) => {
+                let status = response.status();
+                open.set("http.response.status_code", status.as_u16());
+                let failed = status.is_client_error() || status.is_server_error();
+                open.end(failed.then_some(&status as _));
+            }
+            Err(fault) => open.end(Some(fault)),
+        }
+        outcome
+    }
+
+    async fn attempt(
+        &self,
+        request: Request<Body>,
+        origin: Origin,
+        reach: Reach<'_>,
+        timeouts: Timeouts,
+    ) -> Result<Response<Body>, HttpFault> {
         let times = self.timeouts.within(timeouts);
         let progress = Progress::begin();
         let mut outgoing = Outgoing::new(request, &origin, &progress)?;
@@ -151,6 +182,14 @@ impl Client {
         }
         Ok((sender, address))
     }
+}
+
+/// The span of a request that is traced. Of its URL all is told but what stands before the host and after the path: that may be nobody's
+/// business.
+fn begin_span<B>(request: &Request<B>, origin: &Origin) -> Option<Open> {
+    let open = trace::step(Kind::Client, || request.method().to_string())?;
+    let url = format!("{}://{}{}", origin.scheme, origin.authority(), request.uri().path());
+    Some(open.with("http.request.method", request.method().as_str()).with("url.full", url))
 }
 
 #[async_trait]

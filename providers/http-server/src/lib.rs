@@ -24,7 +24,10 @@ use std::{
     time::Duration,
 };
 
-use lattice::{model::routes::Pattern, wire::InstanceId};
+use lattice::{
+    model::routes::Pattern,
+    wire::{InstanceId, UnitId},
+};
 use lattice_provider::http::HttpHandler;
 use tokio::sync::Mutex;
 
@@ -67,10 +70,11 @@ pub struct Listening {
 
 impl HttpServers {
     /// Adds the routes of `owner` to the listener of its address, which begins to listen if it does not yet. Where two
-    /// owners have the same route the one that came last has it.
+    /// owners have the same route the one that came last has it. Requests are traced as those of `unit`, where there is one.
     pub async fn add(
         &self,
         owner: InstanceId,
+        unit: Option<UnitId>,
         config: &Config,
         routes: Vec<(Pattern, Arc<dyn HttpHandler>)>,
     ) -> Result<Listening, ListenError> {
@@ -86,7 +90,7 @@ impl HttpServers {
                 entry.insert(Listener::bind(config).await.map_err(|source| explain(key, source))?)
             }
         };
-        let added = listener.add(Entry { owner: owner.clone(), config: config.clone(), certificate, routes });
+        let added = listener.add(Entry { owner: owner.clone(), unit, config: config.clone(), certificate, routes });
         let address = listener.address;
         if let Err(error) = added {
             if listener.is_empty() {

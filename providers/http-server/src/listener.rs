@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use lattice::{model::routes::Pattern, wire::InstanceId};
+use lattice::{
+    model::routes::Pattern,
+    wire::{InstanceId, UnitId},
+};
 use lattice_provider::http::HttpHandler;
 use tokio::net::TcpListener;
 use tokio_rustls::rustls::ServerConfig;
@@ -29,6 +32,8 @@ pub(crate) struct Live {
 /// A unit with routes on the address.
 pub(crate) struct Entry {
     pub(crate) owner: InstanceId,
+    /// Whose requests they are, where they are traced.
+    pub(crate) unit: Option<UnitId>,
     pub(crate) config: Config,
     pub(crate) certificate: Option<Arc<Certificate>>,
     pub(crate) routes: Vec<(Pattern, Arc<dyn HttpHandler>)>,
@@ -65,6 +70,7 @@ impl Listener {
             cors: entry.config.cors.clone(),
             forwarded: entry.config.forwarded,
             access_log: entry.config.access_log,
+            traced: entry.unit.clone(),
         };
         let others = self.entries.iter().filter(|(other, _)| other.owner != entry.owner);
         let certificates = others.filter_map(|(other, _)| other.certificate.clone()).chain(entry.certificate.clone());

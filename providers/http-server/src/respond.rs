@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri};
 use hyper::body::{Body as _, Incoming};
-use lattice::wire::CallError;
-use lattice_provider::http::{Body, Capped};
+use lattice::{
+    trace::{self, Kind, Open, inside, under},
+    wire::{CallError, TraceContext, header::TRACEPARENT},
+};
+use lattice_provider::http::{Body, Capped, recorded};
 
 use crate::{
     access::Access,
@@ -102,17 +105,30 @@ async fn hand_on(
         let (body, overflow) = Capped::new(body, max_body as u64);
         (Body::Incoming(body), Some(overflow))
     };
-    let traceparent = parts.headers.get("traceparent").and_then(|t| t.to_str().ok()).map(str::to_owned);
-    let answer = route.handler.handle(Request::from_parts(parts, body));
-    let answer = match traceparent {
-        Some(traceparent) => lattice::bus::traced(traceparent, answer).await,
-        None => answer.await,
-    };
+    let traceparent = parts.headers.get(TRACEPARENT).and_then(|t| t.to_str().ok()?.parse::<TraceContext>().ok());
+    let caller = traceparent.map(Into::into);
+    let open = inside(caller.as_ref(), || begin_span(route, entrance, &parts));
+    let answer = recorded(open, route.handler.handle(Request::from_parts(parts, body)));
+    let answer = under(caller, answer).await;
     // Whatever a component made of half a body: the head is not out yet, and what is wrong is the request.
     if overflow.is_some_and(|overflow| overflow.is_over()) {
         return refuse(&too_large(max_body as u64 + 1, max_body));
     }
     answer.unwrap_or_else(|error| refuse(&error))
+}
+
+/// The span of a request that is traced. Its query may hold what is nobody's business.
+fn begin_span(route: &Route, entrance: &Entrance, parts: &request::Parts) -> Option<Open> {
+    let path = &route.pattern.path;
+    let open = trace::root(Kind::Server, route.policy.traced.as_ref()?, || format!("{} {path}", parts.method))?;
+    let open = open
+        .with("http.request.method", parts.method.as_str())
+        .with("http.route", path.as_str())
+        .with("url.scheme", entrance.scheme.as_str())
+        .with("url.path", parts.uri.path())
+        .with("server.address", parts.uri.host().unwrap_or_default())
+        .with("client.address", entrance.client.ip().to_canonical().to_string());
+    Some(open)
 }
 
 /// Whether the client wants the connection for something else than HTTP.

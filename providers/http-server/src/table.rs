@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use lattice::model::routes::Pattern;
+use lattice::{model::routes::Pattern, wire::UnitId};
 use lattice_provider::http::HttpHandler;
 
 use crate::cors::Cors;
@@ -16,6 +16,8 @@ pub(crate) struct Policy {
     pub(crate) cors: Option<Cors>,
     pub(crate) forwarded: bool,
     pub(crate) access_log: bool,
+    /// Whose requests they are, where they are traced.
+    pub(crate) traced: Option<UnitId>,
 }
 
 #[derive(Clone)]

@@ -66,7 +66,7 @@ async fn listen(
     let config = Config::parse(config.as_object().unwrap()).unwrap();
     let route =
         |(pattern, who): &(&str, &'static str)| (pattern.parse().unwrap(), Arc::new(Echo(who)) as Arc<dyn HttpHandler>);
-    servers.add(owner.parse().unwrap(), &config, routes.iter().map(route).collect()).await
+    servers.add(owner.parse().unwrap(), None, &config, routes.iter().map(route).collect()).await
 }
 
 const ONE: &str = "0123456789abcdef";

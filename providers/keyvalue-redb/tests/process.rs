@@ -27,7 +27,7 @@ fn served() -> Served {
 fn launch(options: &NatsOptions, dir: &Path) -> Launch {
     let Served { lattice, unit, instance } = served();
     let (nats, data_dir) = (options.clone(), dir.to_owned());
-    Launch { lattice, unit, instance, nats, data_dir, config: serde_json::Map::new() }
+    Launch { lattice, unit, instance, nats, data_dir, config: serde_json::Map::new(), traces: false }
 }
 
 async fn connect(server: &NatsServer) -> (NatsOptions, Arc<dyn KeyValue>) {

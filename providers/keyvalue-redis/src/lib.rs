@@ -6,13 +6,16 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lattice::wire::UnitId;
+use lattice::{
+    trace::{self, Kind, Open, spanned},
+    wire::UnitId,
+};
 use lattice_provider::{
     Capability, Health, HealthReporter, Provider, StartContext, StartError,
     keyvalue::{KeyPage, KeyValue, KeyValueError, Ttl, Watched, tell},
 };
 use redis::{
-    Client, Cmd, FromRedisValue, Pipeline, RedisError,
+    Arg, Client, Cmd, FromRedisValue, Pipeline, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use serde::Deserialize;
@@ -98,11 +101,17 @@ impl Server {
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        in_time(command.query_async(&mut self.connection.clone())).await
+        let open = trace::step(Kind::Client, || name(command)).map(|open| self.about(open));
+        spanned(open, in_time(command.query_async(&mut self.connection.clone()))).await
     }
 
     async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, RedisError> {
-        in_time(commands.query_async(&mut self.connection.clone())).await
+        let open = trace::step(Kind::Client, || "PIPELINE".to_owned()).map(|open| self.about(open));
+        spanned(open, in_time(commands.query_async(&mut self.connection.clone()))).await
+    }
+
+    fn about(&self, open: Open) -> Open {
+        open.with("db.system.name", "redis").with("server.address", self.address.trim_start_matches("redis://"))
     }
 
     fn error(&self, error: &RedisError) -> KeyValueError {
@@ -124,6 +133,14 @@ impl Server {
                 Err(error) => health.report(Health::Degraded(self.error(&error).to_string())),
             }
         }
+    }
+}
+
+/// What a command is called.
+fn name(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => String::new(),
     }
 }
 

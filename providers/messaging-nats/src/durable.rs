@@ -13,15 +13,15 @@ use async_nats::{
         stream,
     },
 };
-use lattice::model::messages::{DurableSpec, Subject};
-use lattice_provider::{
-    StartError, Work,
-    messaging::{MessageHandler, Subscription},
+use lattice::{
+    model::messages::{DurableSpec, Subject},
+    wire::UnitId,
 };
+use lattice_provider::{StartError, Work, messaging::Subscription};
 use lattice_provider_jetstream::{FORGET, Place, reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{broker_message, store};
+use crate::{bring, store};
 
 /// Beside the component's own time, before a message whose fate is not known is brought again: its provider has died.
 const ACK_GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ mod header {
 struct Durable {
     jetstream: jetstream::Context,
     name: String,
+    unit: UnitId,
     subscription: Subscription,
     spec: DurableSpec,
     replicas: usize,
@@ -47,12 +48,14 @@ struct Durable {
 pub(crate) async fn begin(
     jetstream: &jetstream::Context,
     name: String,
+    unit: &UnitId,
     subscription: Subscription,
     replicas: usize,
     work: Work,
 ) -> Result<(), StartError> {
     let Some(spec) = subscription.spec.durable.clone() else { return Ok(()) };
-    let durable = Arc::new(Durable { jetstream: jetstream.clone(), name, subscription, spec, replicas });
+    let durable =
+        Arc::new(Durable { jetstream: jetstream.clone(), name, unit: unit.clone(), subscription, spec, replicas });
     let place = Place::new(durable.name.clone(), durable.consumer().await?);
     work.tasks.spawn(durable.follow(place, work.clone()));
     Ok(())
@@ -122,7 +125,7 @@ impl Durable {
         let outcome = if delivered > self.spec.deliveries {
             Err("the last delivery came to no end".to_owned())
         } else {
-            self.subscription.to.handle_message(broker_message(plain(&message))).await
+            bring(&self.unit, &self.subscription, plain(&message)).await
         };
         let settled = match outcome {
             Ok(()) => message.ack().await,

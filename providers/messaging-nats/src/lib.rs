@@ -20,11 +20,12 @@ use bytes::Bytes;
 use lattice::{
     bus::Bus,
     model::messages::Subject,
-    wire::{ALL_CALLS, Digest, LatticeName, UnitId},
+    trace::{self, Kind, Open, inside, spanned, under},
+    wire::{ALL_CALLS, Digest, LatticeName, TraceContext, UnitId, header::TRACEPARENT},
 };
 use lattice_provider::{
     Capability, Health, HealthReporter, NatsUse, Provider, StartContext, StartError,
-    messaging::{BrokerMessage, Consumer},
+    messaging::{BrokerMessage, Consumer, MessageHandler, Subscription},
 };
 use tokio::sync::watch;
 use tokio_util::{sync::DropGuard, task::AbortOnDropHandle};
@@ -75,9 +76,9 @@ impl Provider for Messaging {
         for subscription in subscriptions {
             let name = name(&bus, &unit, subscription.spec.subject.as_str());
             if subscription.spec.durable.is_some() {
-                durable::begin(&jetstream, name, subscription, config.replicas, work.clone()).await?;
+                durable::begin(&jetstream, name, &unit, subscription, config.replicas, work.clone()).await?;
             } else {
-                listen::begin(&client, name, subscription, work.clone()).await?;
+                listen::begin(&client, name, &unit, subscription, work.clone()).await?;
             }
         }
         bus.round_trip().await.map_err(|error| StartError::Backend(error.to_string()))?;
@@ -121,30 +122,65 @@ impl Consumer for Messaging {
     async fn request(&self, subject: String, body: Bytes, timeout_ms: u32) -> Result<BrokerMessage, String> {
         let subject = self.subject(subject)?;
         let wait = Duration::from_millis(timeout_ms.into()).min(MAX_WAIT);
-        let request = Request::new().payload(body).timeout(Some(wait));
-        let answer = self.client.send_request(subject.to_string(), request).await;
-        let answer = answer.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => format!("nobody answers requests to `{subject}`"),
-            RequestErrorKind::TimedOut => format!("no answer to `{subject}` within {timeout_ms} ms"),
-            _ => error.to_string(),
-        })?;
-        Ok(broker_message(answer))
+        let (open, headers) = traced(Kind::Client, "request", &subject);
+        let request = Request::new().payload(body).headers(headers).timeout(Some(wait));
+        let answered = async {
+            let answer = self.client.send_request(subject.to_string(), request).await;
+            answer.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => format!("nobody answers requests to `{subject}`"),
+                RequestErrorKind::TimedOut => format!("no answer to `{subject}` within {timeout_ms} ms"),
+                _ => error.to_string(),
+            })
+        };
+        Ok(broker_message(spanned(open, answered).await?))
     }
 
     async fn publish(&self, msg: BrokerMessage) -> Result<(), String> {
         let subject = self.subject(msg.subject)?;
         let reply = msg.reply_to.map(|reply| self.subject(reply)).transpose()?;
-        match (&self.confirm, reply) {
-            (Some(jetstream), None) => store(jetstream, &subject, HeaderMap::new(), msg.body).await,
-            // A stream's answer would go where the component wants its own.
-            (Some(_), Some(_)) => Err("a message that a stream is to confirm cannot have a reply-to".to_owned()),
-            (None, Some(reply)) => {
-                let sent = self.client.publish_with_reply(subject.to_string(), reply.to_string(), msg.body).await;
-                sent.map_err(|error| error.to_string())
+        let (open, headers) = traced(Kind::Producer, "send", &subject);
+        let to = subject.to_string();
+        let sent = async {
+            match (&self.confirm, reply) {
+                (Some(jetstream), None) => store(jetstream, &subject, headers, msg.body).await,
+                // A stream's answer would go where the component wants its own.
+                (Some(_), Some(_)) => Err("a message that a stream is to confirm cannot have a reply-to".to_owned()),
+                (None, Some(reply)) => {
+                    let reply = reply.to_string();
+                    let sent = self.client.publish_with_reply_and_headers(to, reply, headers, msg.body).await;
+                    sent.map_err(|error| error.to_string())
+                }
+                (None, None) => {
+                    let sent = self.client.publish_with_headers(to, headers, msg.body).await;
+                    sent.map_err(|error| error.to_string())
+                }
             }
-            (None, None) => self.client.publish(subject.to_string(), msg.body).await.map_err(|error| error.to_string()),
-        }
+        };
+        spanned(open, sent).await
     }
+}
+
+/// The span of a message that is sent, where that is traced, and the headers that tell of it whoever takes the message.
+fn traced(kind: Kind, what: &str, subject: &Subject) -> (Option<Open>, HeaderMap) {
+    let open = trace::step(kind, || format!("{what} {subject}")).map(|open| about(open, subject.as_str()));
+    let mut headers = HeaderMap::new();
+    if let Some(context) = open.as_ref().and_then(Open::context).or_else(trace::current) {
+        headers.insert(TRACEPARENT, context.to_string());
+    }
+    (open, headers)
+}
+
+/// Brings a message, as a part of the trace that it belongs to, or of one that begins with it.
+async fn bring(unit: &UnitId, subscription: &Subscription, message: async_nats::Message) -> Result<(), String> {
+    let sender = message.headers.as_ref().and_then(|headers| headers.get(TRACEPARENT)?.as_str().parse().ok());
+    let sender = sender.map(|context: TraceContext| context.into());
+    let open = inside(sender.as_ref(), || trace::root(Kind::Consumer, unit, || format!("process {}", message.subject)));
+    let open = open.map(|open| about(open, &message.subject));
+    under(sender, spanned(open, subscription.to.handle_message(broker_message(message)))).await
+}
+
+fn about(open: Open, subject: &str) -> Open {
+    open.with("messaging.system", "nats").with("messaging.destination.name", subject)
 }
 
 /// Waits until a stream has stored a message.

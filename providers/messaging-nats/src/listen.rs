@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
-use lattice_provider::{
-    StartError, Work,
-    messaging::{MessageHandler, Subscription},
-};
+use lattice::wire::UnitId;
+use lattice_provider::{StartError, Work, messaging::Subscription};
 use tokio::sync::Semaphore;
 
-use crate::broker_message;
+use crate::bring;
 
 /// Begins a subscription; all that have its `name` share its messages.
 pub(crate) async fn begin(
     client: &Client,
     name: String,
+    unit: &UnitId,
     subscription: Subscription,
     work: Work,
 ) -> Result<(), StartError> {
@@ -23,11 +22,11 @@ pub(crate) async fn begin(
     let subscriber = client.queue_subscribe(subject.clone(), name).await;
     let subscriber =
         subscriber.map_err(|error| StartError::Backend(format!("cannot subscribe to {subject}: {error}")))?;
-    work.tasks.spawn(follow(subscriber, Arc::new(subscription), work.clone()));
+    work.tasks.spawn(follow(subscriber, unit.clone(), Arc::new(subscription), work.clone()));
     Ok(())
 }
 
-async fn follow(mut subscriber: Subscriber, subscription: Arc<Subscription>, work: Work) {
+async fn follow(mut subscriber: Subscriber, unit: UnitId, subscription: Arc<Subscription>, work: Work) {
     let places = Arc::new(Semaphore::new(subscription.spec.in_flight as usize));
     let mut stopping = false;
     loop {
@@ -45,11 +44,11 @@ async fn follow(mut subscriber: Subscriber, subscription: Arc<Subscription>, wor
             }
         };
         let Some(message) = message else { return };
-        let subscription = subscription.clone();
+        let (unit, subscription) = (unit.clone(), subscription.clone());
         work.tasks.spawn(async move {
             let _place = place;
             let subject = message.subject.clone();
-            if let Err(error) = subscription.to.handle_message(broker_message(message)).await {
+            if let Err(error) = bring(&unit, &subscription, message).await {
                 let to = &subscription.spec.to;
                 tracing::warn!(%subject, %to, error, "a message was not handled; nobody keeps it");
             }

@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use lattice::trace::{self, Kind, Open, spanned};
 use lattice_provider::{StartContext, StartError};
 use tokio_postgres::{Error, Row, Statement, error::DbError};
 
@@ -15,6 +16,9 @@ use crate::{
     session::{RESET, changes_session, forgets_prepared},
     value::{Param, Session, check, decode},
 };
+
+/// Of a statement's first word, in characters.
+const MAX_WORD: usize = 32;
 
 /// What a value of a result takes beside its bytes.
 const VALUE_ROOM: usize = 16;
@@ -50,7 +54,7 @@ impl Runner {
             let outcome = lease.run(sql, params, self.limits).await;
             if changes_session(sql) { settle(lease, sql, outcome).await } else { outcome }
         };
-        self.pool.while_there(work).await
+        spanned(span(sql), self.pool.while_there(work)).await
     }
 
     /// Several statements without parameters; one transaction, unless they say otherwise.
@@ -60,7 +64,7 @@ impl Runner {
             let outcome = lease.send(sql).await;
             settle(lease, sql, outcome).await
         };
-        self.pool.while_there(work).await
+        spanned(span(sql), self.pool.while_there(work)).await
     }
 
     /// Looks whether a statement is one.
@@ -69,6 +73,17 @@ impl Runner {
         let work = async { lease.prepared(sql).await.map(drop) };
         self.pool.while_there(work).await
     }
+}
+
+/// A span for a statement, where it is traced. Only its first word is told: what else stands in it may be data.
+fn span(sql: &str) -> Option<Open> {
+    let open = trace::step(Kind::Client, || first_word(sql))?;
+    Some(open.with("db.system.name", "postgresql").with("db.operation.name", first_word(sql)))
+}
+
+fn first_word(sql: &str) -> String {
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty());
+    word.unwrap_or_default().chars().take(MAX_WORD).collect::<String>().to_ascii_uppercase()
 }
 
 /// Gives a connection back as it was before.

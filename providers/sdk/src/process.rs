@@ -5,12 +5,13 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use lattice::{
     bus::{Bus, ConnectError, NatsOptions, Pace, Serving},
+    trace::{self, Span},
     wire::{CallError, ContentType, InstanceId, LatticeName, Served, UnitId},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
 use crate::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
@@ -37,6 +38,9 @@ pub struct Launch {
     pub nats: NatsOptions,
     pub data_dir: PathBuf,
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// Whether the host takes the spans of calls that are traced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub traces: bool,
 }
 
 /// What a provider process tells its host.
@@ -50,6 +54,8 @@ pub enum Report {
         /// Whether it takes several calls in one message. What the first report says stands.
         bundles: bool,
     },
+    /// What it has done for calls that are traced.
+    Spans(Vec<Span>),
     /// It could not start, and exits.
     Failed(Failed),
 }
@@ -84,6 +90,8 @@ struct Line {
     content_types: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     bundles: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spans: Vec<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Failed>,
 }
@@ -96,7 +104,8 @@ impl TryFrom<Line> for Report {
             Line { health: Some(health), content_types, bundles, .. } => {
                 Ok(Self::Health { health, content_types, bundles })
             }
-            _ => Err("neither `health` nor `failed`"),
+            Line { spans, .. } if !spans.is_empty() => Ok(Self::Spans(spans)),
+            _ => Err("none of `health`, `spans` and `failed`"),
         }
     }
 }
@@ -105,8 +114,9 @@ impl From<Report> for Line {
     fn from(report: Report) -> Self {
         match report {
             Report::Health { health, content_types, bundles } => {
-                Self { health: Some(health), content_types, bundles, failed: None }
+                Self { health: Some(health), content_types, bundles, ..Self::default() }
             }
+            Report::Spans(spans) => Self { spans, ..Self::default() },
             Report::Failed(failed) => Self { failed: Some(failed), ..Self::default() },
         }
     }
@@ -118,6 +128,9 @@ impl From<Health> for Report {
         Self::Health { health, content_types: None, bundles: true }
     }
 }
+
+/// Spans that may wait to be told.
+const SPANS: usize = 1024;
 
 /// How long calls may go on after a drain was ordered.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -171,6 +184,11 @@ async fn run<P: Provider>() -> Result<(), Failure> {
         }
     };
     let config = parse_config::<P>(&launch.config)?;
+    let (sender, spans) = mpsc::channel(SPANS);
+    if launch.traces {
+        // What is too much is not waited for: the calls matter more than what is told of them.
+        trace::record(0.0, move |_, span| drop(sender.try_send(span)));
+    }
     let name = format!("{} {}", P::KIND, launch.unit);
     let bus = Bus::connect_for_calls(&launch.nats, launch.lattice.clone(), &name).await?;
     let (health, mut healths) = HealthReporter::new();
@@ -187,7 +205,7 @@ async fn run<P: Provider>() -> Result<(), Failure> {
     let capability = P::start(context, config).await?;
     let served = Served { lattice: launch.lattice, unit: launch.unit, instance: launch.instance };
     let serving = bus.serve(&served, capability.handler(&bus), Pace::Light).await?;
-    follow(&mut orders, &mut healths, serving).await?;
+    follow(&mut orders, &mut healths, spans, serving).await?;
     bus.flush().await;
     Ok(())
 }
@@ -196,13 +214,18 @@ async fn run<P: Provider>() -> Result<(), Failure> {
 async fn follow(
     orders: &mut Lines<BufReader<Stdin>>,
     healths: &mut watch::Receiver<Health>,
+    mut spans: mpsc::Receiver<Span>,
     serving: Serving,
 ) -> Result<(), Failure> {
     let mut more = true;
+    let mut told = true;
+    let mut ended = Vec::new();
     loop {
-        let health = healths.borrow_and_update().clone();
-        report(&Report::from(health)).await;
-        // Cancel-safe: `next_line` keeps what it has read, `changed` only waits.
+        if std::mem::take(&mut told) {
+            let health = healths.borrow_and_update().clone();
+            report(&Report::from(health)).await;
+        }
+        // Cancel-safe: `next_line` keeps what it has read, the others only wait or take nothing.
         tokio::select! {
             order = next_order(orders) => match order? {
                 Some(Order::Start(_)) => tracing::warn!("started twice; ignored"),
@@ -212,7 +235,10 @@ async fn follow(
                 }
                 None => return Ok(()),
             },
-            changed = healths.changed(), if more => more = changed.is_ok(),
+            changed = healths.changed(), if more => (more, told) = (changed.is_ok(), changed.is_ok()),
+            taken = spans.recv_many(&mut ended, SPANS), if !spans.is_closed() => if taken > 0 {
+                report(&Report::Spans(std::mem::take(&mut ended))).await;
+            },
         }
     }
 }
@@ -252,6 +278,22 @@ mod tests {
             (r#"{"health":"ready","content_types":["application/json"]}"#, ready(Some(&["application/json"]))),
             (r#"{"health":{"degraded":"why"},"bundles":true}"#, Health::Degraded("why".to_owned()).into()),
             (r#"{"failed":{"reason":"why","busy":true}}"#, failed("why", true)),
+            (
+                concat!(
+                    r#"{"spans":[{"context":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","#,
+                    r#""name":"GET","kind":"client","began":1,"ended":2,"attributes":{"db.system.name":"redis"}}]}"#
+                ),
+                Report::Spans(vec![Span {
+                    context: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),
+                    parent: None,
+                    name: "GET".to_owned(),
+                    kind: trace::Kind::Client,
+                    began: 1,
+                    ended: 2,
+                    attributes: [("db.system.name".into(), "redis".into())].into(),
+                    error: None,
+                }]),
+            ),
         ] {
             assert_eq!(serde_json::from_str::<Report>(line).unwrap(), report, "{line}");
             assert_eq!(serde_json::to_string(&report).unwrap(), line);

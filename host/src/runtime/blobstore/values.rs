@@ -13,7 +13,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Stream, StreamExt};
-use lattice::wire::{CallError, MAX_MESSAGE};
+use lattice::{
+    trace::{self, under},
+    wire::{CallError, MAX_MESSAGE},
+};
 use lattice_provider::{
     ByteStream,
     blobstore::{BlobError, Blobstore},
@@ -81,7 +84,7 @@ impl OutgoingValue {
             }
             written
         };
-        self.writing = Some(AbortOnDropHandle::new(tokio::spawn(writing)));
+        self.writing = Some(AbortOnDropHandle::new(tokio::spawn(under(trace::place(), writing))));
         Ok(())
     }
 

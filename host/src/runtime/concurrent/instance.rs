@@ -14,10 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
 use http::{Request, Response};
-use lattice::wire::CallError;
+use lattice::{
+    trace::{Place, inside},
+    wire::CallError,
+};
 use lattice_provider::http::Body;
 use tokio::sync::{mpsc, oneshot, watch};
 use wasmtime::{
@@ -97,6 +101,8 @@ pub(super) struct Door {
     /// take longest.
     until: AtomicU64,
     allowed: AtomicU64,
+    /// Where the work on its calls belongs.
+    place: ArcSwapOption<Place>,
 }
 
 impl Door {
@@ -143,6 +149,14 @@ impl Door {
         let until = millis(deadline.saturating_duration_since(self.made));
         if self.until.fetch_max(until, Ordering::AcqRel) < until {
             self.allowed.store(millis(allowed), Ordering::Release);
+        }
+    }
+
+    /// A call belongs to `place`. Of several at a time nobody knows which one the guest is at: then it is none of theirs.
+    pub(super) fn belongs_to(&self, place: Option<Place>) {
+        let place = place.filter(|_| self.live.load(Ordering::Acquire) == 1);
+        if place.is_some() || self.place.load().is_some() {
+            self.place.store(place.map(Arc::new));
         }
     }
 
@@ -209,6 +223,7 @@ impl Live {
             made: Instant::now(),
             until: AtomicU64::new(0),
             allowed: AtomicU64::new(0),
+            place: ArcSwapOption::empty(),
         });
         let exports = Exports { instance, service };
         let work = Box::pin(work(Arc::downgrade(component), store, exports, calls_in, door.clone(), failed));
@@ -218,7 +233,8 @@ impl Live {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.door.polled.store(true, Ordering::Release);
         let outer = INSIDE.replace(true);
-        let ended = self.work.as_mut().poll(cx);
+        let place = self.door.place.load();
+        let ended = inside(place.as_deref(), || self.work.as_mut().poll(cx));
         INSIDE.set(outer);
         self.door.polled.store(false, Ordering::Release);
         ended

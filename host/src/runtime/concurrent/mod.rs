@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lattice::wire::CallError;
+use lattice::{trace, wire::CallError};
 
 pub(super) use self::{
     function::{call, drop_resources},
@@ -103,6 +103,7 @@ async fn enter(
         }
     };
     door.extend(deadline, allowed);
+    door.belongs_to(trace::place());
     let ticket = Ticket { component: component.clone(), door, _permit: permit, deadline, allowed, ended: false };
     Ok((ticket, live))
 }

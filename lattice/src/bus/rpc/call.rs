@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{after_all, bundles::LazyBundles, limit};
 use crate::{
-    bus::{payload::Elsewhere, streams::LazyStreams, trace},
+    bus::{payload::Elsewhere, streams::LazyStreams},
+    trace,
     wire::{CallError, CallHead, CallSubject, MAX_BUNDLED, ReplyStatus, bundle::BundledAnswer, header},
 };
 

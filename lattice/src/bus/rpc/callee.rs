@@ -10,14 +10,17 @@ use uuid::Uuid;
 
 use super::{CallHandler, after_all, bundles::Answer, limit, within};
 use crate::{
-    bus::{payload::Elsewhere, streams::LazyStreams, trace},
-    wire::{CallError, CallHead, ReplyStatus, bundle::encode_answer, header},
+    bus::{payload::Elsewhere, streams::LazyStreams},
+    trace::{self, Kind, inside, spanned, under},
+    wire::{CallError, CallHead, ReplyStatus, UnitId, bundle::encode_answer, header},
 };
 
 /// What every call needs, however many there are.
 pub(super) struct Callee {
     pub(super) client: Client,
     pub(super) streams: LazyStreams,
+    /// Whose calls they are.
+    pub(super) unit: UnitId,
     pub(super) handler: Arc<dyn CallHandler>,
     /// Takes the answers to calls that came with others.
     pub(super) answers: mpsc::Sender<Answer>,
@@ -48,20 +51,16 @@ impl Callee {
     pub(super) async fn call(self: Arc<Self>, call: Call) {
         let Call { head, elsewhere, payload, reply } = call;
         let deadline = head.deadline;
-        let traceparent = head.traceparent.clone();
-        let work = AssertUnwindSafe(async {
+        let parent = head.traceparent.map(Into::into);
+        let open = inside(parent.as_ref(), || trace::call(Kind::Server, &self.unit, &head.interface, &head.function));
+        let work = spanned(open, async {
             let payload = match elsewhere {
                 Some(place) => place.take(&self.streams, "a call's message").await?,
                 None => payload,
             };
             self.handler.call(head, payload).await
         });
-        let work = work.catch_unwind();
-        let outcome = match traceparent {
-            Some(traceparent) => within(deadline, trace::traced(traceparent, work)).await,
-            None => within(deadline, work).await,
-        };
-        let outcome = match outcome {
+        let outcome = match within(deadline, under(parent, AssertUnwindSafe(work).catch_unwind())).await {
             Some(Ok(outcome)) => outcome,
             // A fault of ours is not one that the caller must wait for, and not the end of all other calls.
             Some(Err(_)) => Err(CallError::Trap("the callee panicked; the log of its host says where".into())),

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     bus::{payload::Elsewhere, streams::LazyStreams},
     wire::{
-        CallError, CallHead, CallSubject, Headers, Served, UnitId,
+        CallError, CallHead, CallSubject, Headers, Served,
         bundle::{BundledCall, decode_calls},
         check_version, header,
     },
@@ -57,9 +57,8 @@ pub(in crate::bus) async fn serve(
     let calls = serving.calls.clone();
     let (answers, queue) = mpsc::channel(bundles::QUEUE);
     serving.calls.spawn(bundles::send_answers(client.clone(), queue));
-    let callee = Arc::new(Callee { client, streams, handler, answers });
-    let server =
-        Server { callee, pace, calls, running: HashMap::new(), rejected: 0, unit: served.unit.clone(), leaving: false };
+    let callee = Arc::new(Callee { client, streams, unit: served.unit.clone(), handler, answers });
+    let server = Server { callee, pace, calls, running: HashMap::new(), rejected: 0, leaving: false };
     serving.calls.spawn(server.run(subscriber, serving.stop.clone(), serving.gone.clone()));
     serving.calls.close();
     Ok(serving)
@@ -78,7 +77,6 @@ struct Server {
     running: HashMap<Uuid, Running>,
     /// Messages that were no calls of ours.
     rejected: u64,
-    unit: UnitId,
     /// It takes no more calls.
     leaving: bool,
 }
@@ -189,7 +187,7 @@ impl Server {
             return self.refuse(call.reply, CallError::BadMessage(error));
         }
         if self.leaving {
-            return self.answer(call.reply, Err(CallError::NoInstance(self.unit.to_string())));
+            return self.answer(call.reply, Err(CallError::NoInstance(self.callee.unit.to_string())));
         }
         let back = call.reply.clone();
         let call = self.callee.clone().call(call);

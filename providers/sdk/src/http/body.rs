@@ -10,8 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use lattice::wire::CallError;
+use http::{Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use lattice::{
+    trace::{Open, under},
+    wire::CallError,
+};
 
 /// Why a body ended early. When it is a [`CallError`] it says how the lattice sees it.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -23,6 +27,67 @@ pub enum Body {
     /// From a client's connection.
     Incoming(Capped),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+/// An answer that is recorded as a span, until the last of its body has gone out; without one just the answer.
+pub async fn recorded(
+    open: Option<Open>,
+    answer: impl Future<Output = Result<Response<Body>, CallError>>,
+) -> Result<Response<Body>, CallError> {
+    let Some(mut open) = open else { return answer.await };
+    match under(open.place(), answer).await {
+        Ok(response) => {
+            open.set("http.response.status_code", response.status().as_u16());
+            let failed = response.status().is_server_error().then(|| response.status());
+            Ok(match response.body().is_end_stream() {
+                true => {
+                    open.end(failed.as_ref().map(|status| status as _));
+                    response
+                }
+                false => response.map(|body| Body::Stream(Box::pin(Recorded { body, open: Some(open), failed }))),
+            })
+        }
+        Err(error) => {
+            open.end(Some(&error));
+            Err(error)
+        }
+    }
+}
+
+/// The body of a recorded answer.
+struct Recorded {
+    body: Body,
+    /// `None` when it has ended.
+    open: Option<Open>,
+    failed: Option<StatusCode>,
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Err(error)) => this.open.take().into_iter().for_each(|open| open.end(Some(error))),
+            // Who reads asks no more once it knows that this was the end.
+            Some(Ok(_)) if !this.body.is_end_stream() => {}
+            _ => {
+                let failed = this.failed.as_ref().map(|status| status as _);
+                this.open.take().into_iter().for_each(|open| open.end(failed));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl http_body::Body for Body {

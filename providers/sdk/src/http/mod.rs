@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lattice::wire::{CallError, Interface};
 
 pub use self::{
-    body::{Body, BodyError, Capped, Overflow},
+    body::{Body, BodyError, Capped, Overflow, recorded},
     client::{HttpClient, HttpClientRemote, HttpClientServed, Terms, interface as client_interface},
     remote::{HttpRemote, HttpServed},
 };

@@ -89,6 +89,7 @@ pub(super) fn remote(bench: &Bench) -> Result<Vec<Row>> {
         nats: options.clone(),
         data_dir: dir.path().to_owned(),
         config: serde_json::Map::new(),
+        traces: false,
     };
     let _provider = provider(bench, dir.path(), launch)?;
     let runtime = like_a_host()?;
