@@ -85,6 +85,9 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     #[command(flatten)]
     pub otlp: OtlpOptions,
+    /// Show no calls to `lattice-ctl spy`, not even to who may ask hosts: what is in them is nobody's business
+    #[arg(long, env = "LATTICE_NO_SPY")]
+    pub no_spy: bool,
     /// Take no part in planning for the lattice
     #[arg(long)]
     pub no_control: bool,

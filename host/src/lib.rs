@@ -39,6 +39,7 @@ mod otlp;
 mod quotas;
 pub mod runtime;
 mod secrets;
+mod spy;
 pub mod standalone;
 mod trust;
 
@@ -174,7 +175,7 @@ impl Host {
         });
         let figures = Arc::<lattice_control::Figures>::default();
         let events = Arc::new(Events::new(bus.clone(), id.clone()));
-        let answers = agent::serve_answers(&surroundings, events.clone()).await?;
+        let answers = agent::serve_answers(&surroundings, events.clone(), !options.no_spy).await?;
         let mut record = HostRecord {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             labels: options.labels(),

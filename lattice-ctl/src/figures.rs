@@ -136,7 +136,7 @@ impl Rates {
 }
 
 /// `250us`, `3.2ms`, `1.5s`.
-fn short(micros: u64) -> String {
+pub(crate) fn short(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros}us"),
         1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),

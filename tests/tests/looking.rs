@@ -206,3 +206,68 @@ fn what_happens_is_told_as_it_happens_and_to_who_asks_later() {
         missing.remove(event["type"].as_str().unwrap().trim_start_matches("lattice."));
     }
 }
+
+#[test]
+fn calls_are_seen_as_they_are_made_inside_a_host_and_between_two() {
+    let address = free_address();
+    let mut lattice = Lattice::start_with(2, |host| {
+        if host.zone == "b" {
+            host.arguments = vec!["--no-spy".to_owned()];
+        }
+    });
+    let app = |cache: &str| {
+        format!(
+            "{}  components:\n    page: {{ image: {}, links: {{ wasi:keyvalue: cache }}, placement: {{ require: {{ zone: [a] }} }} }}\n  \
+             providers:\n    web: {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: page }}, placement: {{ require: \
+             {{ zone: [a] }} }} }}\n    cache: {{ use: keyvalue-memory, placement: {{ require: {{ zone: [{cache}] }} }} }}\n",
+            head("shop"),
+            image("counter"),
+        )
+    };
+    for (zone, way) in [("a", "local"), ("b", "lattice")] {
+        lattice.apply(&app(zone));
+        // The request ends after what it has called.
+        let mut spy = lattice.command(&["spy", "shop/page", "--count", "2", "-o", "json"]);
+        let spy = spy.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let output = thread::scope(|scope| {
+            // What was made before it looks is not seen.
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    get(address, "/").unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                }
+            });
+            let output = spy.wait_with_output().unwrap();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            output
+        });
+        let mut calls = lines(&String::from_utf8(output.stdout).unwrap());
+        assert!(output.status.success() && calls.len() == 2, "{calls:?}");
+        calls.sort_by_key(|call| call["from"].as_str() == Some("shop/page"));
+        let (request, increment) = (&calls[0], &calls[1]);
+        assert_eq!(
+            (&request["from"], &request["to"], &request["way"]),
+            (&"shop/web".into(), &"shop/page".into(), &"local".into())
+        );
+        assert_eq!(request["arguments"]["method"], "GET");
+        assert_eq!(request["result"], serde_json::json!({ "status": 200 }));
+        assert_eq!((&increment["to"], &increment["way"]), (&"shop/cache".into(), &way.into()));
+        assert_eq!(
+            (&increment["interface"], &increment["function"]),
+            (&"lattice:keyvalue/store@0.1.0".into(), &"increment".into())
+        );
+        assert_eq!(increment["arguments"][0], "default", "{increment}");
+        assert!(increment["result"]["ok"].as_i64() > Some(0), "{increment}");
+        assert!(increment["took_us"].as_u64() <= request["took_us"].as_u64(), "{calls:?}");
+        assert_eq!(increment["host"], lattice.host("a").id());
+    }
+    // A unit of which all hosts keep their calls to themselves, and one that is not there.
+    let refused = lattice.ctl(&["spy", "shp"]);
+    assert!(refused.code == Some(6) && refused.stderr.contains("did you mean `shop`?"), "{}", refused.all());
+    lattice.host("a").kill();
+    lattice.wait("that the host is lost", SETTLE, || {
+        let refused = lattice.ctl(&["spy", "shop", "--count", "1"]);
+        (refused.code == Some(1) && refused.stderr.contains("--no-spy")).then_some(())
+    });
+}

@@ -13,6 +13,7 @@ use lattice::{
         log::Query,
         secret::{self, ReferenceError},
         settings::{Finding, SettingsOf, setting},
+        spy,
     },
     wire::{CallError, CallHead},
 };
@@ -27,11 +28,11 @@ use super::{Surroundings, builtin};
 use crate::{events::Events, links::Router, logbook, metrics::Metrics};
 
 /// Answers whoever asks, until what is returned is dropped.
-pub(crate) async fn serve(here: &Surroundings, events: Arc<Events>) -> Result<Serving, CallError> {
+pub(crate) async fn serve(here: &Surroundings, events: Arc<Events>, spied: bool) -> Result<Serving, CallError> {
     let wrong = |error: lattice::wire::IdError| CallError::BadMessage(error.to_string());
     let served = asked::served(here.bus.lattice(), &here.host).map_err(wrong)?;
     let (data, metrics, router) = (here.data.clone(), here.metrics.clone(), here.router.clone());
-    let answers = Answers { data, metrics, router, events };
+    let answers = Answers { data, metrics, router, events, spied };
     here.bus.serve(&served, Arc::new(answers), Pace::Light).await
 }
 
@@ -40,6 +41,8 @@ struct Answers {
     metrics: Arc<Metrics>,
     router: Arc<Router>,
     events: Arc<Events>,
+    /// Whether calls are shown to whoever asks.
+    spied: bool,
 }
 
 impl Answers {
@@ -105,6 +108,13 @@ impl CallHandler for Answers {
             Question::Events => {
                 let (after,): (Option<Uuid>,) = serde_json::from_slice(&payload).map_err(wrong)?;
                 serde_json::to_vec(&self.events.read(after))
+            }
+            Question::Spy if !self.spied => {
+                return Err(CallError::Denied("this host shows no calls: it was started with --no-spy".to_owned()));
+            }
+            Question::Spy => {
+                let (query, after): (spy::Query, Option<u64>) = serde_json::from_slice(&payload).map_err(wrong)?;
+                serde_json::to_vec(&self.router.spy().read(query, after))
             }
         };
         Ok(answer.map_err(wrong)?.into())

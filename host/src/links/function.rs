@@ -10,7 +10,6 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, CallHandler, Exchange, within},
     model::app::{LinkSpec, Transport},
-    trace::{self, Kind, spanned},
     wire::{CallError, InstanceId, Interface, UnitId, value::FunctionShape},
 };
 
@@ -113,8 +112,7 @@ impl FunctionLink {
 
     async fn call_here(&self, handler: &Arc<dyn CallHandler>, call: &Outgoing<'_>) -> Result<Bytes, CallError> {
         let left = call.left();
-        let open = trace::call(Kind::Server, &self.road.to, call.interface, call.function);
-        let work = spanned(open, handler.call(call.head(&self.road.caller), call.payload.clone()));
-        within(left, work).await.unwrap_or(Err(CallError::Deadline(left)))
+        let work = handler.call(call.head(&self.road.caller), call.payload.clone());
+        within(left, self.road.made_here(call, work)).await.unwrap_or(Err(CallError::Deadline(left)))
     }
 }

@@ -14,7 +14,7 @@ use lattice::{
         outbound::AllowedOrigin,
         share::own_name,
     },
-    trace::{self, Kind, spanned},
+    trace,
     wire::{CallError, DEFAULT_DEADLINE, Interface, MAX_DEADLINE, UnitId, value::FunctionShape},
 };
 use lattice_provider::{
@@ -108,9 +108,9 @@ impl Link {
         if self.transport != Transport::Lattice
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
-            if trace::is_recorded() {
+            if trace::is_recorded() || self.road.router.spy().sees(&self.road.caller, &self.road.to) {
                 let handler = local.handler(&self.road.bus);
-                return Way::There(Arc::new(Recorded { road: self.road.clone(), handler, deadline, until }));
+                return Way::There(Arc::new(Shown { road: self.road.clone(), handler, deadline, until }));
             }
             return Way::Here(local);
         }
@@ -192,9 +192,9 @@ pub(super) fn deadline(spec: &LinkSpec) -> Duration {
     spec.deadline_ms.map_or(DEFAULT_DEADLINE, Duration::from_millis)
 }
 
-/// A provider in this process for a call that is traced: it is called as if it were elsewhere, so that its work has a span of its own,
-/// whichever function it is.
-struct Recorded {
+/// A provider in this process for a call that is traced or looked at: it is called as if it were elsewhere, so that what it is asked is
+/// known, whichever function it is.
+struct Shown {
     road: Arc<Road>,
     handler: Arc<dyn CallHandler>,
     /// For each call, and for all of them.
@@ -203,18 +203,18 @@ struct Recorded {
 }
 
 #[async_trait]
-impl Caller for Recorded {
+impl Caller for Shown {
     async fn call(
         &self,
         interface: &Interface,
         function: &'static str,
-        _: Option<&FunctionShape>,
+        shape: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
         let until = self.until.min(Instant::now() + self.deadline);
-        let call = Outgoing { interface, function, payload, shape: None, until, session: None, idempotent: false };
-        let open = trace::call(Kind::Server, &self.road.to, interface, function);
-        spanned(open, self.handler.call(call.head(&self.road.caller), call.payload.clone())).await
+        let call = Outgoing { interface, function, payload, shape, until, session: None, idempotent: false };
+        let work = self.handler.call(call.head(&self.road.caller), call.payload.clone());
+        self.road.made_here(&call, work).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use lattice::{
     bus::{Bus, within},
+    model::spy::Way,
     trace::{self, Kind, spanned},
     wire::{
         CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId,
@@ -88,20 +89,50 @@ impl Road {
 
     /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
     pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
-        self.recorded(call, self.call_best(call)).await
+        self.sent(call, |(reply, _)| reply, self.call_best(call)).await
     }
 
-    /// Counts a call, and traces it where it is a part of what is traced.
-    async fn recorded<T>(
+    /// A call that leaves the process.
+    async fn sent<T>(
         &self,
         call: &Outgoing<'_>,
+        reply: impl Fn(&T) -> &Bytes,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
         let _counted = Counted(&self.counts, self.counts.begin());
         let open = trace::call(Kind::Client, &self.caller, call.interface, call.function);
-        let outcome = spanned(open.map(|open| open.with("lattice.to", self.to.to_string())), work).await;
+        let open = open.map(|open| open.with("lattice.to", self.to.to_string()));
+        let outcome = self.shown(call, Way::Lattice, reply, spanned(open, work)).await;
         if let Err(error) = &outcome {
             self.counts.fault(Fault::of(error));
+        }
+        outcome
+    }
+
+    /// A call inside the process.
+    pub(super) async fn made_here(
+        &self,
+        call: &Outgoing<'_>,
+        work: impl Future<Output = Result<Bytes, CallError>>,
+    ) -> Result<Bytes, CallError> {
+        let open = trace::call(Kind::Server, &self.to, call.interface, call.function);
+        self.shown(call, Way::Local, |reply| reply, spanned(open, work)).await
+    }
+
+    /// Shows a call to whoever looks at such.
+    async fn shown<T>(
+        &self,
+        call: &Outgoing<'_>,
+        way: Way,
+        reply: impl Fn(&T) -> &Bytes,
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let spy = self.router.spy();
+        let watched = spy.watch(&self.caller, &self.to);
+        let outcome = work.await;
+        if let Some(watched) = watched {
+            let returned = outcome.as_ref().map(|outcome| &**reply(outcome));
+            spy.saw(watched, (&self.caller, &self.to, way), call, returned);
         }
         outcome
     }
@@ -157,7 +188,7 @@ impl Road {
         if in_flight.is_lost() {
             return Err(gone());
         }
-        match self.recorded(call, self.send(instance, call, &in_flight)).await {
+        match self.sent(call, |reply| reply, self.send(instance, call, &in_flight)).await {
             Err(CallError::NoInstance(_)) => Err(gone()),
             outcome => outcome,
         }

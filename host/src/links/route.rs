@@ -21,6 +21,7 @@ use super::{
     router::Router,
     shares::Shares,
 };
+use crate::spy::of_request;
 
 /// The handler of a route.
 pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec) -> Arc<dyn HttpHandler> {
@@ -55,8 +56,13 @@ impl HttpHandler for HttpLink {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         match self.road.router.http(&self.road.to) {
             Some(local) => {
-                let open = trace::call(Kind::Server, &self.road.to, &interface(), HANDLE);
-                recorded(open, local.handle(request)).await
+                let (spy, from, to) = (self.road.router.spy(), &self.road.caller, &self.road.to);
+                let open = trace::call(Kind::Server, to, &interface(), HANDLE);
+                let Some(watched) = spy.watch(from, to) else { return recorded(open, local.handle(request)).await };
+                let asked = of_request(&request);
+                let outcome = recorded(open, local.handle(request)).await;
+                spy.saw_request(watched, (from, to), asked, &outcome);
+                outcome
             }
             None => self.remote.handle(request).await,
         }

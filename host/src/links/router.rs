@@ -19,7 +19,7 @@ use lattice_provider::{Capability, http::HttpHandler};
 use tokio::sync::watch;
 
 use super::asleep::Asleep;
-use crate::metrics::Counts;
+use crate::{metrics::Counts, spy::Spy};
 
 /// An instance in this host that can be called without NATS.
 #[derive(Clone)]
@@ -81,12 +81,20 @@ pub struct Router {
     /// The calls that leave this process, by who calls whom. A lock, taken when a road is made or somebody asks: by no call but
     /// a request to `UNIT.APP.lattice`, which has a road of its own.
     sent: Mutex<BTreeMap<(UnitId, UnitId), Arc<Counts>>>,
+    /// Whoever looks at calls.
+    spy: Spy,
 }
 
 impl Default for Router {
     fn default() -> Self {
         let changes = watch::channel(()).0;
-        Self { table: ArcSwap::default(), changes, asleep: Asleep::default(), sent: Mutex::default() }
+        Self {
+            table: ArcSwap::default(),
+            changes,
+            asleep: Asleep::default(),
+            sent: Mutex::default(),
+            spy: Spy::default(),
+        }
     }
 }
 
@@ -174,6 +182,10 @@ impl Router {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.retain(|_, counts| Arc::strong_count(counts) > 1);
         sent.iter().map(|(between, counts)| (between.clone(), counts.clone())).collect()
+    }
+
+    pub(crate) fn spy(&self) -> &Spy {
+        &self.spy
     }
 
     /// The units that are waited for.

@@ -22,16 +22,19 @@ pub enum Question {
     Figures,
     /// `[after]`: the [events](super::event::Told) that it has told, after the one with that id; all, when there is none or it is null.
     Events,
+    /// `[query, after]`: the [calls](super::spy::Page) that somebody looks at, after the one with that number; null to begin.
+    Spy,
 }
 
 impl Question {
     /// All, by interface and function.
-    const ALL: [(Self, &'static str, &'static str); 5] = [
+    const ALL: [(Self, &'static str, &'static str); 6] = [
         (Self::Settings, "lattice:host/settings@0.1.0", "check"),
         (Self::Condition, "lattice:host/condition@0.1.0", "tell"),
         (Self::Log, "lattice:host/log@0.1.0", "read"),
         (Self::Figures, "lattice:host/figures@0.1.0", "count"),
         (Self::Events, "lattice:host/events@0.1.0", "list"),
+        (Self::Spy, "lattice:host/spy@0.1.0", "look"),
     ];
 
     fn names(self) -> (&'static str, &'static str) {

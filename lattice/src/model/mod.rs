@@ -33,6 +33,7 @@ pub mod settings;
 pub mod shape;
 pub mod share;
 pub mod signature;
+pub mod spy;
 pub mod status;
 pub mod wadm;
 pub mod watch;
