@@ -33,7 +33,7 @@ pub(crate) use self::{
         ArtifactCommand, BundleArgs, ContextCommand, DefaultsCommand, PruneArgs, PutSecretArgs, QuotaCommand,
         SecretsCommand,
     },
-    looking::{CallArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, TopArgs, What},
+    looking::{CallArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, SpyArgs, TopArgs, UiArgs, What},
 };
 use crate::{
     failure::{Failure, Result},
@@ -115,6 +115,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     Events(EventsArgs),
     Top(TopArgs),
+    Spy(SpyArgs),
+    Ui(UiArgs),
     Get(GetArgs),
     Call(CallArgs),
     /// Say what a host may run, move everything off it, and end it

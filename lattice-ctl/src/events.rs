@@ -78,15 +78,15 @@ fn at(event: &Event) -> Option<DateTime<Utc>> {
 
 /// What has been read of each host.
 #[derive(Default)]
-struct Reader {
+pub(crate) struct Reader {
     /// The newest event.
-    last: BTreeMap<HostId, Uuid>,
-    silent: Silent,
+    pub(crate) last: BTreeMap<HostId, Uuid>,
+    pub(crate) silent: Silent,
 }
 
 impl Reader {
     /// What is new on all hosts, in the order of time.
-    async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Vec<Event> {
+    pub(crate) async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Vec<Event> {
         let asked = world.live_hosts().map(async |host| {
             let answer = ask::<Told>(bus, host, Question::Events, &(self.last.get(&host.host),)).await;
             (host.host.clone(), answer)

@@ -1,6 +1,9 @@
 //! `explain`: where the links of an app lead, by which way, and how their calls go.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lattice::{
     model::app::{AppRecord, Transport, UnitSpec},
@@ -12,15 +15,15 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cli::{ExplainArgs, Global},
     failure::Result,
-    figures::{Counted, Rates},
+    figures::{Counted, Flow, Rates},
     get::{Row, print},
     output::Output,
     world::World,
 };
 
 /// One link or route, and for a link by weight one of its targets.
-#[derive(Debug, Serialize)]
-struct Explained {
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Explained {
     from: UnitId,
     /// The interface, or the pattern of a route.
     link: String,
@@ -33,7 +36,7 @@ struct Explained {
 }
 
 /// Where calls go from one host.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Way {
     from: HostId,
     /// To any of these.
@@ -83,12 +86,22 @@ pub(crate) async fn run(global: &Global, args: &ExplainArgs, output: &mut Output
     let (before, began) = (Counted::read(&bus, &world, output).await, Instant::now());
     sleep(args.during).await;
     let (flows, apart) = (Counted::read(&bus, &world, output).await.links(&before), began.elapsed());
+    print(&explained(&world, record, &flows, apart), output)
+}
+
+/// The links of an app, with what was counted of each in so much time.
+pub(crate) fn explained(
+    world: &World,
+    record: &AppRecord,
+    flows: &BTreeMap<(UnitId, UnitId), Flow>,
+    apart: Duration,
+) -> Vec<Explained> {
     let mut rows = links(record);
     for row in &mut rows {
-        row.ways = ways(&world, &row.from, &row.to, row.transport);
+        row.ways = ways(world, &row.from, &row.to, row.transport);
         row.calls = flows.get(&(row.from.clone(), row.to.clone())).map(|flow| flow.rates(apart));
     }
-    print(&rows, output)
+    rows
 }
 
 /// All that lead from a unit of the app to another one.

@@ -89,8 +89,8 @@ fn apps(world: &World) -> Vec<App> {
     world.apps.values().map(|entry| app(&entry.value)).collect()
 }
 
-#[derive(Debug, Serialize)]
-struct Host {
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Host {
     id: String,
     short_id: String,
     /// Whether it shows signs of life.
@@ -147,7 +147,7 @@ impl Host {
     }
 }
 
-fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
+pub(crate) fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
     let host = |record: &HostRecord| {
         let alive = world.alive.contains(&record.host);
         Host {

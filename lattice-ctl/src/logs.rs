@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::join_all;
 use lattice::{
     bus::Bus,
@@ -32,7 +32,7 @@ const HOSTS: Duration = Duration::from_secs(2);
 
 /// A line, as `-o json` prints it.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+pub(crate) struct Printed<'a> {
     at: String,
     host: &'a HostId,
     unit: Option<&'a UnitId>,
@@ -40,6 +40,26 @@ struct Printed<'a> {
     source: Source,
     text: &'a str,
 }
+
+impl<'a> Printed<'a> {
+    pub(crate) fn new((host, line): &'a (HostId, Line)) -> Self {
+        Self {
+            at: at(line).to_rfc3339_opts(SecondsFormat::Micros, true),
+            host,
+            unit: line.unit.as_ref(),
+            level: line.level,
+            source: line.source,
+            text: &line.text,
+        }
+    }
+}
+
+fn at(line: &Line) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(i64::try_from(line.at_us).unwrap_or(i64::MAX)).unwrap_or_default()
+}
+
+/// How far the log of each host was read: the process that it was, and its last line.
+pub(crate) type Places = BTreeMap<HostId, (u64, u64)>;
 
 pub(crate) async fn run(global: &Global, args: &LogsArgs, output: &mut Output) -> Result<()> {
     let bus = global.connect().await?;
@@ -92,7 +112,7 @@ pub(crate) struct Following {
 
 impl Following {
     fn new(query: Query, level: Level, only: Option<HostId>, world: World) -> Self {
-        let reader = Reader { query, level, places: BTreeMap::new(), silent: Silent::default() };
+        let reader = Reader { query, level, places: Places::new(), silent: Silent::default() };
         Self { reader, only, world, looked: Some(Instant::now()), asked: None }
     }
 
@@ -123,18 +143,17 @@ impl Following {
     }
 }
 
-/// How far the log of each host has been read.
-struct Reader {
-    query: Query,
-    level: Level,
-    /// The process that it was, and its last line.
-    places: BTreeMap<HostId, (u64, u64)>,
-    silent: Silent,
+/// What is read of the logs of hosts, and how far that has been.
+pub(crate) struct Reader {
+    pub(crate) query: Query,
+    pub(crate) level: Level,
+    pub(crate) places: Places,
+    pub(crate) silent: Silent,
 }
 
 impl Reader {
     /// What is new on all hosts, in the order of time.
-    async fn read(
+    pub(crate) async fn read(
         &mut self,
         bus: &Bus,
         world: &World,
@@ -193,19 +212,10 @@ async fn pages(
 }
 
 fn print(lines: &[(HostId, Line)], output: &mut Output) -> Result<()> {
-    for (host, line) in lines {
-        let micros = i64::try_from(line.at_us).unwrap_or(i64::MAX);
-        let at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
-        let printed = Printed {
-            at: at.to_rfc3339_opts(SecondsFormat::Micros, true),
-            host,
-            unit: line.unit.as_ref(),
-            level: line.level,
-            source: line.source,
-            text: &line.text,
-        };
+    for printed in lines {
+        let (host, line) = printed;
         match output.format {
-            Format::Json | Format::Yaml => output.next_value(&printed)?,
+            Format::Json | Format::Yaml => output.next_value(&Printed::new(printed))?,
             Format::Table => {
                 let (word, paint) = match line.level {
                     Level::Trace => ("TRACE", None),
@@ -216,7 +226,7 @@ fn print(lines: &[(HostId, Line)], output: &mut Output) -> Result<()> {
                 };
                 let word = paint.map_or(word.to_owned(), |paint| output.paint(paint, word));
                 let who = line.unit.as_ref().map_or("-".to_owned(), ToString::to_string);
-                let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+                let at = at(line).to_rfc3339_opts(SecondsFormat::Millis, true);
                 let text = plain(&line.text);
                 output.line(&format!("{at} {} {word} {} {text}", host.short(), output.paint(Paint::Cyan, &who)))?;
             }

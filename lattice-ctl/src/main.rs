@@ -49,9 +49,11 @@ mod secrets;
 mod settings;
 mod shape;
 mod source;
+mod spy;
 mod status;
 mod toolchain;
 mod top;
+mod ui;
 mod up;
 mod wait;
 mod why;
@@ -130,6 +132,8 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Events(args) => events::run(&cli.global, &args, output).await,
         Command::Logs(args) => logs::run(&cli.global, &args, output).await,
         Command::Top(args) => top::run(&cli.global, &args, output).await,
+        Command::Spy(args) => spy::run(&cli.global, &args, output).await,
+        Command::Ui(args) => ui::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
         Command::Host(command) => host::run(&cli.global, &command, output).await,

@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, ErrorKind, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -149,7 +150,7 @@ impl Output {
         self.line(text.trim_end())
     }
 
-    #[cfg(test)]
+    /// What is printed is for somebody who is no terminal.
     pub(crate) fn captured(format: Format) -> (Self, Captured) {
         let captured = Captured::default();
         let output = Self {
@@ -189,19 +190,23 @@ pub(crate) fn plain(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Bytes that a test looks at.
-#[cfg(test)]
+/// What was printed: results and remarks.
 #[derive(Clone, Default)]
 pub(crate) struct Captured(Shared, Shared);
 
-#[cfg(test)]
+/// A lock, held to add to it or to copy it.
 #[derive(Clone, Default)]
-struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+struct Shared(Arc<Mutex<Vec<u8>>>);
 
-#[cfg(test)]
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -209,14 +214,13 @@ impl Write for Shared {
     }
 }
 
-#[cfg(test)]
 impl Captured {
     pub(crate) fn out(&self) -> String {
-        String::from_utf8(self.0.0.lock().unwrap().clone()).unwrap()
+        self.0.text()
     }
 
     pub(crate) fn remarks(&self) -> String {
-        String::from_utf8(self.1.0.lock().unwrap().clone()).unwrap()
+        self.1.text()
     }
 }
 

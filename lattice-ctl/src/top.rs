@@ -1,5 +1,7 @@
 //! `top`: the calls that components take.
 
+use std::time::Duration;
+
 use lattice::wire::UnitId;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -14,9 +16,9 @@ use crate::{
 };
 
 /// One unit.
-#[derive(Debug, Serialize)]
-struct Unit {
-    unit: UnitId,
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Unit {
+    pub(crate) unit: UnitId,
     hosts: usize,
     in_flight: u64,
     per_second: f64,
@@ -39,6 +41,27 @@ impl Row for Unit {
     }
 }
 
+/// What was counted of each unit in so much time.
+pub(crate) fn units(counted: &Counted, before: &Counted, apart: Duration) -> Vec<Unit> {
+    let row = |(unit, flow): (UnitId, Flow)| {
+        let rates = flow.rates(apart);
+        Unit {
+            unit,
+            hosts: flow.hosts,
+            in_flight: flow.all.in_flight,
+            per_second: rates.per_second,
+            p50_us: rates.p50_us,
+            p99_us: rates.p99_us,
+            failed_per_second: rates.failed_per_second,
+            calls: rates.total,
+            failed: rates.failed,
+            starts: flow.starts,
+            rates,
+        }
+    };
+    counted.units(before).into_iter().map(row).collect()
+}
+
 pub(crate) async fn run(global: &Global, args: &TopArgs, output: &mut Output) -> Result<()> {
     let bus = global.connect().await?;
     let mut world = World::read(&bus).await?;
@@ -51,25 +74,8 @@ pub(crate) async fn run(global: &Global, args: &TopArgs, output: &mut Output) ->
         sleep(args.every).await;
         let counted = Counted::read(&bus, &world, output).await;
         let apart = began.elapsed();
-        let row = |(unit, flow): (UnitId, Flow)| {
-            let rates = flow.rates(apart);
-            Unit {
-                unit,
-                hosts: flow.hosts,
-                in_flight: flow.all.in_flight,
-                per_second: rates.per_second,
-                p50_us: rates.p50_us,
-                p99_us: rates.p99_us,
-                failed_per_second: rates.failed_per_second,
-                calls: rates.total,
-                failed: rates.failed,
-                starts: flow.starts,
-                rates,
-            }
-        };
-        let flows = counted.units(&before).into_iter();
-        let mut rows: Vec<_> =
-            flows.filter(|(unit, _)| args.app.as_deref().is_none_or(|app| unit.app.as_str() == app)).map(row).collect();
+        let mut rows = units(&counted, &before, apart);
+        rows.retain(|row| args.app.as_deref().is_none_or(|app| row.unit.app.as_str() == app));
         // Who has most to do comes first.
         rows.sort_by(|a, b| b.per_second.total_cmp(&a.per_second).then_with(|| a.unit.cmp(&b.unit)));
         if again {

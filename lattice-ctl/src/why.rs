@@ -1,12 +1,13 @@
 //! `why`: which rule has placed a unit where it is, and what keeps it from other hosts.
 
 use lattice::{
+    bus::Bus,
     model::{
         app::Scale,
         inventory::InstanceState,
         status::{UnitState, UnitStatus},
     },
-    wire::{HostId, UnitId},
+    wire::{AppName, HostId, UnitId, UnitName},
 };
 use lattice_control::{Explanation, Reason, explain};
 use serde::Serialize;
@@ -23,7 +24,7 @@ use crate::{
 
 /// One unit, as `-o json` prints it.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(crate) struct Report {
     unit: UnitId,
     state: UnitState,
     /// Why it is not ready.
@@ -60,28 +61,12 @@ impl Row for OnHost {
 pub(crate) async fn run(global: &Global, args: &WhyArgs, output: &mut Output) -> Result<()> {
     let bus = global.connect().await?;
     let world = World::read(&bus).await?;
-    let planned = plan_world(&bus, &world).await?;
     let (app, unit) = &args.of;
-    let app = &world.app(app.as_str(), bus.lattice())?.value;
-    let status = world.status(app);
-    let units: Vec<_> =
-        status.units.iter().filter(|status| unit.as_ref().is_none_or(|name| *name == status.unit)).collect();
-    if let (true, Some(unit)) = (units.is_empty(), unit) {
-        return Err(Failure::no_unit(app, unit));
-    }
-    let mut explained =
-        explain(&planned, |other| other.app == app.name && unit.as_ref().is_none_or(|u| *u == other.unit));
-    let report = |status: &&UnitStatus| {
-        let unit = UnitId::new(app.name.clone(), status.unit.clone());
-        let explanation = explained.remove(&unit)?;
-        let scale = app.units.get(&status.unit)?.spec.scale();
-        Some(report(unit, status, scale, &explanation))
-    };
-    let reports: Vec<_> = units.iter().filter_map(report).collect();
+    let reports = reports(&bus, &world, app, unit.as_ref()).await?;
     if output.format != Format::Table {
-        return output.value(&reports);
+        return output.value(&reports.iter().map(|(report, _)| report).collect::<Vec<_>>());
     }
-    for (at, (report, status)) in reports.iter().zip(units).enumerate() {
+    for (at, (report, status)) in reports.iter().enumerate() {
         let gap = if at > 0 { "\n" } else { "" };
         let Report { unit: UnitId { app, .. }, ready, wanted, scale, .. } = report;
         let moving = if *scale == wanted.to_string() { String::new() } else { format!("; {scale}") };
@@ -91,6 +76,30 @@ pub(crate) async fn run(global: &Global, args: &WhyArgs, output: &mut Output) ->
         }
     }
     Ok(())
+}
+
+/// What is to be said of a unit, or of all units of an app, and how each is.
+pub(crate) async fn reports(
+    bus: &Bus,
+    world: &World,
+    app: &AppName,
+    unit: Option<&UnitName>,
+) -> Result<Vec<(Report, UnitStatus)>> {
+    let planned = plan_world(bus, world).await?;
+    let app = &world.app(app.as_str(), bus.lattice())?.value;
+    let mut units = world.status(app).units;
+    units.retain(|status| unit.is_none_or(|name| *name == status.unit));
+    if let (true, Some(unit)) = (units.is_empty(), unit) {
+        return Err(Failure::no_unit(app, unit));
+    }
+    let mut explained = explain(&planned, |other| other.app == app.name && unit.is_none_or(|u| *u == other.unit));
+    let report = |status: UnitStatus| {
+        let unit = UnitId::new(app.name.clone(), status.unit.clone());
+        let explanation = explained.remove(&unit)?;
+        let scale = app.units.get(&status.unit)?.spec.scale();
+        Some((report(unit, &status, scale, &explanation), status))
+    };
+    Ok(units.into_iter().filter_map(report).collect())
 }
 
 fn report(unit: UnitId, status: &UnitStatus, scale: Scale, explanation: &Explanation) -> Report {

@@ -12,6 +12,7 @@
 )]
 
 pub mod azure;
+pub mod browser;
 pub mod certificates;
 pub mod collector;
 pub mod cut;

@@ -50,7 +50,7 @@ struct TestBinary {
 /// Tests find what they need by the variables that are set here.
 pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let servers = servers()?;
-    let nats_py = tools::nats_py()?;
+    let (nats_py, chromium) = (tools::nats_py()?, tools::chromium()?);
     guests::build()?;
     // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
     step("hosts, CLI and providers: building", project::build_binaries)?;
@@ -58,6 +58,7 @@ pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()
         command
             .envs(servers.clone())
             .env("LATTICE_NATS_PY", &nats_py)
+            .env("LATTICE_CHROMIUM", &chromium)
             .env("LATTICE_GUESTS", project::guests())
             .env("LATTICE_BIN", project::binaries());
     };

@@ -75,6 +75,7 @@ pub(crate) fn print() -> Result<()> {
     println!("postgresql       {}", postgresql()?.display());
     println!("docker-registry  {}", docker_registry()?.display());
     println!("azurite          {}", azurite()?.display());
+    println!("chromium         {}", chromium()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
     println!("nats-py          {}", nats_py()?.display());
     println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
@@ -127,6 +128,19 @@ pub(crate) fn docker_registry() -> Result<PathBuf> {
             .context("no docker-registry: `apt-get install docker-registry`, or put one on PATH")?;
     }
     Ok(dir.join("docker-registry"))
+}
+
+/// A Chromium that needs no screen.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    if let Some(found) = ["chromium-headless-shell", "chromium"].into_iter().find_map(on_path) {
+        return Ok(found);
+    }
+    let dir = cache()?.join("chromium");
+    if !dir.exists() {
+        step("Chromium: unpacking Debian's package", || script("chromium.sh", &dir))
+            .context("no Chromium: `apt-get install chromium-headless-shell`, or put `chromium` on PATH")?;
+    }
+    Ok(dir.join("chromium"))
 }
 
 /// Where Debian puts PostgreSQL's programs, a folder for each version.

@@ -1,6 +1,6 @@
 //! Commands that look at what runs.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use lattice::{
@@ -144,6 +144,60 @@ pub(crate) struct ExplainArgs {
     /// How long calls are counted
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = deadline)]
     pub(crate) during: Duration,
+}
+
+/// Show the calls of units as they are made, with their arguments and results
+///
+/// Of an app, or of one of its units, all calls from it and to it: between components, to providers
+/// and over HTTP, inside a host and over NATS. Values are decoded by their WIT types; of HTTP
+/// requests there are method, URI and status. Hosts show calls while somebody looks, and otherwise
+/// spend nothing on it. What is in calls may be confidential: hosts with --no-spy show none.
+///
+/// With -o json, each call is an object by itself. Its fields, and those of -o yaml, are stable: at
+/// (RFC 3339), took_us, host, from, to, interface, function, way (local, lattice), arguments and
+/// result (JSON, or {"bytes": N} where a value is longer than 4 KiB or of an unknown type), error
+/// (where the call has failed, in place of result), trace (null where none is recorded).
+///
+/// Examples:
+///
+///   lattice-ctl spy shop/cart
+///   lattice-ctl spy shop --function increment --failed
+///   lattice-ctl spy shop/cart --sample 100 --count 20 -o json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct SpyArgs {
+    /// An app, or one of its units
+    #[arg(value_name = "APP[/UNIT]", value_parser = app_or_unit)]
+    pub(crate) of: (AppName, Option<UnitName>),
+    /// Only calls of this function, or of an interface that begins so
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Only calls that have failed, or that returned an error
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// One of so many calls
+    #[arg(long, value_name = "CALLS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) sample: u32,
+    /// Leave after so many
+    #[arg(long, value_name = "CALLS")]
+    pub(crate) count: Option<usize>,
+}
+
+/// Show the lattice in a browser: hosts, apps, links and their calls, logs and events, as they change
+///
+/// The page is a part of this program, and works without the internet. It is for the browser that
+/// opens the address that is printed, until Ctrl-C: the key in it keeps others out. It changes
+/// nothing, unless --allow-changes lets it scale units, take apps back, pause rollouts and cordon
+/// hosts, with the rights of whoever has started it.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct UiArgs {
+    /// Where to listen; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Let the page change the lattice
+    #[arg(long)]
+    pub(crate) allow_changes: bool,
 }
 
 /// List what a lattice has

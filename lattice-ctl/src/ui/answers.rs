@@ -1,0 +1,196 @@
+//! What the page asks for.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use lattice::{
+    bus::Bus,
+    model::{
+        event::Event,
+        log::{Level, Query},
+    },
+    wire::{AppName, UnitName},
+};
+use lattice_provider::http::Body;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{
+    assets::{self, Asset},
+    changes::{Change, make},
+    picture::Watching,
+};
+use crate::{
+    asking::Silent,
+    cli::{Format, Global},
+    events,
+    failure::{Failure, Result},
+    logs::{self, Places, Printed},
+    output::Output,
+    why,
+    world::World,
+};
+
+/// Lines and events that are told to who has none yet.
+const BEGIN: usize = 500;
+/// The longest request, in bytes.
+const LONGEST: usize = 16 * 1024;
+/// What stands behind the page.
+pub(super) struct Page {
+    pub(super) global: Global,
+    pub(super) bus: Bus,
+    pub(super) watching: Watching,
+    /// Whether the page may change something.
+    pub(super) changes: bool,
+}
+
+/// A request's query, by name.
+pub(super) struct Asked(pub(super) BTreeMap<String, String>);
+
+impl Asked {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// A value that must be there.
+    fn need<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T> {
+        self.read(name)?.ok_or_else(|| bad(format!("the request does not say `{name}`")))
+    }
+
+    fn read<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Option<T>> {
+        self.0.get(name).map(|text| text.parse().map_err(|error| bad(format!("{name}: {error}")))).transpose()
+    }
+
+    /// Where an answer of before has ended, in words that we have given ourselves.
+    fn cursor<T: DeserializeOwned + Default>(&self) -> Result<Option<T>> {
+        let read = |text: &String| serde_json::from_str(text).map_err(|error| bad(format!("cursor: {error}")));
+        self.0.get("cursor").map(read).transpose()
+    }
+}
+
+fn bad(message: String) -> Failure {
+    Failure::Refused { message, help: "the page and this program are of two releases: load the page again".to_owned() }
+}
+
+impl Page {
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let asked = Asked::of(&request);
+        let answered = match (&method, path.as_str()) {
+            (&Method::GET, "/api/picture") => self.picture().await,
+            (&Method::GET, "/api/unit") => self.unit(&asked).await,
+            (&Method::GET, "/api/log") => self.log(&asked).await,
+            (&Method::GET, "/api/events") => self.events(&asked).await,
+            (&Method::POST, "/api/do") => self.change(request).await,
+            (&Method::GET | &Method::HEAD, path) => return file(assets::find(path)),
+            _ => return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+        };
+        let (status, body) = match answered {
+            Ok(body) => (StatusCode::OK, body),
+            Err(failure) => {
+                let status = match failure.exit_code() {
+                    4 => StatusCode::BAD_GATEWAY,
+                    6 => StatusCode::NOT_FOUND,
+                    7 => StatusCode::CONFLICT,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                (status, json!({ "error": failure.to_string(), "help": failure.help() }).to_string().into())
+            }
+        };
+        reply(status, "application/json", body)
+    }
+
+    async fn picture(&self) -> Result<Bytes> {
+        let picture = self.watching.look().await.ok_or_else(|| Failure::NotDone {
+            message: format!("the lattice {} does not answer", self.bus.lattice()),
+            help: "see whether NATS can be reached: `lattice-ctl doctor`".to_owned(),
+        })?;
+        written(&*picture)
+    }
+
+    /// What a unit is to be, and why it is where it is.
+    async fn unit(&self, asked: &Asked) -> Result<Bytes> {
+        let (app, unit): (AppName, UnitName) = (asked.need("app")?, asked.need("unit")?);
+        let world = World::read(&self.bus).await?;
+        let why = why::reports(&self.bus, &world, &app, Some(&unit)).await?.pop().map(|(report, _)| report);
+        let spec = world.apps.get(app.as_str()).and_then(|record| record.value.units.get(&unit));
+        written(&json!({ "spec": spec.map(|record| &record.spec), "why": why }))
+    }
+
+    async fn log(&self, asked: &Asked) -> Result<Bytes> {
+        let (app, unit, places) = (asked.read("app")?, asked.read("unit")?, asked.cursor::<Places>()?);
+        let newest = places.is_none().then_some(BEGIN);
+        let query = Query { app, unit, newest, ..Query::default() };
+        let places = places.unwrap_or_default();
+        let mut reader = logs::Reader { query, level: Level::Trace, places, silent: Silent::default() };
+        let world = World::read(&self.bus).await?;
+        let lines = reader.read(&self.bus, &world, None, &mut unheard()).await;
+        let skip = newest.map_or(0, |newest| lines.len().saturating_sub(newest));
+        let lines: Vec<_> = lines.iter().skip(skip).map(Printed::new).collect();
+        written(&json!({ "lines": lines, "cursor": cursor(&reader.places)? }))
+    }
+
+    async fn events(&self, asked: &Asked) -> Result<Bytes> {
+        let last = asked.cursor()?;
+        let begins = last.is_none();
+        let mut reader = events::Reader { last: last.unwrap_or_default(), ..events::Reader::default() };
+        let world = World::read(&self.bus).await?;
+        let mut events: Vec<Event> = reader.read(&self.bus, &world, &mut unheard()).await;
+        if begins {
+            events.drain(..events.len().saturating_sub(BEGIN));
+        }
+        written(&json!({ "events": events, "cursor": cursor(&reader.last)? }))
+    }
+
+    async fn change(&self, request: Request<Body>) -> Result<Bytes> {
+        if !self.changes {
+            return Err(Failure::Refused {
+                message: "this page changes nothing".to_owned(),
+                help: "start it with `lattice-ctl ui --allow-changes`".to_owned(),
+            });
+        }
+        // No form of another page can have this type.
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_none_or(|kind| kind.split(';').next() != Some("application/json")) {
+            return Err(bad("a change is JSON".to_owned()));
+        }
+        let body = Limited::new(request.into_body(), LONGEST).collect().await;
+        let body = body.map_err(|error| bad(format!("the request cannot be read: {error}")))?.to_bytes();
+        let change: Change = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+        written(&json!({ "said": make(&self.global, change).await? }))
+    }
+}
+
+/// For what would be remarked of hosts that do not answer: the picture tells.
+fn unheard() -> Output {
+    Output::captured(Format::Json).0
+}
+
+fn cursor(places: &impl Serialize) -> Result<String> {
+    serde_json::to_string(places).map_err(|error| Failure::Other(error.to_string()))
+}
+
+fn written(value: &impl Serialize) -> Result<Bytes> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::Other(error.to_string()))
+}
+
+fn file(asset: Option<&'static Asset>) -> Response<Body> {
+    match asset {
+        Some(asset) => reply(StatusCode::OK, asset.kind, Bytes::from_static(asset.bytes)),
+        None => text(StatusCode::NOT_FOUND, "there is no such page\n"),
+    }
+}
+
+pub(super) fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    reply(status, "text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()))
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::Full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

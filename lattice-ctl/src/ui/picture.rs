@@ -1,0 +1,164 @@
+//! The lattice as the page shows it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{SecondsFormat, Utc};
+use lattice::{
+    bus::Bus,
+    model::{
+        app::{AppRecord, Scale, UnitRecord},
+        status::AppStatus,
+    },
+    wire::{LatticeName, UnitId, UnitName},
+};
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    cli::Format,
+    explain::{Explained, explained},
+    figures::{Counted, Flow},
+    get::{Host, all_hosts},
+    output::Output,
+    top,
+    world::{Follower, World, now_ms},
+};
+
+/// How long calls are counted, at least, before the counts are shown.
+const COUNT: Duration = Duration::from_secs(2);
+/// The pause between two pictures.
+const PAUSE: Duration = Duration::from_millis(900);
+/// Without a look for so long, nobody looks.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long the first picture may take.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// Everything at one moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Picture {
+    lattice: LatticeName,
+    at: String,
+    release: &'static str,
+    /// Whether the page may change something.
+    changes: bool,
+    /// That most hosts are silent, in words.
+    holding: Option<String>,
+    /// What hosts do not tell.
+    notes: Vec<String>,
+    hosts: Vec<Host>,
+    apps: Vec<App>,
+}
+
+#[derive(Debug, Serialize)]
+struct App {
+    status: AppStatus,
+    /// Units whose copies are a number.
+    scalable: Vec<UnitName>,
+    links: Vec<Explained>,
+    calls: BTreeMap<UnitName, top::Unit>,
+}
+
+/// Follows the lattice for as long as this is there.
+pub(super) struct Watching {
+    picture: watch::Receiver<Option<Arc<Picture>>>,
+    looked: watch::Sender<Instant>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watching {
+    pub(super) fn begin(bus: &Bus, changes: bool) -> Self {
+        let (drawn, picture) = watch::channel(None);
+        let (looked, looks) = watch::channel(Instant::now());
+        let painter = Painter { bus: bus.clone(), changes, looks, counted: Counted::default(), since: Instant::now() };
+        Self { picture, looked, _task: AbortOnDropHandle::new(tokio::spawn(painter.paint(drawn))) }
+    }
+
+    /// The newest picture; `None` where the lattice does not answer.
+    pub(super) async fn look(&self) -> Option<Arc<Picture>> {
+        self.looked.send_replace(Instant::now());
+        let mut picture = self.picture.clone();
+        let first = timeout(FIRST, picture.wait_for(Option::is_some)).await;
+        first.ok()?.ok()?.clone()
+    }
+}
+
+struct Painter {
+    bus: Bus,
+    changes: bool,
+    looks: watch::Receiver<Instant>,
+    /// What was counted before, and since when.
+    counted: Counted,
+    since: Instant,
+}
+
+/// What came in some time.
+#[derive(Default)]
+struct Counts {
+    units: Vec<top::Unit>,
+    links: BTreeMap<(UnitId, UnitId), Flow>,
+    apart: Duration,
+    notes: Vec<String>,
+}
+
+impl Painter {
+    async fn paint(mut self, drawn: watch::Sender<Option<Arc<Picture>>>) {
+        let mut follower = Follower::new(&self.bus);
+        let mut counts = self.count(&follower.next().await).await;
+        loop {
+            let world = follower.next().await;
+            if self.looks.borrow().elapsed() > IDLE {
+                // What was counted meanwhile is of no moment.
+                let _ = self.looks.changed().await;
+                counts = self.count(&world).await;
+            } else if self.since.elapsed() > COUNT {
+                counts = self.count(&world).await;
+            }
+            let picture = self.picture(&world, &counts);
+            drawn.send_replace(Some(Arc::new(picture)));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks the hosts what they have counted since they were asked before.
+    async fn count(&mut self, world: &World) -> Counts {
+        let (mut output, said) = Output::captured(Format::Table);
+        let now = Counted::read(&self.bus, world, &mut output).await;
+        let before = std::mem::replace(&mut self.counted, now);
+        let apart = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+        Counts {
+            units: top::units(&self.counted, &before, apart),
+            links: self.counted.links(&before),
+            apart,
+            notes: said.remarks().lines().map(|line| line.trim_start_matches("note: ").to_owned()).collect(),
+        }
+    }
+
+    fn picture(&self, world: &World, counts: &Counts) -> Picture {
+        let app = |record: &AppRecord| {
+            let mine = counts.units.iter().filter(|unit| unit.unit.app == record.name);
+            let scalable = |(name, unit): &(&UnitName, &UnitRecord)| {
+                matches!(unit.spec.scale(), Scale::Replicas(_) | Scale::PerHost) && record.fused_into(name).is_empty()
+            };
+            App {
+                status: world.status(record),
+                scalable: record.units.iter().filter(scalable).map(|(name, _)| name.clone()).collect(),
+                links: explained(world, record, &counts.links, counts.apart),
+                calls: mine.map(|unit| (unit.unit.unit.clone(), unit.clone())).collect(),
+            }
+        };
+        Picture {
+            lattice: self.bus.lattice().clone(),
+            at: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            release: env!("CARGO_PKG_VERSION"),
+            changes: self.changes,
+            holding: world.holding().map(|holding| holding.to_string()),
+            notes: counts.notes.clone(),
+            hosts: all_hosts(world, now_ms()),
+            apps: world.apps.values().map(|entry| app(&entry.value)).collect(),
+        }
+    }
+}
