@@ -133,9 +133,14 @@ pub(crate) struct Lattice {
 impl Lattice {
     /// Starts a host for each of `zones`, which is also its label.
     pub(crate) fn start(bench: &Bench, zones: &[&str]) -> Result<Self> {
+        Self::start_with(bench, zones, &[])
+    }
+
+    /// The same, with further arguments for each host.
+    pub(crate) fn start_with(bench: &Bench, zones: &[&str], arguments: &[String]) -> Result<Self> {
         let mut lattice = Self::empty(bench)?;
         for zone in zones {
-            lattice.add_host(bench, zone)?;
+            lattice.add_host(bench, zone, arguments)?;
         }
         for host in &mut lattice.hosts {
             host.ready()?;
@@ -147,7 +152,7 @@ impl Lattice {
     pub(crate) fn start_in_turn(bench: &Bench, zones: &[&str]) -> Result<Self> {
         let mut lattice = Self::empty(bench)?;
         for zone in zones {
-            lattice.add_host(bench, zone)?.ready()?;
+            lattice.add_host(bench, zone, &[])?.ready()?;
             std::thread::sleep(TURN);
         }
         Ok(lattice)
@@ -159,11 +164,11 @@ impl Lattice {
         Ok(Self { hosts: Vec::new(), nats, ctl: bench.binary("lattice-ctl"), dir })
     }
 
-    fn add_host(&mut self, bench: &Bench, zone: &str) -> Result<&mut Child> {
+    fn add_host(&mut self, bench: &Bench, zone: &str, arguments: &[String]) -> Result<&mut Child> {
         let (name, dir) = (format!("host-{zone}"), self.dir.path());
         let host = Child::spawn(&name, &bench.binary("lattice-host"), dir, |host| {
             host.args(["--nats", &self.nats.url, "--lattice", LATTICE, "--label", &format!("zone={zone}"), "--data"]);
-            host.arg(dir.join(&name)).env("LATTICE_LOG", "warn");
+            host.arg(dir.join(&name)).args(arguments).env("LATTICE_LOG", "warn");
         })?;
         self.hosts.push(host);
         self.hosts.last_mut().context("no host")

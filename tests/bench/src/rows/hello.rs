@@ -129,3 +129,30 @@ pub(super) fn p3(bench: &Bench) -> Result<Vec<Row>> {
     let note = "tests/guests/p3-hello; an instance serves 128 requests on both sides, of serve's 16 at a time";
     Ok(vec![rate.target(Target::RatioAtLeast(1.5)).note(note), cpu])
 }
+
+/// The same host without traces, with one of a hundred requests traced, and with all.
+pub(super) fn traced(bench: &Bench) -> Result<Vec<Row>> {
+    let dir = tempfile::Builder::new().prefix("lattice-bench.").tempdir()?;
+    // It takes whatever it is sent.
+    let (_collector, collector) = spawn_http(dir.path(), &["hyper"])?;
+    let start = |sample: Option<&str>| -> Result<(Lattice, Server)> {
+        let otlp = format!("http://{collector}");
+        let arguments = sample.map(|sample| ["--otlp", &otlp, "--trace-sample", sample].map(str::to_owned).to_vec());
+        let lattice = Lattice::start_with(bench, &["a"], &arguments.unwrap_or_default())?;
+        let address = deploy(bench, &lattice, "hello", "a", "")?;
+        let server = Server { address, processes: lattice.processes() };
+        Ok((lattice, server))
+    };
+    let (_off, off) = start(None)?;
+    let (_some, some) = start(Some("0.01"))?;
+    let (_all, all) = start(Some("1"))?;
+    let (mut one, mut every) = (Vec::new(), Vec::new());
+    bench.rounds(|| {
+        one.push((some.load(bench, 16)?, off.load(bench, 16)?));
+        every.push((all.load(bench, 16)?, off.load(bench, 16)?));
+        Ok(())
+    })?;
+    let row = |name: &str, pairs: &Pairs| compared(name, "req/s", "without traces", pairs, |load| load.rate);
+    let note = "two spans a request; what the collector's queue has no room for is left out";
+    Ok(vec![row("tracing_cost.1percent", &one), row("tracing_cost.all", &every).note(note)])
+}

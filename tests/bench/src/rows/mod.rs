@@ -5,6 +5,7 @@ mod calls;
 mod components;
 mod counter;
 mod deploy;
+mod driving;
 mod engine;
 mod failover;
 mod fused;
@@ -58,6 +59,9 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { rows: &["idle_cost"], measure: quiet::idle },
     Group { rows: &["failover"], measure: failover::failover },
     Group { rows: &["apply_to_first_200"], measure: deploy::apply_to_first_200 },
+    Group { rows: &["tracing_cost"], measure: hello::traced },
+    Group { rows: &["ctl_startup"], measure: driving::startup },
+    Group { rows: &["dev_reload"], measure: driving::reload },
 ];
 
 /// Ours and the baseline of each round.
