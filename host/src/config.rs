@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 use crate::{
     logbook::Remember,
     otlp::OtlpOptions,
-    standalone::{RunOptions, ServeOptions},
+    standalone::{ReplayOptions, RunOptions, ServeOptions},
 };
 
 /// Joins a lattice and runs what it assigns to this host; or, with a subcommand, runs one component by itself.
@@ -32,6 +32,9 @@ pub enum Command {
     Run(RunOptions),
     /// Serves HTTP with one component, without a lattice
     Serve(ServeOptions),
+    /// Makes the calls of a recording again: `lattice-ctl replay` uses it
+    #[command(hide = true)]
+    Replay(ReplayOptions),
 }
 
 /// How to take part in a lattice.

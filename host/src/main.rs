@@ -31,6 +31,9 @@ fn main() -> ExitCode {
             None => join(cli.options).await,
             Some(Command::Run(options)) => standalone::run(options).await.unwrap_or_else(|error| fail(&error)),
             Some(Command::Serve(options)) => standalone::serve(options).await.map_or_else(|e| fail(&e), |()| 0.into()),
+            Some(Command::Replay(options)) => {
+                standalone::replay(options).await.map_or_else(|e| fail(&e), |()| 0.into())
+            }
         }
     });
     // A thread that reads standard input cannot be ended otherwise.

@@ -9,11 +9,17 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use lattice::{
-    model::spy::{Call, MOST_CALLS, MOST_TEXT, Outcome, Page, Query, SHOWS, Value, Way},
-    trace,
-    wire::{CallError, RequestHead, ResponseHead, UnitId, decode_http, value::json},
+    model::{
+        recording::{Raw, RawCall, RawOutcome},
+        spy::{Call, MOST_CALLS, MOST_KEPT, MOST_RAW, MOST_TEXT, MOST_TOLD, Outcome, Page, Query, SHOWS, Value, Way},
+    },
+    trace::{self, Place},
+    wire::{
+        CallError, ClientReplyHead, ClientRequestHead, RequestHead, ResponseHead, UnitId, decode_http, value::json,
+    },
 };
 use serde_json::json;
 
@@ -35,6 +41,8 @@ struct Seen {
     /// Who looks, and until when.
     queries: Vec<(Query, Instant)>,
     calls: VecDeque<Call>,
+    /// What they have of whole calls, in bytes.
+    raw: usize,
     last: u64,
 }
 
@@ -42,6 +50,23 @@ struct Seen {
 pub(crate) struct Watched {
     at_us: u64,
     began: Instant,
+    whole: bool,
+    /// The trace that it belongs to.
+    trace: Option<String>,
+    /// Where its work belongs, when it would belong to nothing else.
+    pub(crate) place: Option<Place>,
+}
+
+impl Watched {
+    fn new(whole: bool) -> Self {
+        let current = trace::place();
+        let place = if whole && current.is_none() { trace::unrecorded() } else { None };
+        let trace = match whole {
+            true => current.as_ref().or(place.as_ref()).map(Place::trace_id),
+            false => trace::recorded_id(),
+        };
+        Self { at_us: now(), began: Instant::now(), whole, trace, place }
+    }
 }
 
 impl Default for Spy {
@@ -63,6 +88,12 @@ impl Spy {
         seen.queries.iter().any(|(query, _)| query.asks_for(from, to))
     }
 
+    /// The same of calls that are shown as a whole.
+    pub(crate) fn sees_whole(&self, from: &UnitId, to: &UnitId) -> bool {
+        self.on.load(Ordering::Relaxed)
+            && self.seen().queries.iter().any(|(query, _)| query.whole && query.asks_for(from, to))
+    }
+
     /// Begins to look at a call, if it is one of those that are shown.
     pub(crate) fn watch(&self, from: &UnitId, to: &UnitId) -> Option<Watched> {
         if !self.on.load(Ordering::Relaxed) {
@@ -74,7 +105,9 @@ impl Spy {
         let shown = |(query, _): &(Query, Instant)| {
             query.asks_for(from, to) && count.is_multiple_of(u64::from(query.sample.max(1)))
         };
-        seen.queries.iter().any(shown).then(|| Watched { at_us: now(), began: Instant::now() })
+        let mut queries = seen.queries.iter().filter(|query| shown(query)).peekable();
+        queries.peek()?;
+        Some(Watched::new(queries.any(|(query, _)| query.whole)))
     }
 
     /// Keeps a call of a function that has ended.
@@ -83,18 +116,23 @@ impl Spy {
         watched: Watched,
         (from, to, way): (&UnitId, &UnitId, Way),
         call: &Outgoing<'_>,
-        outcome: Result<&[u8], &CallError>,
+        outcome: Result<&Bytes, &CallError>,
     ) {
         let names = (call.interface.to_string(), call.function.to_owned());
+        let raw = watched.whole.then(|| whole((from, to), call, outcome)).flatten();
         let arguments = match call.shape {
             Some(shape) => value(json::arguments_to_json(shape, &call.payload).ok(), call.payload.len()),
-            None => request(&call.payload).unwrap_or(Value::Bytes(call.payload.len())),
+            None => {
+                request(&call.payload).map_or(Value::Bytes(call.payload.len()), |head| asked(&head.method, &head.uri))
+            }
         };
-        let returned = |bytes: &[u8]| match call.shape {
+        let returned = |bytes: &Bytes| match call.shape {
             Some(shape) => value(json::result_to_json(shape.result.as_ref(), bytes).ok(), bytes.len()),
-            None => response(bytes).unwrap_or(Value::Bytes(bytes.len())),
+            None => {
+                response(bytes).map_or(Value::Bytes(bytes.len()), |head| Value::Json(json!({ "status": head.status })))
+            }
         };
-        self.keep(watched, (from, to, way), names, arguments, outcome.map(returned));
+        self.keep(watched, (from, to, way), names, arguments, outcome.map(returned), raw);
     }
 
     /// Keeps an HTTP request that was answered inside the process.
@@ -107,7 +145,7 @@ impl Spy {
     ) {
         let names = (lattice_provider::http::interface().to_string(), lattice_provider::http::HANDLE.to_owned());
         let status = |response: &Response<B>| Value::Json(json!({ "status": response.status().as_u16() }));
-        self.keep(watched, (from, to, Way::Local), names, asked, outcome.as_ref().map(status));
+        self.keep(watched, (from, to, Way::Local), names, asked, outcome.as_ref().map(status), None);
     }
 
     fn keep(
@@ -117,6 +155,7 @@ impl Spy {
         (interface, function): (String, String),
         arguments: Value,
         outcome: Result<Value, &CallError>,
+        raw: Option<RawCall>,
     ) {
         let took = watched.began.elapsed().as_micros();
         let mut call = Call {
@@ -130,14 +169,16 @@ impl Spy {
             way,
             arguments,
             outcome: outcome.map_or_else(|error| Outcome::Error(error.to_string()), Outcome::Result),
-            trace: trace::recorded_id(),
+            trace: watched.trace,
+            raw,
         };
         let mut seen = self.seen();
         seen.last += 1;
         call.number = seen.last;
+        seen.raw += length(&call);
         seen.calls.push_back(call);
-        if seen.calls.len() > MOST_CALLS {
-            seen.calls.pop_front();
+        while seen.calls.len() > MOST_CALLS || seen.raw > MOST_KEPT {
+            seen.raw -= seen.calls.pop_front().as_ref().map_or(0, length);
         }
     }
 
@@ -151,8 +192,18 @@ impl Spy {
         }
         self.on.store(true, Ordering::Relaxed);
         let after = after.unwrap_or(seen.last);
-        let asked = |call: &&Call| call.number > after && query.asks_for(&call.from, &call.to);
-        Page { began: self.began, calls: seen.calls.iter().filter(asked).cloned().collect(), last: seen.last }
+        let mut page = Page { began: self.began, calls: Vec::new(), last: seen.last };
+        let mut told = 0;
+        for call in seen.calls.iter().filter(|call| call.number > after && query.asks_for(&call.from, &call.to)) {
+            told += length(call);
+            if told > MOST_TOLD && !page.calls.is_empty() {
+                // The rest is for the next question.
+                page.last = page.calls.last().map_or(after, |call| call.number);
+                break;
+            }
+            page.calls.push(call.clone());
+        }
+        page
     }
 
     /// Forgets who has not asked for a while, and what nobody asks for.
@@ -160,7 +211,7 @@ impl Spy {
         let now = Instant::now();
         seen.queries.retain(|(_, until)| now < *until);
         if seen.queries.is_empty() {
-            seen.calls = VecDeque::new();
+            (seen.calls, seen.raw) = (VecDeque::new(), 0);
             self.on.store(false, Ordering::Relaxed);
         }
     }
@@ -170,19 +221,55 @@ impl Spy {
     }
 }
 
+/// How much of a call is kept beside what is shown, in bytes.
+fn length(call: &Call) -> usize {
+    call.raw.as_ref().map_or(0, |raw| {
+        raw.arguments.0.len()
+            + match &raw.outcome {
+                RawOutcome::Result(bytes) => bytes.0.len(),
+                RawOutcome::Error { text, .. } => text.len(),
+            }
+    })
+}
+
+/// The whole of a call, if it can be made again: what is in streams is gone when it was read, and a resource is of one instance.
+fn whole((from, to): (&UnitId, &UnitId), call: &Outgoing<'_>, outcome: Result<&Bytes, &CallError>) -> Option<RawCall> {
+    let is_bound = match call.shape {
+        Some(shape) => shape.has_streams() || shape.takes_handles() || shape.returns_handles(),
+        None => {
+            let goes_on = request(&call.payload).is_some_and(|head| head.rest.is_some());
+            goes_on || outcome.is_ok_and(|bytes| response(bytes).is_some_and(|head| head.rest.is_some()))
+        }
+    };
+    let length = call.payload.len() + outcome.map_or(0, Bytes::len);
+    (!is_bound && length <= MOST_RAW).then(|| RawCall {
+        from: from.clone(),
+        to: to.clone(),
+        interface: call.interface.clone(),
+        function: call.function.to_owned(),
+        arguments: Raw(call.payload.clone()),
+        outcome: RawOutcome::of(outcome.cloned()),
+    })
+}
+
 /// What is shown of an HTTP request. Its headers and its body are its own.
 pub(crate) fn of_request<B>(request: &Request<B>) -> Value {
-    Value::Json(json!({ "method": request.method().as_str(), "uri": request.uri().to_string() }))
+    asked(request.method().as_str(), &request.uri().to_string())
 }
 
-fn request(payload: &[u8]) -> Option<Value> {
-    let (head, _): (RequestHead, _) = decode_http(&bytes::Bytes::copy_from_slice(payload)).ok()?;
-    Some(Value::Json(json!({ "method": head.method, "uri": head.uri })))
+fn asked(method: &str, uri: &str) -> Value {
+    Value::Json(json!({ "method": method, "uri": uri }))
 }
 
-fn response(payload: &[u8]) -> Option<Value> {
-    let (head, _): (ResponseHead, _) = decode_http(&bytes::Bytes::copy_from_slice(payload)).ok()?;
-    Some(Value::Json(json!({ "status": head.status })))
+/// The head of an HTTP request in a payload, to a component or out of the lattice.
+fn request(payload: &Bytes) -> Option<RequestHead> {
+    let out = || decode_http::<ClientRequestHead>(payload).ok().map(|(head, _)| head.request);
+    decode_http(payload).ok().map(|(head, _)| head).or_else(out)
+}
+
+fn response(payload: &Bytes) -> Option<ResponseHead> {
+    let out = || decode_http::<ClientReplyHead>(payload).ok().and_then(|(head, _)| head.ok());
+    decode_http(payload).ok().map(|(head, _)| head).or_else(out)
 }
 
 /// A value whose JSON is known, or only its length.
@@ -201,7 +288,7 @@ mod tests {
     }
 
     fn query(sample: u32) -> Query {
-        Query { app: "shop".parse().unwrap(), unit: None, sample }
+        Query { app: "shop".parse().unwrap(), unit: None, sample, whole: false }
     }
 
     fn see(spy: &Spy) {

@@ -33,7 +33,9 @@ pub(crate) use self::{
         ArtifactCommand, BundleArgs, ContextCommand, DefaultsCommand, PruneArgs, PutSecretArgs, QuotaCommand,
         SecretsCommand,
     },
-    looking::{CallArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, SpyArgs, TopArgs, UiArgs, What},
+    looking::{
+        CallArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, RecordArgs, ReplayArgs, SpyArgs, TopArgs, UiArgs, What,
+    },
 };
 use crate::{
     failure::{Failure, Result},
@@ -116,6 +118,8 @@ pub(crate) enum Command {
     Events(EventsArgs),
     Top(TopArgs),
     Spy(SpyArgs),
+    Record(RecordArgs),
+    Replay(ReplayArgs),
     Ui(UiArgs),
     Get(GetArgs),
     Call(CallArgs),

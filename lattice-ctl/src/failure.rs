@@ -61,6 +61,9 @@ pub(crate) enum Failure {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot print: {0}")]
     Print(io::Error),
+    /// What `replay` has found.
+    #[error("{different} of {of} calls went otherwise")]
+    Differs { different: usize, of: usize },
     /// No failure: what `plan` says to whoever asks for its exit code.
     #[error("something would change")]
     WouldChange,
@@ -98,7 +101,12 @@ impl Failure {
             Self::OutputClosed => 0,
             Self::WouldChange => 2,
             Self::Artifact(ArtifactError::Damaged { .. }) | Self::Store(StoreError::Unreadable { .. }) => 1,
-            Self::Start { .. } | Self::Refused { .. } | Self::File { .. } | Self::Print(_) | Self::Other(_) => 1,
+            Self::Differs { .. }
+            | Self::Start { .. }
+            | Self::Refused { .. }
+            | Self::File { .. }
+            | Self::Print(_)
+            | Self::Other(_) => 1,
         }
     }
 

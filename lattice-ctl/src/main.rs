@@ -40,6 +40,7 @@ mod progress;
 mod project;
 mod push;
 mod quota;
+mod record;
 #[cfg(test)]
 mod reference;
 mod revision;
@@ -133,6 +134,8 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Logs(args) => logs::run(&cli.global, &args, output).await,
         Command::Top(args) => top::run(&cli.global, &args, output).await,
         Command::Spy(args) => spy::run(&cli.global, &args, output).await,
+        Command::Record(args) => record::record(&cli.global, &args, output).await,
+        Command::Replay(args) => record::replay(&args, output).await,
         Command::Ui(args) => ui::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,

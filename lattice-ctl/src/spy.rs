@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often hosts are asked for what is new.
-const POLL: Duration = Duration::from_millis(250);
+pub(crate) const POLL: Duration = Duration::from_millis(250);
 /// How often it is looked which hosts there are.
 const HOSTS: Duration = Duration::from_secs(2);
 /// What of arguments or a result stands in a line for people, in characters.
@@ -58,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &SpyArgs, output: &mut Output) ->
     if let Some(unit) = unit.as_ref().filter(|unit| !record.units.contains_key(*unit)) {
         return Err(Failure::no_unit(record, unit));
     }
-    let query = Query { app: app.clone(), unit: unit.clone(), sample: args.sample };
+    let query = Query { app: app.clone(), unit: unit.clone(), sample: args.sample, whole: false };
     let mut reader = Reader { query, places: BTreeMap::new(), silent: Silent::default() };
     let (mut left, mut looked) = (args.count.unwrap_or(usize::MAX), Instant::now());
     while left > 0 {
@@ -91,16 +91,17 @@ fn wanted(call: &Call, args: &SpyArgs) -> bool {
     args.function.as_ref().is_none_or(name) && (failed || !args.failed)
 }
 
-struct Reader {
-    query: Query,
+/// Calls that are looked at on all hosts.
+pub(crate) struct Reader {
+    pub(crate) query: Query,
     /// The process of each host, and its last call.
-    places: BTreeMap<HostId, (u64, u64)>,
-    silent: Silent,
+    pub(crate) places: BTreeMap<HostId, (u64, u64)>,
+    pub(crate) silent: Silent,
 }
 
 impl Reader {
     /// What is new on all hosts, in the order in which it began. An error when no host shows anything.
-    async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Result<Vec<(HostId, Call)>> {
+    pub(crate) async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Result<Vec<(HostId, Call)>> {
         let asked = world.live_hosts().map(async |host| {
             let after = self.places.get(&host.host).map(|(_, last)| *last);
             (host.host.clone(), ask::<Page>(bus, host, Question::Spy, &(&self.query, after)).await)
@@ -204,6 +205,7 @@ mod tests {
             arguments: Value::Json(json!(["apple\n", 3])),
             outcome,
             trace: None,
+            raw: None,
         }
     }
 

@@ -55,6 +55,13 @@ tokio::task_local! {
     static CURRENT: Place;
 }
 
+impl Place {
+    /// The id of the trace: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> String {
+        self.context.trace_id()
+    }
+}
+
 /// Where the spans of this process go, and which traces that begin here are recorded.
 struct Recorder {
     /// From 0, none, to 1, all.
@@ -195,6 +202,11 @@ pub fn root(kind: Kind, unit: &UnitId, name: impl FnOnce() -> String) -> Option<
         return None;
     }
     Open::new(TraceContext::new(trace, new_span(), true)?, None, kind, unit, name)
+}
+
+/// A trace of its own that nobody records: by its id it is known what is a part of one work.
+pub fn unrecorded() -> Option<Place> {
+    TraceContext::new(Uuid::new_v4().into_bytes(), new_span(), false).map(Place::from)
 }
 
 fn new_span() -> [u8; 8] {

@@ -229,19 +229,8 @@ fn calls_are_seen_as_they_are_made_inside_a_host_and_between_two() {
         // The request ends after what it has called.
         let mut spy = lattice.command(&["spy", "shop/page", "--count", "2", "-o", "json"]);
         let spy = spy.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let output = thread::scope(|scope| {
-            // What was made before it looks is not seen.
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    get(address, "/").unwrap();
-                    thread::sleep(Duration::from_millis(50));
-                }
-            });
-            let output = spy.wait_with_output().unwrap();
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            output
-        });
+        // What was made before it looks is not seen.
+        let output = asking(address, "/", || spy.wait_with_output().unwrap());
         let mut calls = lines(&String::from_utf8(output.stdout).unwrap());
         assert!(output.status.success() && calls.len() == 2, "{calls:?}");
         calls.sort_by_key(|call| call["from"].as_str() == Some("shop/page"));
@@ -270,4 +259,96 @@ fn calls_are_seen_as_they_are_made_inside_a_host_and_between_two() {
         let refused = lattice.ctl(&["spy", "shop", "--count", "1"]);
         (refused.code == Some(1) && refused.stderr.contains("--no-spy")).then_some(())
     });
+}
+
+/// Asks for a path again and again while something is done.
+fn asking<T>(address: std::net::SocketAddr, path: &str, work: impl FnOnce() -> T) -> T {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                get(address, path).unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let done = work();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        done
+    })
+}
+
+#[test]
+fn recorded_calls_are_made_again_without_anything_else_there() {
+    let (address, other) = (free_address(), free_address());
+    let lattice = Lattice::start(2);
+    let place = |zone: &str| format!("placement: {{ require: {{ zone: [{zone}] }} }}");
+    let (a, b) = (place("a"), place("b"));
+    let web = |name: &str, address, to: &str| {
+        format!(
+            "    {name}: {{ use: http-server, config: {{ address: \"{address}\" }}, routes: {{ /: {to} }}, {a} }}\n"
+        )
+    };
+    // What is called over NATS and inside the process, capabilities and functions of WIT.
+    lattice.apply(&format!(
+        "{}  components:\n    page: {{ image: {}, links: {{ wasi:keyvalue: cache }}, {a} }}\n    caller: {{ image: {}, links: {{ \
+         test:library: library }}, {b} }}\n    library: {{ image: {}, {b} }}\n  providers:\n{}{}    cache: {{ use: keyvalue-memory, {b} }}\n",
+        head("shop"),
+        image("counter"),
+        image("caller"),
+        image("library"),
+        web("web", address, "page"),
+        web("web2", other, "caller"),
+    ));
+    let record = |unit: &str, file: &str, address, path: &str| {
+        asking(address, path, || {
+            let said = lattice.ctl(&["record", unit, "--out", file, "--count", "3"]);
+            assert!(said.code == Some(0) && said.stdout.starts_with("3 calls of "), "{}", said.all());
+        });
+    };
+    let replay = |file: &str, guest: &str| {
+        let component = lattice_tests::places::guest(guest);
+        lattice.ctl(&["replay", file, component.to_str().unwrap()])
+    };
+    let file = lattice.dir().join("page.calls").display().to_string();
+    record("shop/page", &file, address, "/");
+    let same = replay(&file, "counter");
+    assert!(same.code == Some(0) && same.stdout == "3 calls: all as recorded\n", "{}", same.all());
+    // Another component calls nothing and says something else.
+    let different = replay(&file, "hello");
+    assert!(
+        different.code == Some(1) && different.stderr.contains("3 of 3 calls went otherwise"),
+        "{}",
+        different.all()
+    );
+    for words in
+        ["call 1: GET http://", "it did not call lattice:keyvalue/store.increment of shop/cache", "it answered \"hello"]
+    {
+        assert!(different.stdout.to_lowercase().contains(&words.to_lowercase()), "{words}: {}", different.all());
+    }
+    let told = lines(
+        &lattice.ctl(&["replay", &file, lattice_tests::places::guest("hello").to_str().unwrap(), "-o", "json"]).stdout,
+    );
+    assert!(told.len() == 3 && told.iter().all(|call| !call["differences"].as_array().unwrap().is_empty()), "{told:?}");
+
+    let file = lattice.dir().join("caller.calls").display().to_string();
+    record("shop/caller", &file, other, "/bytes?n=100");
+    let same = replay(&file, "caller");
+    assert!(same.code == Some(0), "{}", same.all());
+    // Of a library it is known what it was given, and what it gave; WASI 0.3 gives the same.
+    let file = lattice.dir().join("library.calls").display().to_string();
+    record("shop/library", &file, other, "/bytes?n=100");
+    for guest in ["library", "library-p3"] {
+        let same = replay(&file, guest);
+        assert!(same.code == Some(0) && same.stdout.contains("all as recorded"), "{guest}: {}", same.all());
+    }
+    // What is no recording is told with its place.
+    std::fs::write(&file, "{}\n").unwrap();
+    let wrong = replay(&file, "library");
+    assert!(
+        wrong.code == Some(1) && wrong.stderr.contains("is no recording: missing field `recording`"),
+        "{}",
+        wrong.all()
+    );
+    let provider = lattice.ctl(&["record", "shop/cache", "--out", &file]);
+    assert!(provider.stderr.contains("shop/cache is a provider"), "{}", provider.all());
 }

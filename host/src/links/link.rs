@@ -110,7 +110,7 @@ impl Link {
         {
             if trace::is_recorded() || self.road.router.spy().sees(&self.road.caller, &self.road.to) {
                 let handler = local.handler(&self.road.bus);
-                return Way::There(Arc::new(Shown { road: self.road.clone(), handler, deadline, until }));
+                return Way::There(Arc::new(Shown { road: self.road.clone(), handler, deadline, until: Some(until) }));
             }
             return Way::Here(local);
         }
@@ -194,12 +194,12 @@ pub(super) fn deadline(spec: &LinkSpec) -> Duration {
 
 /// A provider in this process for a call that is traced or looked at: it is called as if it were elsewhere, so that what it is asked is
 /// known, whichever function it is.
-struct Shown {
-    road: Arc<Road>,
-    handler: Arc<dyn CallHandler>,
+pub(super) struct Shown {
+    pub(super) road: Arc<Road>,
+    pub(super) handler: Arc<dyn CallHandler>,
     /// For each call, and for all of them.
-    deadline: Duration,
-    until: Instant,
+    pub(super) deadline: Duration,
+    pub(super) until: Option<Instant>,
 }
 
 #[async_trait]
@@ -211,7 +211,8 @@ impl Caller for Shown {
         shape: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
-        let until = self.until.min(Instant::now() + self.deadline);
+        let own = Instant::now() + self.deadline;
+        let until = self.until.map_or(own, |until| until.min(own));
         let call = Outgoing { interface, function, payload, shape, until, session: None, idempotent: false };
         let work = self.handler.call(call.head(&self.road.caller), call.payload.clone());
         self.road.made_here(&call, work).await

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lattice::{
     bus::{Bus, within},
     model::spy::Way,
-    trace::{self, Kind, spanned},
+    trace::{self, Kind, spanned, under},
     wire::{
         CallError, CallHead, CallSubject, ContentType, InstanceId, Interface, UnitId,
         value::{FunctionShape, json},
@@ -129,9 +129,9 @@ impl Road {
     ) -> Result<T, CallError> {
         let spy = self.router.spy();
         let watched = spy.watch(&self.caller, &self.to);
-        let outcome = work.await;
+        let outcome = under(watched.as_ref().and_then(|watched| watched.place.clone()), work).await;
         if let Some(watched) = watched {
-            let returned = outcome.as_ref().map(|outcome| &**reply(outcome));
+            let returned = outcome.as_ref().map(reply);
             spy.saw(watched, (&self.caller, &self.to, way), call, returned);
         }
         outcome

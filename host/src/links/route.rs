@@ -13,10 +13,10 @@ use lattice::{
     trace::{self, Kind},
     wire::{CallError, UnitId},
 };
-use lattice_provider::http::{Body, HANDLE, HttpHandler, HttpRemote, interface, recorded};
+use lattice_provider::http::{Body, HANDLE, HttpHandler, HttpRemote, HttpServed, interface, recorded};
 
 use super::{
-    link::Timed,
+    link::{Shown, Timed},
     road::{GRACE, Road},
     router::Router,
     shares::Shares,
@@ -40,6 +40,9 @@ pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec
 pub(super) struct HttpLink {
     road: Arc<Road>,
     remote: HttpRemote,
+    /// For each request, and for all of them.
+    deadline: Duration,
+    until: Option<Instant>,
 }
 
 impl HttpLink {
@@ -47,7 +50,16 @@ impl HttpLink {
     pub(super) fn new(road: Road, deadline: Duration, until: Option<Instant>) -> Self {
         let road = Arc::new(road);
         let timed = Timed { road: road.clone(), deadline, until, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), bus: road.bus.clone() }, road }
+        Self { remote: HttpRemote { caller: Arc::new(timed), bus: road.bus.clone() }, road, deadline, until }
+    }
+}
+
+impl HttpLink {
+    /// The way to a component in this process for requests that are shown as a whole: as if it were elsewhere.
+    fn shown(&self, handler: Arc<dyn HttpHandler>) -> HttpRemote {
+        let (road, bus) = (self.road.clone(), self.road.bus.clone());
+        let handler = Arc::new(HttpServed { handler, bus: bus.clone() });
+        HttpRemote { caller: Arc::new(Shown { road, handler, deadline: self.deadline, until: self.until }), bus }
     }
 }
 
@@ -57,6 +69,9 @@ impl HttpHandler for HttpLink {
         match self.road.router.http(&self.road.to) {
             Some(local) => {
                 let (spy, from, to) = (self.road.router.spy(), &self.road.caller, &self.road.to);
+                if spy.sees_whole(from, to) {
+                    return self.shown(local).handle(request).await;
+                }
                 let open = trace::call(Kind::Server, to, &interface(), HANDLE);
                 let Some(watched) = spy.watch(from, to) else { return recorded(open, local.handle(request)).await };
                 let asked = of_request(&request);

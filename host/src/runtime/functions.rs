@@ -13,7 +13,10 @@ use bytes::Bytes;
 use lattice::{
     bus::{CallHandler, Exchange, HandedOut, within},
     trace::{self, under},
-    wire::{CallError, CallHead, ContentType, Interface, SESSION_INTERFACE, value::json},
+    wire::{
+        CallError, CallHead, ContentType, Interface, SESSION_INTERFACE,
+        value::{FunctionShape, json},
+    },
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -49,6 +52,11 @@ impl LoadedFunctions {
     /// What can be called.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.0.exports.interfaces()
+    }
+
+    /// What a function takes and returns, where it is there.
+    pub fn shape(&self, interface: &Interface, function: &str) -> Option<FunctionShape> {
+        Some(self.0.exports.find(interface, function).ok()?.shape.clone())
     }
 
     /// Begins nothing new, and waits for those who hold resources here to be done with them. At `until` they have had

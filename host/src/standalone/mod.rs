@@ -4,6 +4,7 @@
 mod command;
 mod module;
 mod options;
+mod replay;
 mod serve;
 
 use std::{
@@ -18,7 +19,8 @@ use lattice_provider_http_server::ListenError;
 
 pub use self::{
     command::run,
-    options::{RunOptions, ServeOptions},
+    options::{ReplayOptions, RunOptions, ServeOptions},
+    replay::replay,
     serve::serve,
 };
 use crate::runtime::{EngineError, component::PrepareError, grants::GrantError};
@@ -60,6 +62,10 @@ pub enum StandaloneError {
     Prepare { path: PathBuf, source: PrepareError },
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error("{}, line {line}: {reason}", path.display())]
+    Recording { path: PathBuf, line: usize, reason: String },
+    #[error("{}: a part of the component was {to} when that was recorded, and its calls were not seen", path.display())]
+    Fused { path: PathBuf, to: UnitId },
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error("cannot compile {}: the work was interrupted", path.display())]

@@ -52,6 +52,14 @@ pub struct ServeOptions {
     pub max_body: u64,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct ReplayOptions {
+    /// A recording of `lattice-ctl record`
+    pub recording: PathBuf,
+    /// The component that is called
+    pub file: PathBuf,
+}
+
 /// What a component is granted.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Grants")]

@@ -1,6 +1,6 @@
 //! Commands that look at what runs.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use lattice::{
@@ -181,6 +181,58 @@ pub(crate) struct SpyArgs {
     /// Leave after so many
     #[arg(long, value_name = "CALLS")]
     pub(crate) count: Option<usize>,
+}
+
+/// Record the calls of a component, with all that it calls itself, for `lattice-ctl replay`
+///
+/// Everything is in the file as it was sent, so that it is for its owner alone. Left out are calls
+/// with streams, resources or more than 1 MiB, and those of which it cannot be told which calls they
+/// made: several at the same time in one trace.
+///
+/// The fields of -o json and -o yaml are stable: unit, file, calls, left_out.
+///
+/// Example:
+///
+///   lattice-ctl record shop/cart --out cart.calls --count 100
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct RecordArgs {
+    #[arg(value_name = "APP/UNIT")]
+    pub(crate) unit: UnitId,
+    /// Where it is written; what is there is written over
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Leave after so many calls
+    #[arg(long, value_name = "CALLS", value_parser = calls)]
+    pub(crate) count: Option<usize>,
+    /// Leave after so long
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) during: Option<Duration>,
+}
+
+/// Make the calls of a recording again, of another build of the component, and say what is otherwise
+///
+/// Nothing else needs to be there: what the component calls is answered out of the recording. Each
+/// call is compared by what it returned and by what it called, with which arguments. Time and chance
+/// are those of now. The exit code is 1 when anything is otherwise.
+///
+/// With -o json, each call is an object by itself. Its fields, and those of -o yaml, are stable:
+/// call, differences.
+///
+/// Example:
+///
+///   lattice-ctl replay cart.calls target/wasm32-wasip2/release/cart.wasm
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = EXIT_CODES)]
+pub(crate) struct ReplayArgs {
+    /// What `lattice-ctl record` has written
+    pub(crate) recording: PathBuf,
+    /// The component
+    pub(crate) component: PathBuf,
+}
+
+fn calls(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|calls| *calls > 0).ok_or_else(|| "write a number above 0".to_owned())
 }
 
 /// Show the lattice in a browser: hosts, apps, links and their calls, logs and events, as they change

@@ -38,14 +38,19 @@ pub(super) async fn is_alive(bus: &Bus) -> Result<bool> {
     Ok(false)
 }
 
-/// Starts the program that is beside this one, else the one on PATH.
+/// The program that is beside this one, else the one on PATH.
+pub(crate) fn program() -> Command {
+    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM))).filter(|f| f.is_file());
+    beside.map_or_else(|| Command::new(PROGRAM), Command::new)
+}
+
+/// Starts it.
 pub(super) fn start(global: &Global, data: &Path, allow_programs: bool) -> Result<Child> {
     let key = data.join("secrets.xk");
     if !key.exists() {
         secrets::write_key(&key)?;
     }
-    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM))).filter(|f| f.is_file());
-    let mut command = beside.map_or_else(|| Command::new(PROGRAM), Command::new);
+    let mut command = program();
     command.args(["--lattice", global.lattice.as_str(), "--data"]).arg(data.join("host"));
     command.arg("--secrets-key").arg(key);
     if allow_programs {

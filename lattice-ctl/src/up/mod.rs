@@ -21,6 +21,7 @@ use tokio::{
     time::sleep,
 };
 
+pub(crate) use self::host::program as host_program;
 use crate::{
     apply,
     child::Child,

@@ -24,6 +24,7 @@ pub mod outbound;
 pub mod placement;
 pub mod problem;
 pub mod quota;
+pub mod recording;
 pub mod rollout;
 pub mod routes;
 pub mod scale;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::recording::RawCall;
 use crate::wire::{AppName, UnitId, UnitName};
 
 /// A host shows calls for so long after it was asked, and no longer.
@@ -12,6 +13,10 @@ pub const SHOWS: Duration = Duration::from_secs(5);
 pub const MOST_CALLS: usize = 1000;
 /// The longest value that is shown, in bytes of JSON; of a longer one there is its length.
 pub const MOST_TEXT: usize = 4096;
+/// The longest call that is shown with all of its bytes, how many of these a host keeps, and how many are in an answer.
+pub const MOST_RAW: usize = 1 << 20;
+pub const MOST_KEPT: usize = 64 << 20;
+pub const MOST_TOLD: usize = 8 << 20;
 
 /// Which calls are looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub struct Query {
     /// Of so many calls one is shown.
     #[serde(default = "one")]
     pub sample: u32,
+    /// With all bytes, and such that it can be told which calls belong together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 fn one() -> u32 {
@@ -67,9 +75,12 @@ pub struct Call {
     /// The arguments; of an HTTP request its method and URI.
     pub arguments: Value,
     pub outcome: Outcome,
-    /// The trace that it belongs to, where that is recorded.
+    /// The trace that it belongs to, where that is recorded. Of calls that are asked for as a whole it is always there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The whole of it, where that was asked for, is not too long, and has neither streams nor resources in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawCall>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +122,7 @@ mod tests {
             app: "shop".parse().unwrap(),
             unit: unit.map(|unit| unit.parse().unwrap()),
             sample: 1,
+            whole: false,
         };
         assert!(query(None).asks_for(&web, &cart) && query(None).asks_for(&other, &cart));
         assert!(query(Some("cart")).asks_for(&web, &cart) && query(Some("web")).asks_for(&web, &cart));
