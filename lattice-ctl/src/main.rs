@@ -43,6 +43,7 @@ mod quota;
 mod record;
 #[cfg(test)]
 mod reference;
+mod replay;
 mod revision;
 mod rollout;
 mod schema;
@@ -134,8 +135,8 @@ async fn run(cli: Cli, output: &mut Output) -> Result<()> {
         Command::Logs(args) => logs::run(&cli.global, &args, output).await,
         Command::Top(args) => top::run(&cli.global, &args, output).await,
         Command::Spy(args) => spy::run(&cli.global, &args, output).await,
-        Command::Record(args) => record::record(&cli.global, &args, output).await,
-        Command::Replay(args) => record::replay(&args, output).await,
+        Command::Record(args) => record::run(&cli.global, &args, output).await,
+        Command::Replay(args) => replay::run(&args, output).await,
         Command::Ui(args) => ui::run(&cli.global, &args, output).await,
         Command::Get(args) => get::run(&cli.global, args.what, output).await,
         Command::Call(args) => call::run(&cli.global, &args, output).await,
