@@ -4,7 +4,7 @@
 //! a copy finds its host without a look at all of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     iter::{Peekable, successors},
     ops::Bound::{Excluded, Unbounded},
 };
@@ -17,6 +17,7 @@ use lattice::{
     },
     wire::{HostId, UnitId},
 };
+use rustc_hash::FxHashMap;
 
 use crate::{
     plan::World,
@@ -26,7 +27,7 @@ use crate::{
 pub(crate) struct Field<'w> {
     world: &'w World,
     seats: Vec<Seat<'w>>,
-    index: HashMap<&'w HostId, usize>,
+    index: FxHashMap<&'w HostId, usize>,
     groups: Vec<Group<'w>>,
     kinds: BTreeMap<Kind<'w>, usize>,
     /// Who listens on an address, with how many units.

@@ -18,7 +18,7 @@
 //! - What a host has room for, what is kept apart and a skew that has a bound move copies from where they are too many, if
 //!   there is another place for them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use lattice::{
     model::{
@@ -28,8 +28,9 @@ use lattice::{
         quota::{Quota, Usage},
         signature::Signers,
     },
-    wire::{AppName, HostId, UnitId, UnitName},
+    wire::{AppName, HostId, UnitId},
 };
+use rustc_hash::FxHashMap;
 
 use crate::{
     explain,
@@ -84,9 +85,7 @@ pub fn plan(world: &World) -> Plan {
     let mut draft = Draft::new(world, &units);
     let mut trials = Trials::of(world);
     let mut plan = Plan::default();
-    for host in world.hosts.keys().chain(world.silent.keys()).chain(world.assigned.keys()) {
-        plan.units.entry(host.clone()).or_default();
-    }
+    let mut given = Given::to(world.hosts.keys().chain(world.silent.keys()).chain(world.assigned.keys()));
     for (unit, record, home) in draft.settle_all(&units) {
         if let Some(app) = world.apps.get(&unit.app) {
             let planned = explain::describe(&mut draft, unit, record, &home);
@@ -95,22 +94,48 @@ pub fn plan(world: &World) -> Plan {
         }
         let mut behind = trials.behind(&draft.facts, unit, record, &home);
         for (host, record) in draft.facts.left_behind(unit, record, &home.hosts) {
-            plan.units.entry(host.clone()).or_default().insert(unit.clone(), record.clone());
+            given.add(host, unit, record);
         }
-        let stays = home.leaving.into_iter().map(|(host, old)| (host.clone(), old.clone()));
-        let hosts = home.hosts.into_iter().map(|host| {
-            let record = behind.remove(&host).unwrap_or(record).clone();
-            (host, record)
-        });
-        for (host, record) in hosts.chain(stays) {
-            plan.units.entry(host).or_default().insert(unit.clone(), record);
+        for host in &home.hosts {
+            given.add(host, unit, behind.remove(host).unwrap_or(record));
+        }
+        for (host, old) in home.leaving {
+            given.add(host, unit, old);
         }
     }
+    plan.units = given.assigned();
     for (name, app) in &world.apps {
         let report = plan.reports.entry(name.clone()).or_insert_with(|| empty_report(app));
         report.rollout = Some(trials.report(app));
     }
     plan
+}
+
+/// What each host is given, unit by unit: put together in the end, as a map that grows asks for each unit where it belongs.
+struct Given<'w> {
+    places: FxHashMap<&'w HostId, usize>,
+    units: Vec<(&'w HostId, Vec<(UnitId, UnitRecord)>)>,
+}
+
+impl<'w> Given<'w> {
+    fn to(hosts: impl Iterator<Item = &'w HostId>) -> Self {
+        let hosts: BTreeSet<_> = hosts.collect();
+        Self {
+            places: hosts.iter().enumerate().map(|(at, host)| (*host, at)).collect(),
+            units: hosts.into_iter().map(|host| (host, Vec::new())).collect(),
+        }
+    }
+
+    /// A host that the world mentions is given a unit; of two records of it the later one counts.
+    fn add(&mut self, host: &HostId, unit: &UnitId, record: &UnitRecord) {
+        if let Some(at) = self.places.get(host) {
+            self.units[*at].1.push((unit.clone(), record.clone()));
+        }
+    }
+
+    fn assigned(self) -> Assigned {
+        self.units.into_iter().map(|(host, units)| (host.clone(), units.into_iter().collect())).collect()
+    }
 }
 
 /// Where one unit is in a plan.
@@ -126,7 +151,8 @@ pub(crate) struct Home<'w> {
 pub(crate) struct Draft<'w> {
     pub(crate) facts: Facts<'w>,
     pub(crate) field: Field<'w>,
-    homes: BTreeMap<UnitId, BTreeSet<HostId>>,
+    /// Of each unit, in their order.
+    homes: Vec<BTreeSet<HostId>>,
     /// What each app has that has a quota.
     usage: BTreeMap<AppName, Usage>,
 }
@@ -135,14 +161,14 @@ impl<'w> Draft<'w> {
     pub(crate) fn new(world: &'w World, units: &BTreeMap<UnitId, &'w UnitRecord>) -> Self {
         let facts = Facts::of(world);
         let mut field = Field::new(world, units.iter().map(|(unit, record)| (unit, &record.spec)));
-        let (mut homes, mut usage) = (BTreeMap::new(), BTreeMap::<AppName, Usage>::new());
+        let (mut homes, mut usage) = (Vec::with_capacity(units.len()), BTreeMap::<AppName, Usage>::new());
         for (unit, record) in units {
             let home = facts.keep(unit, record, &field);
             home.iter().for_each(|host| field.take(host, unit, &record.spec));
             if Quota::of(&unit.app, &world.quotas).is_some() {
                 usage.entry(unit.app.clone()).or_default().add(&record.spec, home.len() as u64);
             }
-            homes.insert(unit.clone(), home);
+            homes.push(home);
         }
         Self { facts, field, homes, usage }
     }
@@ -161,12 +187,12 @@ impl<'w> Draft<'w> {
                 break;
             }
         }
-        let home = |(unit, record): (&'u UnitId, &&'w UnitRecord)| {
-            let hosts = self.homes.remove(unit).unwrap_or_default();
+        let homes = std::mem::take(&mut self.homes);
+        let home = |((unit, record), hosts): ((&'u UnitId, &&'w UnitRecord), BTreeSet<HostId>)| {
             let leaving = self.facts.leaving(unit, record, &hosts);
             (unit, *record, Home { hosts, leaving })
         };
-        units.iter().map(home).collect()
+        units.iter().zip(homes).map(home).collect()
     }
 
     /// Whether `step` did anything for any unit.
@@ -176,7 +202,7 @@ impl<'w> Draft<'w> {
         step: fn(&mut Self, &UnitId, &'w UnitRecord, &mut BTreeSet<HostId>) -> bool,
     ) -> bool {
         let mut homes = std::mem::take(&mut self.homes);
-        let all = units.iter().zip(homes.values_mut());
+        let all = units.iter().zip(&mut homes);
         let done = all.fold(false, |done, ((unit, record), home)| step(self, unit, record, home) | done);
         self.homes = homes;
         done
@@ -247,11 +273,16 @@ pub(crate) fn units(world: &World) -> BTreeMap<UnitId, &UnitRecord> {
 
 /// The units that are parts of others, with these.
 fn holders(world: &World) -> BTreeMap<UnitId, Vec<UnitId>> {
-    let mut holders = BTreeMap::new();
+    let mut holders: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for app in world.apps.values() {
-        let of = |unit: &UnitName| app.fused_into(unit).into_iter().map(|h| UnitId::new(app.name.clone(), h.clone()));
-        let all = app.units.keys().map(|unit| (UnitId::new(app.name.clone(), unit.clone()), of(unit).collect()));
-        holders.extend(all.filter(|(_, its): &(_, Vec<_>)| !its.is_empty()));
+        for (part, holder) in app.fusions() {
+            let [part, holder] = [part, holder].map(|unit| UnitId::new(app.name.clone(), unit.clone()));
+            let known = holders.entry(part).or_default();
+            // Several links of one component may lead there.
+            if known.last() != Some(&holder) {
+                known.push(holder);
+            }
+        }
     }
     holders
 }
@@ -261,11 +292,11 @@ fn holders(world: &World) -> BTreeMap<UnitId, Vec<UnitId>> {
 pub(crate) struct Facts<'w> {
     pub(crate) world: &'w World,
     /// Where each unit was assigned, hosts that are lost left out. In the order of the hosts.
-    before: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
+    before: FxHashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
     /// The same of hosts that are lost.
-    lost: HashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
+    lost: FxHashMap<&'w UnitId, Vec<(&'w HostId, &'w UnitRecord)>>,
     /// The instances of each unit, in the order of the hosts.
-    states: HashMap<&'w UnitId, Vec<(&'w HostId, State)>>,
+    states: FxHashMap<&'w UnitId, Vec<(&'w HostId, State)>>,
     /// For each unit that is a part of others, these.
     holders: BTreeMap<UnitId, Vec<UnitId>>,
 }
@@ -290,14 +321,14 @@ impl World {
 
 impl<'w> Facts<'w> {
     fn of(world: &'w World) -> Self {
-        let mut before: HashMap<_, Vec<_>> = HashMap::new();
-        let mut lost: HashMap<_, Vec<_>> = HashMap::new();
+        let mut before: FxHashMap<_, Vec<_>> = FxHashMap::default();
+        let mut lost: FxHashMap<_, Vec<_>> = FxHashMap::default();
         for (host, units) in &world.assigned {
             let known = world.hosts.contains_key(host) || world.silent.contains_key(host);
             let of = if known { &mut before } else { &mut lost };
             units.iter().for_each(|(unit, record)| of.entry(unit).or_default().push((host, record)));
         }
-        let mut states: HashMap<_, Vec<_>> = HashMap::new();
+        let mut states: FxHashMap<_, Vec<_>> = FxHashMap::default();
         for (host, record) in &world.hosts {
             for report in &record.instances {
                 states.entry(&report.unit).or_default().push((host, (report.revision, report.state)));

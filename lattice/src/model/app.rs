@@ -448,16 +448,24 @@ impl AppRecord {
         Some(next)
     }
 
+    /// The units that are fused into others, each with the component that it is a part of.
+    pub fn fusions(&self) -> impl Iterator<Item = (&UnitName, &UnitName)> {
+        self.units.iter().flat_map(move |(holder, record)| {
+            let links = match &record.spec {
+                UnitSpec::Component(component) => component.links.as_slice(),
+                UnitSpec::Provider(_) => &[],
+            };
+            let parts = links.iter().filter(|link| link.fused.is_some() && link.to.app == self.name);
+            parts.map(move |link| (&link.to.unit, holder))
+        })
+    }
+
     /// The components that this unit is fused into. One that is fused into any does not run by itself.
     pub fn fused_into(&self, unit: &UnitName) -> Vec<&UnitName> {
-        let holds = |record: &UnitRecord| match &record.spec {
-            UnitSpec::Component(holder) => holder
-                .links
-                .iter()
-                .any(|link| link.fused.is_some() && link.to.app == self.name && link.to.unit == *unit),
-            UnitSpec::Provider(_) => false,
-        };
-        self.units.iter().filter(|(_, record)| holds(record)).map(|(name, _)| name).collect()
+        let mut holders: Vec<_> = self.fusions().filter(|(part, _)| *part == unit).map(|(_, holder)| holder).collect();
+        // Several links of one component may lead there.
+        holders.dedup();
+        holders
     }
 
     /// The full ids of the app's units with their records.
