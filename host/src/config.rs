@@ -43,12 +43,6 @@ pub struct Options {
     /// The lattice to join
     #[arg(long, env = "LATTICE", default_value = "default", value_parser = parse_lattice)]
     pub lattice: LatticeName,
-    #[command(flatten)]
-    pub nats: NatsOptions,
-    /// File with the seed of an account's signing key (SA...): each provider process gets a NATS user of its own then, which may do
-    /// what it needs and nothing else. The account is that of the host's own credentials, `--nats-creds`
-    #[arg(long, env = "NATS_SIGNING_KEY", value_name = "FILE", requires = "creds", help_heading = "NATS")]
-    pub nats_signing_key: Option<PathBuf>,
     /// Run what is in this file, which `lattice-ctl bundle` has made, with no lattice at all
     #[arg(long, env = "LATTICE_BUNDLE", value_name = "FILE", conflicts_with = "no_control")]
     pub bundle: Option<PathBuf>,
@@ -86,8 +80,6 @@ pub struct Options {
     /// Answer /livez, /readyz and /metrics (for Prometheus) over HTTP there, as in 127.0.0.1:9100. Whoever can reach it can read them
     #[arg(long, env = "LATTICE_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
-    #[command(flatten)]
-    pub otlp: OtlpOptions,
     /// Show no calls to `lattice-ctl spy`, not even to who may ask hosts: what is in them is nobody's business
     #[arg(long, env = "LATTICE_NO_SPY")]
     pub no_spy: bool,
@@ -101,6 +93,15 @@ pub struct Options {
     /// Form of the log on standard error; what it contains is set by LATTICE_LOG, as in `LATTICE_LOG=debug`
     #[arg(long, env = "LATTICE_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,
+    // Their headings hold for all that comes after them.
+    #[command(flatten)]
+    pub nats: NatsOptions,
+    /// File with the seed of an account's signing key (SA...): each provider process gets a NATS user of its own then, which may do
+    /// what it needs and nothing else. The account is that of the host's own credentials, `--nats-creds`
+    #[arg(long, env = "NATS_SIGNING_KEY", value_name = "FILE", requires = "creds", help_heading = "NATS")]
+    pub nats_signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub otlp: OtlpOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
