@@ -27,6 +27,7 @@ use crate::{
     output::Output,
     problems::count,
     spy::{POLL, Reader},
+    up::stopped,
     world::World,
 };
 
@@ -62,7 +63,7 @@ pub(crate) async fn run(global: &Global, args: &RecordArgs, output: &mut Output)
     let mut tape = Tape { unit: args.unit.clone(), traces: BTreeMap::new() };
     let (mut calls, mut left_out) = (0, 0);
     let until = args.during.map(|during| Instant::now() + during);
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut stopped = std::pin::pin!(stopped()?);
     loop {
         for (host, call) in reader.read(&bus, &world, output).await? {
             tape.add(host, call);
@@ -82,7 +83,7 @@ pub(crate) async fn run(global: &Global, args: &RecordArgs, output: &mut Output)
         // Cancel-safe: both only wait.
         tokio::select! {
             () = sleep(POLL) => {}
-            _ = &mut interrupted => {
+            () = &mut stopped => {
                 let (episodes, lost) = tape.take(true);
                 left_out += lost;
                 for episode in &episodes {

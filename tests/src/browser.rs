@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::wait::eventually;
 
 /// How long something may take to be seen on a page.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A browser with one page; it ends when dropped.
 pub struct Browser {

@@ -5,7 +5,6 @@ use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,11 +14,6 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
-
-use crate::wait::eventually;
-
-/// How long a span may take to come.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Ends when dropped.
 pub struct Collector {
@@ -111,12 +105,6 @@ impl Collector {
         let fits =
             |key: &&String| key.starts_with(&format!("{name} ")) && values.iter().all(|value| key.contains(value));
         self.told(|told| told.metrics.iter().find(|(key, _)| fits(key)).map(|(_, point)| point.clone()))
-    }
-
-    /// Waits for what `look` finds in the spans of a trace.
-    pub fn wait<T>(&self, trace: &str, look: impl Fn(&[Span]) -> Option<T>) -> T {
-        let found = eventually(LIMIT, || look(&self.trace(trace)));
-        found.unwrap_or_else(|| panic!("not among the spans of the trace: {:#?}", self.trace(trace)))
     }
 }
 

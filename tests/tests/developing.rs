@@ -23,7 +23,8 @@ const SWAPPED: Duration = Duration::from_secs(60);
 
 fn ctl(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program("lattice-ctl"));
-    // What the guests of the tests depend on is built already, by the same profile.
+    // What the guests of the tests depend on is built already, by the same profile. Names must be others than theirs, and than those of
+    // other tests: what is built of two packages of one name is one file there.
     let guests = guest("hello").parent().unwrap().with_file_name("guests-build");
     command.args(args).current_dir(folder).env("CARGO_TARGET_DIR", guests);
     command.env("CARGO_PROFILE_RELEASE_LTO", "true");
@@ -96,7 +97,7 @@ impl Drop for Dev {
 #[test]
 fn a_project_is_built_served_and_swapped_while_it_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
-    let project = new(folder.path(), "http-keyvalue", "visits");
+    let project = new(folder.path(), "http-keyvalue", "tally");
     // Without a manifest: what it imports says what it needs.
     fs::remove_file(project.join("app.yaml")).unwrap();
     let address = free_address();
@@ -125,7 +126,7 @@ fn a_project_is_built_served_and_swapped_while_it_keeps_what_it_has() {
     fs::write(&source, second.replace("let path =", "println!(\"somebody is here\");\n        let path =")).unwrap();
     dev.wait("its log", SWAPPED, || {
         answer();
-        dev.said().lines().any(|line| line.contains("visits/visits") && line.contains("somebody is here")).then_some(())
+        dev.said().lines().any(|line| line.contains("tally/tally") && line.contains("somebody is here")).then_some(())
     });
     let said = dev.end();
     assert!(said.contains("ending lattice-host") && get(address, "/").is_err(), "{said}");
@@ -135,7 +136,7 @@ fn a_project_is_built_served_and_swapped_while_it_keeps_what_it_has() {
 fn every_template_is_built_and_inspected() {
     let folder = tempfile::tempdir().unwrap();
     for (template, name, export) in [
-        ("http", "hello", "wasi:http/incoming-handler"),
+        ("http", "hello-you", "wasi:http/incoming-handler"),
         ("library", "greeter-lib", "local:greeter-lib/greeter"),
         ("python", "snake", "wasi:http/incoming-handler"),
     ] {
@@ -150,9 +151,9 @@ fn every_template_is_built_and_inspected() {
         let output = ctl(&project, &["apply", "-f", "app.yaml", "--nats", "nats://127.0.0.1:1"]).output().unwrap();
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     }
-    let twice = ctl(folder.path(), &["new", "http", "hello"]).output().unwrap();
+    let twice = ctl(folder.path(), &["new", "http", "hello-you"]).output().unwrap();
     assert!(
-        !twice.status.success() && said(&twice).contains("there is something in hello already"),
+        !twice.status.success() && said(&twice).contains("there is something in hello-you already"),
         "{}",
         said(&twice)
     );

@@ -93,7 +93,7 @@ impl Follower {
         let path = [own].into_iter().chain(env::split_paths(&nats)).chain(env::split_paths(&path));
         shell.args(["-c", &command]).current_dir(&self.folder).env("PATH", env::join_paths(path).unwrap());
         shell.env("NATS_URL", format!("nats://{}", self.nats)).env("LATTICE_LOG", "warn");
-        // What the guests of the tests depend on is built already, by the same profile.
+        // What the guests of the tests depend on is built already, by the same profile. No other test has a project of this name.
         let guests = guest("hello").parent().unwrap().with_file_name("guests-build");
         shell.env("CARGO_TARGET_DIR", guests).env("CARGO_PROFILE_RELEASE_LTO", "true");
         shell.stdin(Stdio::null()).process_group(0);

@@ -28,6 +28,7 @@ use crate::{
     cli::{Global, UiArgs},
     failure::{Failure, Result},
     output::Output,
+    up::stopped,
 };
 
 /// Requests that wait for their turn.
@@ -59,7 +60,7 @@ pub(crate) async fn run(global: &Global, args: &UiArgs, output: &mut Output) -> 
             .note("others than this machine can reach it, and what they read is not encrypted; the key keeps them out");
     }
     output.note(if args.allow_changes { "who has this address can change the lattice" } else { "it changes nothing" });
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut stopped = std::pin::pin!(stopped()?);
     let mut under_way = FuturesUnordered::new();
     loop {
         // Cancel-safe: a visit is taken when its arm completes, and the others only wait.
@@ -69,7 +70,7 @@ pub(crate) async fn run(global: &Global, args: &UiArgs, output: &mut Output) -> 
                 let _ = answer.send(page.answer(request).await);
             }),
             Some(()) = under_way.next() => {}
-            interrupted = &mut interrupted => return interrupted.map_err(|error| Failure::Other(error.to_string())),
+            () = &mut stopped => return Ok(()),
         }
     }
 }

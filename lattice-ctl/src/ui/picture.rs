@@ -111,10 +111,13 @@ impl Painter {
         loop {
             let world = follower.next().await;
             if self.looks.borrow().elapsed() > IDLE {
-                // What was counted meanwhile is of no moment.
+                // Whoever looks next waits for a new one; what was counted meanwhile is of no moment.
+                drawn.send_replace(None);
                 let _ = self.looks.changed().await;
-                counts = self.count(&world).await;
-            } else if self.since.elapsed() > COUNT {
+                counts = self.count(&follower.next().await).await;
+                continue;
+            }
+            if self.since.elapsed() > COUNT {
                 counts = self.count(&world).await;
             }
             let picture = self.picture(&world, &counts);

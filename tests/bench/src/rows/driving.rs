@@ -64,7 +64,7 @@ pub(super) fn reload(bench: &Bench) -> Result<Vec<Row>> {
     let folder = bench.nats_server.parent().context("nats-server is in no folder")?.to_owned();
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([folder].into_iter().chain(env::split_paths(&path)))?;
-    let mut dev = Child::spawn("lattice-ctl", &ctl, dir.path(), |dev| {
+    let dev = Child::spawn("lattice-ctl", &ctl, dir.path(), |dev| {
         dev.arg("dev").args(["--address", &address.to_string()]).arg(&project).env("PATH", path).env_remove("NATS_URL");
     })?;
     until(address, |_| true, BUILT).with_context(|| dev.log_tail())?;
@@ -79,7 +79,7 @@ pub(super) fn reload(bench: &Bench) -> Result<Vec<Row>> {
         let took = until(address, |answer| answer.contains(&said), SWAPPED).with_context(|| dev.log_tail())?;
         Ok(took.as_secs_f64() * 1000.0)
     })?;
-    dev.kill()?;
+    // Dropped, it is told to end, and ends what it has started.
     Ok(vec![Row::alone("dev_reload", "ms", rounds).note("a project of `new http`; most of it is cargo")])
 }
 
