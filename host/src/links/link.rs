@@ -50,8 +50,21 @@ impl Caller for Timed {
         shape: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
+        let call = self.outgoing(interface, function, shape, payload);
+        self.road.call(&call).await.map(|(reply, _)| reply)
+    }
+}
+
+impl Timed {
+    fn outgoing<'c>(
+        &self,
+        interface: &'c Interface,
+        function: &'c str,
+        shape: Option<&'c FunctionShape>,
+        payload: Bytes,
+    ) -> Outgoing<'c> {
         let own = Instant::now() + self.deadline;
-        let call = Outgoing {
+        Outgoing {
             interface,
             function,
             payload,
@@ -59,8 +72,7 @@ impl Caller for Timed {
             until: self.until.map_or(own, |until| until.min(own)),
             session: None,
             idempotent: is_idempotent(&self.idempotent, function),
-        };
-        self.road.call(&call).await.map(|(reply, _)| reply)
+        }
     }
 }
 
@@ -109,16 +121,20 @@ impl Link {
             && let Some(local) = self.road.router.capability(&self.road.to)
         {
             if trace::is_recorded() || self.road.router.spy().sees(&self.road.caller, &self.road.to) {
-                let handler = local.handler(&self.road.bus);
-                return Way::There(Arc::new(Shown { road: self.road.clone(), handler, deadline, until: Some(until) }));
+                let (timed, handler) = (Arc::new(self.timed(until, deadline)), local.handler(&self.road.bus));
+                return Way::There(Arc::new(Shown { timed, handler }));
             }
             return Way::Here(local);
         }
         if self.transport == Transport::Local {
             return Way::There(Arc::new(Nowhere(nowhere(&self.road.to))));
         }
+        Way::There(Arc::new(self.timed(until, deadline)))
+    }
+
+    fn timed(&self, until: Instant, deadline: Duration) -> Timed {
         let (road, idempotent) = (self.road.clone(), self.idempotent.clone());
-        Way::There(Arc::new(Timed { road, deadline, until: Some(until), idempotent }))
+        Timed { road, deadline, until: Some(until), idempotent }
     }
 
     /// In place of a target that is something else: a host of another release may have checked the manifest.
@@ -195,11 +211,8 @@ pub(super) fn deadline(spec: &LinkSpec) -> Duration {
 /// A provider in this process for a call that is traced or looked at: it is called as if it were elsewhere, so that what it is asked is
 /// known, whichever function it is.
 pub(super) struct Shown {
-    pub(super) road: Arc<Road>,
+    pub(super) timed: Arc<Timed>,
     pub(super) handler: Arc<dyn CallHandler>,
-    /// For each call, and for all of them.
-    pub(super) deadline: Duration,
-    pub(super) until: Option<Instant>,
 }
 
 #[async_trait]
@@ -211,11 +224,8 @@ impl Caller for Shown {
         shape: Option<&FunctionShape>,
         payload: Bytes,
     ) -> Result<Bytes, CallError> {
-        let own = Instant::now() + self.deadline;
-        let until = self.until.map_or(own, |until| until.min(own));
-        let call = Outgoing { interface, function, payload, shape, until, session: None, idempotent: false };
-        let work = self.handler.call(call.head(&self.road.caller), call.payload.clone());
-        self.road.made_here(&call, work).await
+        let (call, road) = (self.timed.outgoing(interface, function, shape, payload), &self.timed.road);
+        road.made_here(&call, self.handler.call(call.head(&road.caller), call.payload.clone())).await
     }
 }
 

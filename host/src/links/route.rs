@@ -38,37 +38,33 @@ pub fn route(bus: &Bus, router: &Arc<Router>, caller: &UnitId, route: &RouteSpec
 
 /// The way of HTTP requests to a component.
 pub(super) struct HttpLink {
-    road: Arc<Road>,
+    timed: Arc<Timed>,
     remote: HttpRemote,
-    /// For each request, and for all of them.
-    deadline: Duration,
-    until: Option<Instant>,
 }
 
 impl HttpLink {
     /// For requests that may take `deadline` each, and all of them until `until`.
     pub(super) fn new(road: Road, deadline: Duration, until: Option<Instant>) -> Self {
-        let road = Arc::new(road);
-        let timed = Timed { road: road.clone(), deadline, until, idempotent: Arc::default() };
-        Self { remote: HttpRemote { caller: Arc::new(timed), bus: road.bus.clone() }, road, deadline, until }
+        let bus = road.bus.clone();
+        let timed = Arc::new(Timed { road: Arc::new(road), deadline, until, idempotent: Arc::default() });
+        Self { remote: HttpRemote { caller: timed.clone(), bus }, timed }
     }
-}
 
-impl HttpLink {
     /// The way to a component in this process for requests that are shown as a whole: as if it were elsewhere.
     fn shown(&self, handler: Arc<dyn HttpHandler>) -> HttpRemote {
-        let (road, bus) = (self.road.clone(), self.road.bus.clone());
+        let (timed, bus) = (self.timed.clone(), self.remote.bus.clone());
         let handler = Arc::new(HttpServed { handler, bus: bus.clone() });
-        HttpRemote { caller: Arc::new(Shown { road, handler, deadline: self.deadline, until: self.until }), bus }
+        HttpRemote { caller: Arc::new(Shown { timed, handler }), bus }
     }
 }
 
 #[async_trait]
 impl HttpHandler for HttpLink {
     async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        match self.road.router.http(&self.road.to) {
+        let road = &self.timed.road;
+        match road.router.http(&road.to) {
             Some(local) => {
-                let (spy, from, to) = (self.road.router.spy(), &self.road.caller, &self.road.to);
+                let (spy, from, to) = (road.router.spy(), &road.caller, &road.to);
                 if spy.sees_whole(from, to) {
                     return self.shown(local).handle(request).await;
                 }

@@ -34,6 +34,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::spans::Ended;
+use crate::logbook;
 
 /// Where traces and metrics go. The variables are OpenTelemetry's own.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -294,7 +295,9 @@ async fn send_spans(collector: Arc<Collector>, mut spans: mpsc::Receiver<Ended>,
 async fn send_metrics(collector: Arc<Collector>, registry: Registry, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(METRICS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let began = spans::now();
+    // OTLP has nanoseconds.
+    let now = || logbook::now().saturating_mul(1000);
+    let began = now();
     loop {
         // Cancel-safe: both only wait.
         tokio::select! {
@@ -305,7 +308,7 @@ async fn send_metrics(collector: Arc<Collector>, registry: Registry, stop: Cance
         if let Err(error) = text::encode(&mut text, &registry) {
             tracing::warn!(%error, "cannot write the metrics");
         }
-        let message = metrics::message(&text, began, spans::now(), &collector.resource);
+        let message = metrics::message(&text, began, now(), &collector.resource);
         // Those of the next time say more: what was not taken is not sent again.
         if let Err(Refusal::NotNow(reason) | Refusal::Never(reason)) = collector.send("/v1/metrics", &message).await {
             tracing::debug!(collector = collector.endpoint, reason, "the collector did not take the metrics");

@@ -1,9 +1,6 @@
 //! Spans as OTLP has them.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
 
 use lattice::{
     trace::{self, Kind, Span},
@@ -17,11 +14,6 @@ use super::attribute;
 pub(super) struct Ended {
     pub(super) unit: UnitId,
     pub(super) span: Span,
-}
-
-/// The time in nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Each unit is a service, in the namespace of its app.

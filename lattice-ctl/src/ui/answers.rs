@@ -1,6 +1,6 @@
 //! What the page asks for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{
     assets::{self, Asset},
     changes::{Change, make},
-    picture::Watching,
+    picture::{Drawn, Watching},
 };
 use crate::{
     asking::Silent,
@@ -65,7 +65,7 @@ impl Asked {
     }
 
     /// Where an answer of before has ended, in words that we have given ourselves.
-    fn cursor<T: DeserializeOwned + Default>(&self) -> Result<Option<T>> {
+    fn cursor<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let read = |text: &String| serde_json::from_str(text).map_err(|error| bad(format!("cursor: {error}")));
         self.0.get("cursor").map(read).transpose()
     }
@@ -104,11 +104,14 @@ impl Page {
     }
 
     async fn picture(&self) -> Result<Bytes> {
-        let picture = self.watching.look().await.ok_or_else(|| Failure::NotDone {
+        written(&self.look().await?.picture)
+    }
+
+    async fn look(&self) -> Result<Arc<Drawn>> {
+        self.watching.look().await.ok_or_else(|| Failure::NotDone {
             message: format!("the lattice {} does not answer", self.bus.lattice()),
             help: "see whether NATS can be reached: `lattice-ctl doctor`".to_owned(),
-        })?;
-        written(&*picture)
+        })
     }
 
     /// What a unit is to be, and why it is where it is.
@@ -126,8 +129,8 @@ impl Page {
         let query = Query { app, unit, newest, ..Query::default() };
         let places = places.unwrap_or_default();
         let mut reader = logs::Reader { query, level: Level::Trace, places, silent: Silent::default() };
-        let world = World::read(&self.bus).await?;
-        let lines = reader.read(&self.bus, &world, None, &mut unheard()).await;
+        let drawn = self.look().await?;
+        let lines = reader.read(&self.bus, &drawn.world, None, &mut unheard()).await;
         let skip = newest.map_or(0, |newest| lines.len().saturating_sub(newest));
         let lines: Vec<_> = lines.iter().skip(skip).map(Printed::new).collect();
         written(&json!({ "lines": lines, "cursor": cursor(&reader.places)? }))
@@ -137,8 +140,8 @@ impl Page {
         let last = asked.cursor()?;
         let begins = last.is_none();
         let mut reader = events::Reader { last: last.unwrap_or_default(), ..events::Reader::default() };
-        let world = World::read(&self.bus).await?;
-        let mut events: Vec<Event> = reader.read(&self.bus, &world, &mut unheard()).await;
+        let drawn = self.look().await?;
+        let mut events: Vec<Event> = reader.read(&self.bus, &drawn.world, &mut unheard()).await;
         if begins {
             events.drain(..events.len().saturating_sub(BEGIN));
         }

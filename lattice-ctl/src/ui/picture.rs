@@ -62,26 +62,32 @@ struct App {
     calls: BTreeMap<UnitName, top::Unit>,
 }
 
+/// A picture, and what it was made of.
+pub(super) struct Drawn {
+    pub(super) world: World,
+    pub(super) picture: Picture,
+}
+
 /// Follows the lattice for as long as this is there.
 pub(super) struct Watching {
-    picture: watch::Receiver<Option<Arc<Picture>>>,
+    drawn: watch::Receiver<Option<Arc<Drawn>>>,
     looked: watch::Sender<Instant>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Watching {
     pub(super) fn begin(bus: &Bus, changes: bool) -> Self {
-        let (drawn, picture) = watch::channel(None);
+        let (draw, drawn) = watch::channel(None);
         let (looked, looks) = watch::channel(Instant::now());
         let painter = Painter { bus: bus.clone(), changes, looks, counted: Counted::default(), since: Instant::now() };
-        Self { picture, looked, _task: AbortOnDropHandle::new(tokio::spawn(painter.paint(drawn))) }
+        Self { drawn, looked, _task: AbortOnDropHandle::new(tokio::spawn(painter.paint(draw))) }
     }
 
     /// The newest picture; `None` where the lattice does not answer.
-    pub(super) async fn look(&self) -> Option<Arc<Picture>> {
+    pub(super) async fn look(&self) -> Option<Arc<Drawn>> {
         self.looked.send_replace(Instant::now());
-        let mut picture = self.picture.clone();
-        let first = timeout(FIRST, picture.wait_for(Option::is_some)).await;
+        let mut drawn = self.drawn.clone();
+        let first = timeout(FIRST, drawn.wait_for(Option::is_some)).await;
         first.ok()?.ok()?.clone()
     }
 }
@@ -105,14 +111,14 @@ struct Counts {
 }
 
 impl Painter {
-    async fn paint(mut self, drawn: watch::Sender<Option<Arc<Picture>>>) {
+    async fn paint(mut self, draw: watch::Sender<Option<Arc<Drawn>>>) {
         let mut follower = Follower::new(&self.bus);
         let mut counts = self.count(&follower.next().await).await;
         loop {
             let world = follower.next().await;
             if self.looks.borrow().elapsed() > IDLE {
                 // Whoever looks next waits for a new one; what was counted meanwhile is of no moment.
-                drawn.send_replace(None);
+                draw.send_replace(None);
                 let _ = self.looks.changed().await;
                 counts = self.count(&follower.next().await).await;
                 continue;
@@ -121,7 +127,7 @@ impl Painter {
                 counts = self.count(&world).await;
             }
             let picture = self.picture(&world, &counts);
-            drawn.send_replace(Some(Arc::new(picture)));
+            draw.send_replace(Some(Arc::new(Drawn { world, picture })));
             tokio::time::sleep(PAUSE).await;
         }
     }
