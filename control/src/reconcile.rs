@@ -1,23 +1,22 @@
-//! The reconcile loop: while this host holds the lease it looks at everything, plans, and writes what differs.
+//! The reconcile loop: while this host holds the lease it looks at everything ([`look`]), plans, and writes what differs
+//! ([`write`]).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod look;
+mod write;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lattice::{
-    bus::{Bus, Entry, StoreError, View},
+    bus::{Bus, View},
     model::{
-        app::{AppRecord, UnitRecord, UnitSpec},
+        app::AppRecord,
         assignment::{Assignment, ControlReport, PlanReport},
         event::{Happening, Kind},
         inventory::{Beat, HostRecord},
         quota::Quota,
-        scale::Load,
         signature::Signature,
     },
-    wire::{AppName, HostId, UnitId},
+    wire::HostId,
 };
 use tokio::{
     sync::watch,
@@ -25,10 +24,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::{look::values, write::note};
 use crate::{
     Timing,
     figures::Figures,
-    keeper::{self, Told, within},
+    keeper::{self, Told},
     lease::Holding,
     liveness::{Liveness, Roll, Verdict},
     mirror::Mirror,
@@ -109,14 +109,6 @@ struct Leader {
     deaf: bool,
     roll: Roll,
     verdict: Verdict,
-}
-
-/// Everything as it is in the store.
-struct Sight {
-    apps: BTreeMap<AppName, Entry<AppRecord>>,
-    hosts: BTreeMap<HostId, HostRecord>,
-    assignments: BTreeMap<HostId, Entry<Assignment>>,
-    plans: BTreeMap<AppName, Entry<PlanReport>>,
 }
 
 impl Leader {
@@ -210,16 +202,6 @@ impl Leader {
         }
     }
 
-    fn is_synced(&self) -> bool {
-        self.apps.borrow().is_some()
-            && self.hosts.borrow().is_some()
-            && self.beats.borrow().is_some()
-            && self.assignments.view.borrow().is_some()
-            && self.plans.view.borrow().is_some()
-            && self.quotas.borrow().is_some()
-            && self.signatures.borrow().is_some()
-    }
-
     /// Until there may be something to do.
     async fn pause(&mut self) {
         let tick = self.now() + self.timing.tick;
@@ -245,56 +227,6 @@ impl Leader {
                 return;
             }
         }
-    }
-
-    /// Any change of what we look at; true when only beats changed. Each arm waits for a flag, and is safe to cancel.
-    async fn change(&mut self) -> bool {
-        tokio::select! {
-            () = changed(&mut self.apps) => false,
-            () = changed(&mut self.hosts) => false,
-            () = changed(&mut self.assignments.view) => false,
-            () = changed(&mut self.plans.view) => false,
-            () = changed(&mut self.quotas) => false,
-            () = changed(&mut self.signatures) => false,
-            () = changed(&mut self.connected) => false,
-            () = changed(&mut self.held) => false,
-            () = changed(&mut self.beats) => true,
-        }
-    }
-
-    fn observe(&mut self) {
-        let now = self.now();
-        let beats = self.beats.borrow_and_update();
-        // Before the first whole state, an empty one would be taken for it.
-        if beats.is_some() {
-            self.liveness.observe(now, &values(&beats, |beat| beat.count));
-        }
-    }
-
-    fn judge(&mut self) -> Verdict {
-        self.observe();
-        self.liveness.judge(self.now(), &self.roll)
-    }
-
-    /// What the hosts that are alive say of the load of units.
-    fn load(&self) -> Load {
-        let mut sum = Load::new();
-        for (host, beat) in self.beats.borrow().iter().flatten().filter(|(_, beat)| !beat.value.load.is_empty()) {
-            if host.parse().is_ok_and(|host| self.verdict.alive.contains(&host)) {
-                beat.value.load.iter().for_each(|(unit, load)| *sum.entry(unit.clone()).or_default() += load);
-            }
-        }
-        sum
-    }
-
-    fn is_short(&self) -> bool {
-        let load = self.load();
-        if load.is_empty() {
-            return false;
-        }
-        let apps = self.apps.borrow();
-        let record = |unit: &UnitId| Some(&apps.as_ref()?.get(unit.app.as_str())?.value.units.get(&unit.unit)?.spec);
-        self.scaler.is_short(&load, |unit| record(unit).map(UnitSpec::scale))
     }
 
     /// One look at everything, and what follows from it.
@@ -371,126 +303,6 @@ impl Leader {
             }
         }
     }
-
-    /// Tells whoever asks how the lattice is, when that has changed.
-    async fn say(&mut self, hosts: &BTreeMap<HostId, HostRecord>) {
-        let Verdict { alive, silent } = &self.verdict;
-        let is_lost = |host: &HostRecord| {
-            !alive.contains(&host.host) && !silent.contains(&host.host) && !host.instances.is_empty()
-        };
-        let report = ControlReport {
-            version: ControlReport::VERSION,
-            term: self.term,
-            holding: self.liveness.holding(),
-            lost: hosts.values().filter(|host| is_lost(host)).map(|host| host.host.clone()).collect(),
-        };
-        if self.said.as_ref() == Some(&report) || !self.may_act() {
-            return;
-        }
-        match within(self.timing.step_down, self.bus.store().control().put(ControlReport::KEY, &report)).await {
-            Ok(_) => self.said = Some(report),
-            Err(error) => tracing::debug!(%error, "cannot say how the lattice is; trying again"),
-        }
-    }
-
-    fn look(&mut self) -> Sight {
-        let sight = Sight {
-            apps: by_id(self.apps.borrow_and_update().clone().unwrap_or_default()),
-            hosts: values(&self.hosts.borrow_and_update(), HostRecord::clone),
-            assignments: by_id(self.assignments.read()),
-            plans: by_id(self.plans.read()),
-        };
-        let busy = sight.assignments.iter().filter(|(_, entry)| !entry.value.units.is_empty() && !entry.value.given_up);
-        let burdened: BTreeSet<_> = busy.map(|(id, _)| id.clone()).collect();
-        // A host that took back both its inventory and its beat has left; there is nobody to wait for.
-        let known = {
-            let beats = self.beats.borrow();
-            let beats = |host: &HostId| beats.as_ref().is_some_and(|beats| beats.contains_key(host.as_str()));
-            let here = |host: &&HostId| sight.hosts.contains_key(*host) || beats(host);
-            sight.hosts.keys().chain(&burdened).filter(here).cloned().collect()
-        };
-        self.roll = Roll { known, burdened };
-        self.verdict = self.judge();
-        sight
-    }
-
-    /// Makes sure that apps which are assigned or reported and not in the view are really gone: to stop an app because
-    /// its record cannot be read would be a disaster. Returns those that are there or may be there.
-    async fn find_missing_apps(&mut self, sight: &mut Sight) -> BTreeSet<AppName> {
-        let assigned = sight.assignments.values().flat_map(|entry| entry.value.units.keys()).map(|unit| &unit.app);
-        let missing: BTreeSet<_> =
-            assigned.chain(sight.plans.keys()).filter(|app| !sight.apps.contains_key(*app)).cloned().collect();
-        let mut unreadable = BTreeSet::new();
-        for app in missing {
-            match within(self.timing.step_down, self.bus.store().apps().get(app.as_str())).await {
-                Ok(None) => {}
-                Ok(Some(entry)) => drop(sight.apps.insert(app, entry)),
-                Err(error) => {
-                    tracing::warn!(%app, %error, "cannot read an app; it goes on as it is");
-                    unreadable.insert(app);
-                }
-            }
-        }
-        unreadable
-    }
-
-    async fn assign(
-        &mut self,
-        host: HostId,
-        units: BTreeMap<UnitId, UnitRecord>,
-        given_up: bool,
-        before: Option<&Entry<Assignment>>,
-        record: Option<&HostRecord>,
-        apps: &BTreeMap<AppName, AppRecord>,
-    ) {
-        let same = match before {
-            // A host that never had an assignment needs none to run nothing.
-            None if record.is_none_or(|record| record.instances.is_empty()) => units.is_empty(),
-            // The store has lost what this one was given. Of what the store does not know either nobody has said that it shall end.
-            None => record.into_iter().flat_map(|record| &record.instances).any(|instance| {
-                let lost = !apps.contains_key(&instance.unit.app);
-                if lost {
-                    tracing::warn!(%host, unit = %instance.unit, "the store has lost this host's assignment and an app of which it runs a \
-                        unit: it is left alone until that is applied again, or the host starts anew");
-                }
-                lost
-            }),
-            Some(before) => before.value.units == units && before.value.given_up == given_up,
-        };
-        if same || !self.may_act() {
-            return;
-        }
-        if let Some(before) = before.filter(|before| before.value.term > self.term) {
-            tracing::warn!(%host, term = self.term, newer = before.value.term, "a newer controller wrote this assignment");
-            return;
-        }
-        // The host's own word counts as well: it refuses to go back, even when the store has lost what it follows.
-        let newest = before.map(|before| before.value.generation).max(record.map(|record| record.generation));
-        let assignment = Assignment {
-            version: Assignment::VERSION,
-            host: host.clone(),
-            term: self.term,
-            generation: newest.unwrap_or(0) + 1,
-            units,
-            given_up,
-        };
-        tracing::info!(%host, generation = assignment.generation, units = assignment.units.len(), "assigning");
-        let written = self.assignments.write(host.as_str(), assignment, before.map(|before| before.revision)).await;
-        note(written, "assignment", host.as_str());
-    }
-
-    async fn report(&mut self, app: &AppName, report: PlanReport, before: Option<&Entry<PlanReport>>) {
-        if before.is_some_and(|before| before.value == report) || !self.may_act() {
-            return;
-        }
-        for (unit, planned) in &report.units {
-            if let Some(problem) = &planned.problem {
-                tracing::warn!(%app, %unit, problem, "cannot place");
-            }
-        }
-        let written = self.plans.write(app.as_str(), report, before.map(|before| before.revision)).await;
-        note(written, "plan", app.as_str());
-    }
 }
 
 /// Waits for a change; for ever when there will be none.
@@ -498,26 +310,4 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending().await
     }
-}
-
-/// What could not be written is tried again in the next round, from what is there then.
-fn note(written: Result<(), StoreError>, what: &str, key: &str) {
-    match written {
-        Ok(()) => {}
-        Err(error @ StoreError::Conflict { .. }) => tracing::debug!(what, key, %error, "reading again"),
-        Err(error) => tracing::warn!(what, key, %error, "cannot write; trying again"),
-    }
-}
-
-/// The readable ids and what stands there.
-fn by_id<K: std::str::FromStr + Ord, T>(map: BTreeMap<String, T>) -> BTreeMap<K, T> {
-    map.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect()
-}
-
-fn values<K: std::str::FromStr + Ord, T, V>(
-    map: &Option<BTreeMap<String, Entry<T>>>,
-    value: impl Fn(&T) -> V,
-) -> BTreeMap<K, V> {
-    let entries = map.iter().flatten();
-    entries.filter_map(|(key, entry)| Some((key.parse().ok()?, value(&entry.value)))).collect()
 }
