@@ -3,7 +3,7 @@
 
 use std::{thread, time::Duration};
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// A running guest yields to other tasks, and its deadline is looked at, this often.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -109,6 +109,9 @@ fn config(kind: EngineKind, allocation: InstanceAllocationStrategy) -> Config {
     config
         .allocation_strategy(allocation)
         .epoch_interruption(true)
+        // What fused components call of each other is small code between modules, which no other compiler has seen
+        // together before.
+        .compiler_inlining(Inlining::InterModule)
         // WASI 0.2 components do without it, and a fresh instance then costs half (a call goes through fewer tables).
         .concurrency_support(concurrent)
         .wasm_component_model_async(concurrent)

@@ -2,8 +2,8 @@
 //!
 //! [`engine`] makes the wasmtime engines that the machine can carry, [`needs`] says which of them a binary is for,
 //! [`cache`] turns digests into compiled code, [`component`] is one component ready for calls. Its instances are [`plain`],
-//! one call at a time, the next of them made ahead by [`spares`], or [`concurrent`], for WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by
-//! [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`]; [`config`] and [`secrets`] tell it what its manifest says.
+//! one call at a time, the next of them made ahead by [`spares`] while the [`workers`] have time, or [`concurrent`], for
+//! WASI 0.3. HTTP requests come in by [`http`], calls of its own interfaces by [`functions`]; what it calls itself goes out by [`imports`], [`keyvalue`], [`blobstore`] and [`outgoing`]; [`config`] and [`secrets`] tell it what its manifest says.
 
 mod blobstore;
 pub mod cache;
@@ -32,6 +32,7 @@ mod session;
 mod spares;
 mod streams;
 mod watcher;
+mod workers;
 
 pub use cache::ArtifactCache;
 pub use component::{LoadedComponent, Runtime};

@@ -6,8 +6,8 @@
 //!
 //! To end an instance and to make the next one takes longer than many a call. Where one caller at a time calls a component,
 //! this is done between two calls. It is a thread, not a task: a task would be in the way of the answer that has just been
-//! sent to another one, or wake a worker for itself. Under load there is no such between, and whoever needs an instance
-//! makes it and ends it.
+//! sent to another one, or wake a worker for itself. While the workers are busy there is no such between: the maker would
+//! take its time from other calls, and waking it is a cost of its own. Then whoever needs an instance makes it and ends it.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::{component::LoadedComponent, plain::PlainInstance};
+use super::{component::LoadedComponent, plain::PlainInstance, workers::Workers};
 
 /// Of the instances that the pool of an engine holds, one in so many may be there ahead of its call.
 const SHARE: u32 = 8;
@@ -42,7 +42,13 @@ type Ended = (Arc<LoadedComponent>, PlainInstance);
 pub(super) struct Spares {
     places: Arc<Semaphore>,
     /// The thread's; begun when a component has had its first call. `None` when it cannot be.
-    maker: OnceLock<Option<SyncSender<Ended>>>,
+    maker: OnceLock<Option<Maker>>,
+}
+
+/// The thread that makes them, and those on whose time it would do that.
+struct Maker {
+    ended: SyncSender<Ended>,
+    workers: Workers,
 }
 
 /// What says of an instance that it was made ahead and has had no call.
@@ -71,14 +77,16 @@ impl Spares {
         let maker = self.maker.get_or_init(|| {
             // What instances hold may want to be ended inside of the runtime that they were in.
             let runtime = Handle::try_current().ok()?;
-            let (maker, ended) = sync_channel(QUEUE);
+            let workers = Workers::of(&runtime);
+            let (sender, receiver) = sync_channel(QUEUE);
             let made_ahead = MadeAhead { places: self.places.clone(), components: Vec::new(), look_at: Instant::now() };
-            let work = move || made_ahead.run(&runtime, &ended);
+            let work = move || made_ahead.run(&runtime, &receiver);
             let thread = std::thread::Builder::new().name("spares".into()).spawn(work);
-            thread.inspect_err(|error| tracing::warn!(%error, "no instances are made ahead")).is_ok().then_some(maker)
+            let thread = thread.inspect_err(|error| tracing::warn!(%error, "no instances are made ahead"));
+            thread.is_ok().then_some(Maker { ended: sender, workers })
         });
-        if let Some(maker) = maker {
-            let _ = maker.try_send((component.clone(), ended));
+        if let Some(maker) = maker.as_ref().filter(|maker| !maker.workers.are_busy()) {
+            let _ = maker.ended.try_send((component.clone(), ended));
         }
     }
 }
