@@ -64,9 +64,15 @@ fn files(kind: Kind) -> Vec<File> {
             ("wit/world.wit", template!("http/world.wit")),
             ("app.yaml", template!("http/app.yaml")),
         ],
+        Kind::Javascript => &[
+            ("app.js", template!("javascript/app.js")),
+            ("package.json", template!("javascript/package.json")),
+            ("wit/world.wit", template!("http/world.wit")),
+            ("app.yaml", template!("http/app.yaml")),
+        ],
     };
     let packages: &[File] = if kind == Kind::Library { &[] } else { HTTP };
-    let all = [(".gitignore", "/target\n/.lattice\n/*.wasm\n__pycache__\n")];
+    let all = [(".gitignore", "/target\n/.lattice\n/*.wasm\n__pycache__\nnode_modules\n")];
     own.iter().chain(packages).chain(&all).copied().collect()
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Project {
     Rust(PathBuf),
     /// A folder with `app.py`, and the WIT of its world in `wit`.
     Python(PathBuf),
+    /// A folder with `app.js`, and the WIT of its world in `wit`.
+    JavaScript(PathBuf),
     /// A file that somebody else builds.
     File(PathBuf),
 }
@@ -72,9 +74,11 @@ impl Project {
             Ok(Self::Rust(path))
         } else if has("app.py") {
             Ok(Self::Python(path))
+        } else if has("app.js") {
+            Ok(Self::JavaScript(path))
         } else {
             Err(Failure::Refused {
-                message: format!("{} is no project: it has neither a Cargo.toml nor an app.py", path.display()),
+                message: format!("{} is no project: it has no Cargo.toml, app.py or app.js", path.display()),
                 help: "name the folder of one, or a component's file; `lattice-ctl new http NAME` makes one".to_owned(),
             })
         }
@@ -83,7 +87,7 @@ impl Project {
     /// Its folder.
     pub(crate) fn folder(&self) -> &Path {
         match self {
-            Self::Rust(folder) | Self::Python(folder) => folder,
+            Self::Rust(folder) | Self::Python(folder) | Self::JavaScript(folder) => folder,
             Self::File(file) => file.parent().unwrap_or(Path::new("/")),
         }
     }
@@ -91,7 +95,7 @@ impl Project {
     /// What its component is called: as the folder, or the file.
     pub(crate) fn name(&self) -> Result<UnitName> {
         let path = match self {
-            Self::Rust(path) | Self::Python(path) | Self::File(path) => path,
+            Self::Rust(path) | Self::Python(path) | Self::JavaScript(path) | Self::File(path) => path,
         };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -107,6 +111,7 @@ impl Project {
         let bytes = match self {
             Self::Rust(folder) => cargo(folder, profile).await?,
             Self::Python(folder) => python(folder).await?,
+            Self::JavaScript(folder) => javascript(folder).await?,
             Self::File(file) => read(file)?,
         };
         let bytes = crate::build::component(bytes)?;
@@ -121,7 +126,7 @@ impl Project {
         let mut found = Fingerprint::new();
         match self {
             Self::File(file) => look_at(file, &mut found),
-            Self::Rust(folder) | Self::Python(folder) => walk(folder, &mut found),
+            Self::Rust(folder) | Self::Python(folder) | Self::JavaScript(folder) => walk(folder, &mut found),
         }
         found
     }
@@ -217,10 +222,29 @@ async fn cargo(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
     }
 }
 
+/// Makes a component of `app.js` with the world in `wit`.
+async fn javascript(folder: &Path) -> Result<Vec<u8>> {
+    let work = work()?;
+    let output = work.path().join("app.wasm");
+    let mut javascript = Command::from(toolchain::componentize_js(folder)?);
+    javascript.arg("app.js").args(["--wit", "wit", "--out"]).arg(&output);
+    javascript.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let status = javascript.status().await.map_err(|error| Failure::Start {
+        message: format!("cannot start componentize-js: {error}"),
+        help: Some("it needs node".to_owned()),
+    })?;
+    if status.success() { read(&output) } else { Err(Failure::Build) }
+}
+
+/// A folder for what is made on the way.
+fn work() -> Result<tempfile::TempDir> {
+    let failed = |source| Failure::File { what: "cannot make a folder in", path: std::env::temp_dir(), source };
+    tempfile::tempdir().map_err(failed)
+}
+
 /// Makes a component of `app.py` with the world in `wit`.
 async fn python(folder: &Path) -> Result<Vec<u8>> {
-    let temporary = |source| Failure::File { what: "cannot make a folder in", path: std::env::temp_dir(), source };
-    let work = tempfile::tempdir().map_err(temporary)?;
+    let work = work()?;
     let output = work.path().join("app.wasm");
     let mut python = Command::from(toolchain::componentize_py()?);
     python.arg("--quiet").arg("--wit-path").arg(folder.join("wit")).args(["componentize", "app", "--output"]);
@@ -248,6 +272,9 @@ mod tests {
         let project = Project::open(&place).unwrap();
         assert!(matches!(project, Project::Python(_)));
         assert_eq!(project.name().unwrap().as_str(), "my-shop");
+        fs::remove_file(place.join("app.py")).unwrap();
+        fs::write(place.join("app.js"), "").unwrap();
+        assert!(matches!(Project::open(&place).unwrap(), Project::JavaScript(_)));
         fs::write(place.join("Cargo.toml"), "").unwrap();
         assert!(matches!(Project::open(&place).unwrap(), Project::Rust(_)));
         assert!(Project::open(&place.join("nothing")).unwrap_err().to_string().contains("cannot find"));

@@ -93,18 +93,32 @@ fn print(program: &Path, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A command that makes components of Python: the program on PATH, else the module that `cargo xtask tools` has fetched.
-pub(crate) fn componentize_py() -> Result<Command, Failure> {
+/// A program on PATH.
+fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    if let Some(program) = env::split_paths(&path).map(|dir| dir.join("componentize-py")).find(|file| file.is_file()) {
-        return Ok(Command::new(program));
-    }
-    let fetched = |cache: PathBuf| {
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// The newest folder of this name, before its version, that `cargo xtask tools` has fetched.
+fn fetched(name: &str) -> Option<PathBuf> {
+    let newest = |cache: PathBuf| {
         let entries = cache.read_dir().ok()?.flatten();
-        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("componentize-py-"));
+        let ours = entries.filter(|entry| {
+            let found = entry.file_name();
+            let version = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('-'));
+            version.is_some()
+        });
         ours.map(|entry| entry.path()).max()
     };
-    let Some(module) = caches().find_map(fetched) else {
+    caches().find_map(newest)
+}
+
+/// A command that makes components of Python: the program on PATH, else the module that `cargo xtask tools` has fetched.
+pub(crate) fn componentize_py() -> Result<Command, Failure> {
+    if let Some(program) = on_path("componentize-py") {
+        return Ok(Command::new(program));
+    }
+    let Some(module) = fetched("componentize-py") else {
         return Err(Failure::Start {
             message: "cannot build a component in Python: there is no componentize-py".to_owned(),
             help: Some("`pip install componentize-py==0.25.1`".to_owned()),
@@ -113,4 +127,16 @@ pub(crate) fn componentize_py() -> Result<Command, Failure> {
     let mut command = Command::new("python3");
     command.args(["-c", "import componentize_py; componentize_py.script()"]).env("PYTHONPATH", module);
     Ok(command)
+}
+
+/// A command that makes components of JavaScript: that which the project in `folder` has installed, that on PATH, else
+/// that which `cargo xtask tools` has fetched.
+pub(crate) fn componentize_js(folder: &Path) -> Result<Command, Failure> {
+    let installed = || Some(folder.join("node_modules/.bin/componentize-js")).filter(|file| file.is_file());
+    let kept = || Some(fetched("componentize-js")?.join("componentize-js")).filter(|file| file.is_file());
+    let program = installed().or_else(|| on_path("componentize-js")).or_else(kept);
+    program.map(Command::new).ok_or_else(|| Failure::Start {
+        message: "cannot build a component in JavaScript: there is no componentize-js".to_owned(),
+        help: Some(format!("`npm install` in {}", folder.display())),
+    })
 }

@@ -132,13 +132,28 @@ fn a_project_is_built_served_and_swapped_while_it_keeps_what_it_has() {
     assert!(said.contains("ending lattice-host") && get(address, "/").is_err(), "{said}");
 }
 
+/// Has a component answer a request, by itself.
+fn answers(file: &Path, expected: &str) {
+    let address = free_address();
+    let mut serve = Command::new(program("lattice-host"));
+    serve.arg("serve").arg(file).args(["--addr", &address.to_string()]).stdout(Stdio::null());
+    let mut serve = serve.spawn().unwrap();
+    // An interpreter of some megabytes is compiled first.
+    let answer = eventually(BUILT, || get(address, "/").ok());
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+    let answer = answer.expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, expected));
+}
+
 #[test]
-fn every_template_is_built_and_inspected() {
+fn every_template_is_built_and_answers() {
     let folder = tempfile::tempdir().unwrap();
     for (template, name, export) in [
         ("http", "hello-you", "wasi:http/incoming-handler"),
         ("library", "greeter-lib", "local:greeter-lib/greeter"),
         ("python", "snake", "wasi:http/incoming-handler"),
+        ("javascript", "script", "wasi:http/incoming-handler"),
     ] {
         let project = new(folder.path(), template, name);
         let built: serde_json::Value = serde_json::from_str(&done(&project, &["build", "-o", "json"])).unwrap();
@@ -150,6 +165,9 @@ fn every_template_is_built_and_inspected() {
         // Its manifest fits: all but a lattice is there.
         let output = ctl(&project, &["apply", "-f", "app.yaml", "--nats", "nats://127.0.0.1:1"]).output().unwrap();
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        if export == "wasi:http/incoming-handler" {
+            answers(&project.join(file), &format!("Hello from {name}!\n"));
+        }
     }
     let twice = ctl(folder.path(), &["new", "http", "hello-you"]).output().unwrap();
     assert!(

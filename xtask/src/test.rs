@@ -51,6 +51,8 @@ struct TestBinary {
 pub(crate) fn run_tests(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let servers = servers()?;
     let (nats_py, chromium) = (tools::nats_py()?, tools::chromium()?);
+    // `lattice-ctl build` finds it where it is kept.
+    tools::componentize_js()?;
     guests::build()?;
     // The tests start hosts and providers as processes, and cargo builds no binaries of other packages for them.
     step("hosts, CLI and providers: building", project::build_binaries)?;

@@ -65,8 +65,33 @@ const NODE: Wheel = Wheel {
         ("aarch64", "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227"),
     ],
 };
-/// Azurite's, as its package asks for it.
+/// What the packages of npm below ask for.
 const NODE_AT_LEAST: u32 = 22;
+
+/// A package of npm with a program, pinned with all that it needs by a folder of `xtask`.
+struct Npm {
+    folder: &'static str,
+    program: &'static str,
+    /// The program's script, from the folder of modules on.
+    main: &'static str,
+    /// Options of npm for what it does without.
+    without: &'static [&'static str],
+}
+
+const AZURITE: Npm = Npm {
+    folder: "azurite",
+    program: "azurite-blob",
+    main: "azurite/dist/src/blob/main.js",
+    without: &["--omit=optional"],
+};
+
+// It needs preview2-shim as well, and does not say so.
+const COMPONENTIZE_JS: Npm = Npm {
+    folder: "componentize-js",
+    program: "componentize-js",
+    main: "@bytecodealliance/componentize-js/src/cli.js",
+    without: &[],
+};
 
 /// Fetches everything and prints where it is.
 pub(crate) fn print() -> Result<()> {
@@ -77,6 +102,7 @@ pub(crate) fn print() -> Result<()> {
     println!("azurite          {}", azurite()?.display());
     println!("chromium         {}", chromium()?.display());
     println!("componentize-py  {}", componentize_py()?.display());
+    println!("componentize-js  {}", componentize_js()?.display());
     println!("nats-py          {}", nats_py()?.display());
     println!("rustc (wasm)     {}", toolchain::wasm_rustc()?.display());
     Ok(())
@@ -186,35 +212,48 @@ fn node() -> Result<(PathBuf, PathBuf)> {
 
 /// Azurite, which understands Azure's blob storage: a program `azurite-blob`.
 pub(crate) fn azurite() -> Result<PathBuf> {
-    if let Some(found) = on_path("azurite-blob") {
+    npm(&AZURITE).context("no Azurite: `npm install --global azurite`, or put `azurite-blob` on PATH")
+}
+
+/// What makes components of JavaScript: a program `componentize-js`.
+pub(crate) fn componentize_js() -> Result<PathBuf> {
+    npm(&COMPONENTIZE_JS).context(
+        "no componentize-js: `npm install --global @bytecodealliance/componentize-js`, or put `componentize-js` on PATH",
+    )
+}
+
+/// The program of an npm package: that on PATH, else a script that runs the pinned one.
+fn npm(package: &Npm) -> Result<PathBuf> {
+    if let Some(found) = on_path(package.program) {
         return Ok(found);
     }
-    let pinned = root().join("xtask/azurite");
+    let pinned = root().join("xtask").join(package.folder);
     let lock = fs::read(pinned.join("package-lock.json"))?;
     let cache = cache()?;
-    let dir = cache.join(format!("azurite-{}", &sha256(&lock)[..16]));
-    let program = dir.join("azurite-blob");
+    let dir = cache.join(format!("{}-{}", package.folder, &sha256(&lock)[..16]));
+    let program = dir.join(package.program);
     if !program.exists() {
-        let (bin, npm) = node().context("no Node.js for Azurite: put one of version 22 or newer on PATH")?;
-        step("Azurite: installing from npm", || {
-            let work = tempfile::Builder::new().prefix("azurite.partial.").tempdir_in(&cache)?;
-            let folder = work.path().join("azurite");
+        let (bin, npm) = node().context("no Node.js: put one of version 22 or newer on PATH")?;
+        step(&format!("{}: installing from npm", package.folder), || {
+            let work = tempfile::Builder::new().prefix(&format!("{}.partial.", package.folder)).tempdir_in(&cache)?;
+            let folder = work.path().join(package.folder);
             fs::create_dir(&folder)?;
             for file in ["package.json", "package-lock.json"] {
                 fs::copy(pinned.join(file), folder.join(file))?;
             }
             let path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
             let path = env::join_paths([bin.clone()].into_iter().chain(path))?;
-            let quiet = ["--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error"];
-            run(Command::new(bin.join("node")).arg(npm).arg("ci").args(quiet).current_dir(&folder).env("PATH", path))?;
-            let main = dir.join("node_modules/azurite/dist/src/blob/main.js");
+            let mut install = Command::new(bin.join("node"));
+            install.arg(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+            install.args(package.without).current_dir(&folder).env("PATH", path);
+            run(&mut install)?;
+            let main = dir.join("node_modules").join(package.main);
             let script = format!("#!/bin/sh\nexec '{}' '{}' \"$@\"\n", bin.join("node").display(), main.display());
-            let program = folder.join("azurite-blob");
+            let program = folder.join(package.program);
             fs::write(&program, script)?;
             fs::set_permissions(&program, Permissions::from_mode(0o755))?;
             publish(&folder, &dir)
-        })
-        .context("no Azurite: `npm install --global azurite`, or put `azurite-blob` on PATH")?;
+        })?;
     }
     Ok(program)
 }
@@ -298,6 +337,18 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_template_in_javascript_names_the_pinned_componentize_js() {
+        let packages = |file: &str| {
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            let lines = text.lines().map(str::trim).filter(|line| line.starts_with("\"@bytecodealliance/"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let pinned = packages("xtask/componentize-js/package.json");
+        assert_eq!(pinned.len(), 2);
+        assert_eq!(packages("lattice-ctl/templates/javascript/package.json"), pinned);
+    }
 
     #[test]
     fn the_example_in_python_names_the_pinned_componentize_py() {

@@ -36,12 +36,14 @@ pub(crate) enum Kind {
     Library,
     /// Answers HTTP requests, in Python
     Python,
+    /// Answers HTTP requests, in JavaScript
+    Javascript,
 }
 
-/// Build a component: of a crate, of an app.py, or of a core module
+/// Build a component: of a crate, of an app.py or app.js, or of a core module
 ///
 /// It comes beside its source, as NAME.wasm after the folder. A crate is built for wasm32-wasip2; app.py and its WIT in `wit/` by
-/// componentize-py; a module of WASI 0.1, or one that wit-bindgen has made for wasm32-unknown-unknown, is turned into a component.
+/// componentize-py, app.js by componentize-js; a module of WASI 0.1, or one that wit-bindgen has made for wasm32-unknown-unknown, is turned into a component.
 ///
 /// The fields of -o json and -o yaml are stable: file, bytes, digest, imports, exports.
 #[derive(Debug, Args)]
