@@ -80,6 +80,10 @@ pub struct Options {
     /// Answer /livez, /readyz and /metrics (for Prometheus) over HTTP there, as in 127.0.0.1:9100. Whoever can reach it can read them
     #[arg(long, env = "LATTICE_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
+    /// Show the dashboard there as well, as `lattice-ctl ui` does, to browsers that have the key in this file; without the file one
+    /// is made. It is opened by /?key=KEY
+    #[arg(long, env = "LATTICE_DASHBOARD", value_name = "KEYFILE", requires = "admin")]
+    pub dashboard: Option<PathBuf>,
     /// Show no calls to `lattice-ctl spy`, not even to who may ask hosts: what is in them is nobody's business
     #[arg(long, env = "LATTICE_NO_SPY")]
     pub no_spy: bool,

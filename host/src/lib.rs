@@ -130,7 +130,8 @@ impl Host {
         let metrics = Arc::new(Metrics::default());
         let otlp = Otlp::start(&options.otlp, &id, &options.lattice)?;
         let left_out = otlp.as_ref().map(Otlp::left_out);
-        let admin = Admin::new(id.clone(), options.lattice.clone(), metrics.clone(), left_out);
+        let dashboard = options.dashboard.as_deref();
+        let admin = Admin::new(id.clone(), options.lattice.clone(), metrics.clone(), left_out, dashboard)?;
         if let Some(otlp) = &otlp {
             otlp.tell(admin.registry());
         }

@@ -11,6 +11,7 @@ use lattice::{
     },
     wire::Digest,
 };
+use lattice_view::world::World;
 
 use crate::{
     artifact::{read_signer, sign},
@@ -22,10 +23,9 @@ use crate::{
     output::Output,
     progress::Progress,
     quota,
-    revision::{Wish, again, write},
+    revision::{Wish, again, assume, write},
     secrets, settings,
     source::Source,
-    world::World,
 };
 
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &mut Output) -> Result<()> {
@@ -50,7 +50,7 @@ async fn check_all(bus: &Bus, all: &[(Source, Manifest)], registries: &Registrie
         let app = checked_in(bus, &world, source, manifest, &images, output).await?;
         // Those that are linked to it are checked against what it is. Bytes alone change nothing.
         upload(bus, &images, output).await?;
-        world.assume(Wish { app, manifest: source.own_text(), cause: String::new() });
+        assume(&mut world, Wish { app, manifest: source.own_text(), cause: String::new() });
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use lattice::{
     },
     wire::{AppName, Digest},
 };
+use lattice_view::world::{World, now_ms};
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     get::{Row, print},
     output::Output,
     secrets::write_seed,
-    world::{World, now_ms},
 };
 
 pub(crate) async fn run(global: &Global, command: &ArtifactCommand, output: &mut Output) -> Result<()> {

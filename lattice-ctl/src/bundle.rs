@@ -14,6 +14,7 @@ use lattice::{
     },
     wire::{AppName, Digest, UnitId},
 };
+use lattice_view::world::{World, now_ms};
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     failure::{Failure, Result},
     output::Output,
     push::write,
-    world::{World, now_ms},
 };
 
 /// What `-o json` prints.

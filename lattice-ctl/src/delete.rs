@@ -7,6 +7,7 @@ use lattice::{
     model::check::links_to,
     wire::AppName,
 };
+use lattice_view::world::{Follower, World};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,7 +17,6 @@ use crate::{
     output::Output,
     progress::Progress,
     source::Source,
-    world::{Follower, World},
 };
 
 pub(crate) async fn run(global: &Global, args: &DeleteArgs, output: &mut Output) -> Result<()> {

@@ -8,16 +8,18 @@ use lattice::{
     model::{asked::Question, condition::Condition, inventory::HostRecord, status::UnitState},
     wire::CallError,
 };
+use lattice_view::{
+    asking::ask,
+    world::{World, now_ms},
+};
 use serde::Serialize;
 
 use crate::{
-    asking::ask,
     cli::{Format, Global},
     failure::{Failure, Result},
     output::{Output, Paint},
     problems::count,
     toolchain::{self, Rustc, TARGET},
-    world::{World, now_ms},
 };
 
 /// A machine's clock may differ by so much from the one that this runs on.

@@ -1,27 +1,25 @@
 //! `events`: what has happened, as the hosts tell it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::future::join_all;
 use lattice::{
-    bus::Bus,
     model::{
-        asked::Question,
-        event::{Event, Kind, Told},
+        event::{Event, Kind},
         problem::suggest,
     },
     wire::HostId,
 };
+use lattice_view::{
+    events::Reader,
+    world::{World, now_ms},
+};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::{
-    asking::{Silent, ask},
     cli::{EventsArgs, Format, Global},
     failure::{Failure, Result},
     output::{Output, Paint, plain},
-    world::{World, now_ms},
 };
 
 /// How often hosts are asked for what is new.
@@ -74,37 +72,6 @@ fn wanted(event: &Event, args: &EventsArgs) -> bool {
 
 fn at(event: &Event) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&event.time).ok().map(|at| at.to_utc())
-}
-
-/// What has been read of each host.
-#[derive(Default)]
-pub(crate) struct Reader {
-    /// The newest event.
-    pub(crate) last: BTreeMap<HostId, Uuid>,
-    pub(crate) silent: Silent,
-}
-
-impl Reader {
-    /// What is new on all hosts, in the order of time.
-    pub(crate) async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Vec<Event> {
-        let asked = world.live_hosts().map(async |host| {
-            let answer = ask::<Told>(bus, host, Question::Events, &(self.last.get(&host.host),)).await;
-            (host.host.clone(), answer)
-        });
-        let mut new = Vec::new();
-        for (host, answer) in join_all(asked).await {
-            match answer {
-                Ok(told) => {
-                    self.silent.has_answered(&host);
-                    self.last.extend(told.events.last().map(|event| (host, event.id)));
-                    new.extend(told.events);
-                }
-                Err(error) => self.silent.tell(&host, "its events", &error, output),
-            }
-        }
-        new.sort_by(|one, other| one.time.cmp(&other.time));
-        new
-    }
 }
 
 fn print(events: &[Event], output: &mut Output) -> Result<()> {

@@ -7,6 +7,7 @@ use lattice::{
     model::{app::AppRecord, problem::suggest},
     wire::{AppName, LatticeName, UnitName},
 };
+use lattice_view::ViewError;
 
 use crate::{call::CallFailure, conform::ConformFailure, problems::Rejected, secrets::SecretId};
 
@@ -72,6 +73,19 @@ pub(crate) enum Failure {
     OutputClosed,
     #[error("{0}")]
     Other(String),
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Store(error) => error.into(),
+            ViewError::NoApp { name, lattice, known } => Self::NoApp { name, lattice, known },
+            ViewError::NoUnit { ref unit, ref known, .. } => Self::NotFound {
+                message: error.to_string(),
+                help: suggest(unit.as_str(), known.iter().map(String::as_str)),
+            },
+        }
+    }
 }
 
 impl Failure {

@@ -6,8 +6,9 @@ use lattice::{
     bus::Bus,
     model::{app::UnitSpec, check::ComponentFacts, manifest::Manifest},
 };
+use lattice_view::world::World;
 
-use crate::{component::inspect, wit::Wit, world::World};
+use crate::{component::inspect, wit::Wit};
 
 /// What the lattice knows of them, by `app/unit`. One whose artifact cannot be had is not among them: it is checked only by
 /// the names of its interfaces when it is called.

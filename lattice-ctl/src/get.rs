@@ -1,12 +1,14 @@
 //! `get`: lists. The names of the fields are documented in `--help` and stay as they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lattice::model::{
     app::{AppRecord, Isolation, LinkSpec, ProviderSpec, RouteSpec, RouteTarget, Transport, UnitSpec},
-    inventory::HostRecord,
-    placement::Capacity,
     status::{UnitState, UnitStatus},
+};
+use lattice_view::{
+    hosts::{Host, all_hosts},
+    world::{World, now_ms},
 };
 use serde::Serialize;
 
@@ -15,7 +17,6 @@ use crate::{
     failure::Result,
     output::{Output, Paint, table},
     status::{address, short, state},
-    world::{World, now_ms},
 };
 
 /// The interface that a route calls.
@@ -89,39 +90,13 @@ fn apps(world: &World) -> Vec<App> {
     world.apps.values().map(|entry| app(&entry.value)).collect()
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Host {
-    id: String,
-    short_id: String,
-    /// Whether it shows signs of life.
-    alive: bool,
-    release: String,
-    labels: BTreeMap<String, String>,
-    /// It gets only units that tolerate all of these.
-    taints: BTreeSet<String>,
-    /// Why it gets nothing more; `null` when it does.
-    cordon: Option<String>,
-    /// It gives what it has to others.
-    leaving: bool,
-    /// What it has for units; what has no bound is left out.
-    capacity: Capacity,
-    /// Whether it runs programs that manifests bring along.
-    programs: bool,
-    /// It runs only what one of these signers has signed; whatever there is when there are none.
-    trusts: BTreeSet<String>,
-    units: usize,
-    /// `null` for a host that is lost.
-    uptime_seconds: Option<u64>,
-    generation: u64,
-}
-
 impl Row for Host {
     const HEADER: &'static [&'static str] =
         &["HOST", "STATE", "RELEASE", "UNITS", "UPTIME", "PROGRAMS", "LABELS", "TAINTS"];
     fn cells(&self) -> Vec<String> {
         vec![
             self.short_id.clone(),
-            self.state(),
+            host_state(self),
             self.release.clone(),
             match self.capacity.units {
                 Some(most) => format!("{}/{most}", self.units),
@@ -135,39 +110,15 @@ impl Row for Host {
     }
 }
 
-impl Host {
-    fn state(&self) -> String {
-        match (self.alive, self.leaving, &self.cordon) {
-            (false, ..) => "lost".to_owned(),
-            (true, true, _) => "leaving".to_owned(),
-            (true, false, None) => "alive".to_owned(),
-            (true, false, Some(reason)) if reason.is_empty() => "cordoned".to_owned(),
-            (true, false, Some(reason)) => format!("cordoned ({reason})"),
-        }
+/// How a host is, in a word or two.
+fn host_state(host: &Host) -> String {
+    match (host.alive, host.leaving, &host.cordon) {
+        (false, ..) => "lost".to_owned(),
+        (true, true, _) => "leaving".to_owned(),
+        (true, false, None) => "alive".to_owned(),
+        (true, false, Some(reason)) if reason.is_empty() => "cordoned".to_owned(),
+        (true, false, Some(reason)) => format!("cordoned ({reason})"),
     }
-}
-
-pub(crate) fn all_hosts(world: &World, now_ms: u64) -> Vec<Host> {
-    let host = |record: &HostRecord| {
-        let alive = world.alive.contains(&record.host);
-        Host {
-            id: record.host.to_string(),
-            short_id: record.host.short().to_owned(),
-            alive,
-            release: record.release.clone(),
-            labels: record.labels.clone(),
-            taints: record.taints.clone(),
-            cordon: record.cordon.clone(),
-            leaving: record.leaving,
-            capacity: record.capacity,
-            programs: record.programs,
-            trusts: record.trusts.clone(),
-            units: record.instances.len(),
-            uptime_seconds: alive.then(|| now_ms.saturating_sub(record.started_ms) / 1000),
-            generation: record.generation,
-        }
-    };
-    world.hosts.values().map(|entry| host(&entry.value)).collect()
 }
 
 #[derive(Debug, Serialize)]

@@ -12,6 +12,7 @@ use lattice::{
     wire::UnitId,
 };
 use lattice_control::history::before;
+use lattice_view::world::{World, now_ms};
 use serde::Serialize;
 
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     revision::{Changes, Wish, again, as_it_is, go_back, write},
     secrets,
     source::Source,
-    world::{World, now_ms},
 };
 
 #[derive(Debug, Serialize)]

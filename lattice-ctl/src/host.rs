@@ -11,6 +11,7 @@ use lattice::{
     },
     wire::HostId,
 };
+use lattice_view::world::{Follower, World};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +21,6 @@ use crate::{
     output::Output,
     progress::Progress,
     revision::again,
-    world::{Follower, World},
 };
 
 /// How long a host that is alive may take to follow its orders.

@@ -9,6 +9,7 @@ use lattice::{
     },
     wire::{Interface, UnitId},
 };
+use lattice_view::world::World;
 use serde::Serialize;
 use wit_component::{DecodedWasm, WitPrinter};
 
@@ -17,7 +18,6 @@ use crate::{
     component::inspect,
     failure::{Failure, Result},
     output::Output,
-    world::World,
 };
 
 /// What is told, as `-o json` prints it.

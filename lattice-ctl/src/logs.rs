@@ -1,65 +1,31 @@
 //! `logs`: what apps have logged, from all hosts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::future::join_all;
+use chrono::SecondsFormat;
 use lattice::{
     bus::Bus,
-    model::{
-        asked::Question,
-        inventory::HostRecord,
-        log::{Level, Line, Page, Query, Source},
-    },
-    wire::{AppName, CallError, HostId, UnitId, UnitName},
+    model::log::{Level, Line, Query},
+    wire::{AppName, HostId, UnitName},
 };
-use serde::Serialize;
+use lattice_view::{
+    asking::Silent,
+    logs::{Places, Printed, Reader, at},
+    world::{World, now_ms},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    asking::{Silent, ask},
     cli::{Format, Global, LogsArgs},
     failure::{Failure, Result},
     host::find,
     output::{Output, Paint, plain},
-    world::{World, now_ms},
 };
 
 /// How often hosts are asked for what is new.
 const POLL: Duration = Duration::from_millis(300);
 /// How often it is looked which hosts there are.
 const HOSTS: Duration = Duration::from_secs(2);
-
-/// A line, as `-o json` prints it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Printed<'a> {
-    at: String,
-    host: &'a HostId,
-    unit: Option<&'a UnitId>,
-    level: Level,
-    source: Source,
-    text: &'a str,
-}
-
-impl<'a> Printed<'a> {
-    pub(crate) fn new((host, line): &'a (HostId, Line)) -> Self {
-        Self {
-            at: at(line).to_rfc3339_opts(SecondsFormat::Micros, true),
-            host,
-            unit: line.unit.as_ref(),
-            level: line.level,
-            source: line.source,
-            text: &line.text,
-        }
-    }
-}
-
-fn at(line: &Line) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(i64::try_from(line.at_us).unwrap_or(i64::MAX)).unwrap_or_default()
-}
-
-/// How far the log of each host was read: the process that it was, and its last line.
-pub(crate) type Places = BTreeMap<HostId, (u64, u64)>;
 
 pub(crate) async fn run(global: &Global, args: &LogsArgs, output: &mut Output) -> Result<()> {
     let bus = global.connect().await?;
@@ -140,74 +106,6 @@ impl Following {
             return Ok(());
         }
         print(&self.lines(bus, output).await, output)
-    }
-}
-
-/// What is read of the logs of hosts, and how far that has been.
-pub(crate) struct Reader {
-    pub(crate) query: Query,
-    pub(crate) level: Level,
-    pub(crate) places: Places,
-    pub(crate) silent: Silent,
-}
-
-impl Reader {
-    /// What is new on all hosts, in the order of time.
-    pub(crate) async fn read(
-        &mut self,
-        bus: &Bus,
-        world: &World,
-        only: Option<&HostId>,
-        output: &mut Output,
-    ) -> Vec<(HostId, Line)> {
-        let hosts = world.live_hosts().filter(|host| only.is_none_or(|only| host.host == *only));
-        let reads = hosts.map(async |host| (host.host.clone(), pages(bus, host, self.place(&host.host)).await));
-        let mut lines = Vec::new();
-        for (host, read) in join_all(reads).await {
-            match read {
-                Ok((new, place)) => {
-                    self.silent.has_answered(&host);
-                    self.places.insert(host.clone(), place);
-                    lines.extend(
-                        new.into_iter().filter(|line| line.level >= self.level).map(|line| (host.clone(), line)),
-                    );
-                }
-                Err(error) => self.silent.tell(&host, "its log", &error, output),
-            }
-        }
-        // Stable: lines of one host that have the same time stay in their order.
-        lines.sort_by_key(|(_, line)| line.at_us);
-        lines
-    }
-
-    /// Which process of a host was read last, and the query that goes on there.
-    fn place(&self, host: &HostId) -> (Option<u64>, Query) {
-        match self.places.get(host) {
-            Some((began, after)) => (Some(*began), Query { after: *after, newest: None, ..self.query.clone() }),
-            None => (None, self.query.clone()),
-        }
-    }
-}
-
-/// All lines that a host has for a query, and where to go on. Of a process that is not the one that was read before, from its beginning.
-async fn pages(
-    bus: &Bus,
-    host: &HostRecord,
-    (mut read, mut query): (Option<u64>, Query),
-) -> std::result::Result<(Vec<Line>, (u64, u64)), CallError> {
-    let mut lines = Vec::new();
-    loop {
-        let page: Page = ask(bus, host, Question::Log, &(&query,)).await?;
-        if read.is_some_and(|read| read != page.began) {
-            (query.after, read) = (0, Some(page.began));
-            lines.clear();
-            continue;
-        }
-        lines.extend(page.lines);
-        (read, query) = (Some(page.began), Query { after: page.last, newest: None, ..query });
-        if !page.more {
-            return Ok((lines, (page.began, page.last)));
-        }
     }
 }
 

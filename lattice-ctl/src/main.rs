@@ -1,11 +1,10 @@
 //! `lattice-ctl`: says what it will do to a lattice, does it, waits until it is so, and explains what is not.
 //!
 //! A command lives in the module of its name. [`failure`] is what can go wrong, printed once, here at the edge;
-//! [`output`] is the only way to stdout; [`world`] is what the lattice looks like, as a whole.
+//! [`output`] is the only way to stdout. What the lattice looks like is `lattice_view`'s.
 
 mod apply;
 mod artifact;
-mod asking;
 mod build;
 mod bundle;
 mod call;
@@ -21,7 +20,6 @@ mod doctor;
 mod events;
 mod explain;
 mod failure;
-mod figures;
 mod foreign;
 mod get;
 mod history;
@@ -33,13 +31,13 @@ mod nats;
 mod new;
 mod output;
 mod plan;
-mod planning;
 mod problems;
 mod program;
 mod progress;
 mod project;
 mod push;
 mod quota;
+mod rates;
 mod record;
 #[cfg(test)]
 mod reference;
@@ -60,7 +58,6 @@ mod up;
 mod wait;
 mod why;
 mod wit;
-mod world;
 
 use std::process::ExitCode;
 

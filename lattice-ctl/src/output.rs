@@ -7,6 +7,7 @@ use std::{
 };
 
 use comfy_table::{ContentArrangement, Table, presets};
+use lattice_view::asking::Remarks;
 use serde::Serialize;
 
 use crate::{
@@ -163,6 +164,12 @@ impl Output {
             remarks_are_terminal: false,
         };
         (output, captured)
+    }
+}
+
+impl Remarks for Output {
+    fn note(&mut self, text: &str) {
+        Self::note(self, text);
     }
 }
 

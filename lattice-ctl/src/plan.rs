@@ -8,6 +8,7 @@ use lattice::{
     wire::{HostId, UnitId, UnitName},
 };
 use lattice_control::Plan;
+use lattice_view::{why::plan_world, world::World};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,10 +19,8 @@ use crate::{
     failure::{Failure, Result},
     image::{Images, registry::Registries},
     output::{Output, Paint, plain},
-    planning::plan_world,
     revision::{Changes, Wish, next},
     source::Source,
-    world::World,
 };
 
 /// What `-o json` prints.

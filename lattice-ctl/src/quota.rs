@@ -8,6 +8,7 @@ use lattice::{
         quota::{Quota, Usage},
     },
 };
+use lattice_view::world::World;
 use serde::Serialize;
 
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     failure::{Failure, Result},
     get::{Row, print},
     output::Output,
-    world::World,
 };
 
 pub(crate) async fn run(global: &Global, command: &QuotaCommand, output: &mut Output) -> Result<()> {

@@ -17,18 +17,17 @@ use lattice::{
     },
     wire::{HostId, UnitId},
 };
+use lattice_view::{asking::Silent, spied::Reader, world::World};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    asking::Silent,
     cli::{Global, RecordArgs},
     failure::{Failure, Result},
     output::Output,
     problems::count,
-    spy::{POLL, Reader},
+    spy::{POLL, hidden},
     up::stopped,
-    world::World,
 };
 
 /// How long is waited for what a call has made: hosts are asked one after the other.
@@ -65,7 +64,7 @@ pub(crate) async fn run(global: &Global, args: &RecordArgs, output: &mut Output)
     let until = args.during.map(|during| Instant::now() + during);
     let mut stopped = std::pin::pin!(stopped()?);
     loop {
-        for (host, call) in reader.read(&bus, &world, output).await? {
+        for (host, call) in reader.read(&bus, &world, output).await.map_err(hidden)? {
             tape.add(host, call);
         }
         let over = until.is_some_and(|until| Instant::now() > until);

@@ -12,6 +12,7 @@ use lattice::{
     wire::{AppName, UnitName},
 };
 use lattice_control::history;
+use lattice_view::world::{World, now_ms};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +21,6 @@ use crate::{
     failure::{Failure, Result},
     output::{Output, Paint},
     wait::{ready_line, until_ready},
-    world::{World, now_ms},
 };
 
 /// How often a write is tried again after somebody else was faster.
@@ -53,6 +53,13 @@ pub(crate) struct Wish {
     pub(crate) manifest: String,
     /// What made it so, for the history: `apply`, `scale cart to 3`.
     pub(crate) cause: String,
+}
+
+/// Lets an app of `world` be what `wish` says.
+pub(crate) fn assume(world: &mut World, wish: Wish) {
+    if let Some(record) = next(wish, world) {
+        world.insert(record);
+    }
 }
 
 /// The record that is in the lattice now, and how it came there.

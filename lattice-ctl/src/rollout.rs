@@ -9,6 +9,7 @@ use lattice::{
     },
     wire::UnitName,
 };
+use lattice_view::world::World;
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     failure::{Failure, Result},
     output::{Output, table},
     revision::{Written, again},
-    world::World,
 };
 
 /// What `-o json` prints.

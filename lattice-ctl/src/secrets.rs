@@ -18,6 +18,7 @@ use lattice::{
     },
     wire::{AppName, SecretName},
 };
+use lattice_view::world::World;
 use nkeys::XKey;
 use serde::Serialize;
 
@@ -26,7 +27,6 @@ use crate::{
     failure::{Failure, Result},
     get::{Row, print},
     output::Output,
-    world::World,
 };
 
 /// A secret of an app, as in `shop/db`.

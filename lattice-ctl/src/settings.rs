@@ -12,8 +12,9 @@ use lattice::{
     },
     wire::UnitId,
 };
+use lattice_view::{asking::ask, world::World};
 
-use crate::{asking::ask, output::Output, world::World};
+use crate::output::Output;
 
 /// So many hosts are asked when others do not answer.
 const HOSTS: usize = 3;

@@ -3,25 +3,20 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, SecondsFormat};
-use futures_util::future::join_all;
 use lattice::{
-    bus::Bus,
-    model::{
-        asked::Question,
-        spy::{Call, Outcome, Page, Query, Value, Way},
-    },
-    wire::{CallError, HostId, UnitId},
+    model::spy::{Call, Outcome, Query, Value, Way},
+    wire::{HostId, UnitId},
 };
+use lattice_view::{asking::Silent, spied::Reader, world::World};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    asking::{Silent, ask},
     cli::{Format, Global, SpyArgs},
     failure::{Failure, Result},
     output::{Output, Paint, plain},
-    world::World,
+    rates,
 };
 
 /// How often hosts are asked for what is new.
@@ -67,7 +62,7 @@ pub(crate) async fn run(global: &Global, args: &SpyArgs, output: &mut Output) ->
             world = World::read(&bus).await.unwrap_or(world);
             looked = Instant::now();
         }
-        let mut calls = reader.read(&bus, &world, output).await?;
+        let mut calls = reader.read(&bus, &world, output).await.map_err(hidden)?;
         calls.retain(|(_, call)| wanted(call, args));
         for (host, call) in calls.iter().take(left) {
             print(host, call, output)?;
@@ -76,6 +71,11 @@ pub(crate) async fn run(global: &Global, args: &SpyArgs, output: &mut Output) ->
         sleep(POLL).await;
     }
     Ok(())
+}
+
+/// No host lets calls be looked at.
+pub(crate) fn hidden(reason: String) -> Failure {
+    Failure::Refused { message: reason, help: "start hosts without --no-spy where calls may be seen".to_owned() }
 }
 
 fn wanted(call: &Call, args: &SpyArgs) -> bool {
@@ -89,52 +89,6 @@ fn wanted(call: &Call, args: &SpyArgs) -> bool {
         Outcome::Result(Value::Bytes(_)) => false,
     };
     args.function.as_ref().is_none_or(name) && (failed || !args.failed)
-}
-
-/// Calls that are looked at on all hosts.
-pub(crate) struct Reader {
-    pub(crate) query: Query,
-    /// The process of each host, and its last call.
-    pub(crate) places: BTreeMap<HostId, (u64, u64)>,
-    pub(crate) silent: Silent,
-}
-
-impl Reader {
-    /// What is new on all hosts, in the order in which it began. An error when no host shows anything.
-    pub(crate) async fn read(&mut self, bus: &Bus, world: &World, output: &mut Output) -> Result<Vec<(HostId, Call)>> {
-        let asked = world.live_hosts().map(async |host| {
-            let after = self.places.get(&host.host).map(|(_, last)| *last);
-            (host.host.clone(), ask::<Page>(bus, host, Question::Spy, &(&self.query, after)).await)
-        });
-        let (mut calls, mut refused, mut shown) = (Vec::new(), None, false);
-        for (host, answer) in join_all(asked).await {
-            match answer {
-                Ok(page) => {
-                    shown = true;
-                    self.silent.has_answered(&host);
-                    let before = self.places.insert(host.clone(), (page.began, page.last));
-                    // Of a process that is not the one that was asked before, the numbers say nothing yet.
-                    if before.is_none_or(|(began, _)| began == page.began) {
-                        calls.extend(page.calls.into_iter().map(|call| (host.clone(), call)));
-                    }
-                }
-                Err(error) => {
-                    self.silent.tell(&host, "its calls", &error, output);
-                    refused = refused.or(Some(error));
-                }
-            }
-        }
-        match refused {
-            Some(CallError::Denied(reason)) if !shown => Err(Failure::Refused {
-                message: reason,
-                help: "start hosts without --no-spy where calls may be seen".to_owned(),
-            }),
-            _ => {
-                calls.sort_by_key(|(_, call)| call.at_us);
-                Ok(calls)
-            }
-        }
-    }
 }
 
 fn shown(value: &Value) -> serde_json::Value {
@@ -175,7 +129,7 @@ fn print(host: &HostId, call: &Call, output: &mut Output) -> Result<()> {
     let name = call.interface.split('@').next().unwrap_or_default();
     let way = output.paint(Paint::Cyan, &format!("{} -> {}", call.from, call.to));
     let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let took = crate::figures::short(call.took_us);
+    let took = rates::short(call.took_us);
     output.line(&format!("{at} {} {way} {name}.{}({arguments}) = {outcome} in {took}", host.short(), call.function))
 }
 

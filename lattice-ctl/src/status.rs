@@ -7,6 +7,7 @@ use lattice::{
     },
     wire::LatticeName,
 };
+use lattice_view::world::{Follower, World};
 
 use crate::{
     cli::{Format, Global, StatusArgs},
@@ -14,7 +15,6 @@ use crate::{
     output::{Output, Paint, plain, table},
     problems::count,
     rollout::sentence,
-    world::{Follower, World},
 };
 
 /// Home, and everything below it gone.

@@ -1,65 +1,26 @@
 //! `top`: the calls that components take.
 
-use std::time::Duration;
-
-use lattice::wire::UnitId;
-use serde::Serialize;
+use lattice_view::{
+    calls::{Counted, UnitCalls, units},
+    world::World,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     cli::{Format, Global, TopArgs},
     failure::Result,
-    figures::{Counted, Flow, Rates},
     get::{Row, print},
     output::Output,
-    world::World,
+    rates::cells,
 };
 
-/// One unit.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Unit {
-    pub(crate) unit: UnitId,
-    hosts: usize,
-    in_flight: u64,
-    per_second: f64,
-    p50_us: Option<u64>,
-    p99_us: Option<u64>,
-    failed_per_second: f64,
-    calls: u64,
-    failed: u64,
-    starts: u64,
-    #[serde(skip)]
-    rates: Rates,
-}
-
-impl Row for Unit {
+impl Row for UnitCalls {
     const HEADER: &'static [&'static str] =
         &["UNIT", "HOSTS", "IN FLIGHT", "CALLS/S", "P50", "P99", "FAILED/S", "CALLS", "FAILED", "STARTS"];
     fn cells(&self) -> Vec<String> {
         let about = vec![self.unit.to_string(), self.hosts.to_string(), self.in_flight.to_string()];
-        [about, self.rates.cells(), vec![self.starts.to_string()]].concat()
+        [about, cells(&self.rates), vec![self.starts.to_string()]].concat()
     }
-}
-
-/// What was counted of each unit in so much time.
-pub(crate) fn units(counted: &Counted, before: &Counted, apart: Duration) -> Vec<Unit> {
-    let row = |(unit, flow): (UnitId, Flow)| {
-        let rates = flow.rates(apart);
-        Unit {
-            unit,
-            hosts: flow.hosts,
-            in_flight: flow.all.in_flight,
-            per_second: rates.per_second,
-            p50_us: rates.p50_us,
-            p99_us: rates.p99_us,
-            failed_per_second: rates.failed_per_second,
-            calls: rates.total,
-            failed: rates.failed,
-            starts: flow.starts,
-            rates,
-        }
-    };
-    counted.units(before).into_iter().map(row).collect()
 }
 
 pub(crate) async fn run(global: &Global, args: &TopArgs, output: &mut Output) -> Result<()> {

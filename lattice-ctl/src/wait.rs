@@ -11,13 +11,13 @@ use lattice::{
     },
     wire::{LatticeName, UnitName},
 };
+use lattice_view::world::{Follower, World};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::{Failure, Result},
     output::{Output, plain},
     progress::Progress,
-    world::{Follower, World},
 };
 
 /// How long a unit may be failed or degraded before waiting ends: enough for a backend that is just starting.

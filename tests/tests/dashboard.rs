@@ -204,3 +204,51 @@ fn only_who_has_the_key_sees_anything_and_without_leave_nothing_is_changed() {
     let done = send("application/json", r#"{"do":"pause","app":"shop"}"#);
     assert!(done.status == 400 && done.text().contains("has run everywhere already"), "{}", done.text());
 }
+
+#[test]
+fn a_host_shows_it_beside_its_metrics_to_those_who_have_the_key() {
+    let (admin, folder) = (free_address(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("dashboard.key");
+    let mut lattice = Lattice::start_with(2, |host| {
+        if host.zone == "a" {
+            host.arguments = vec!["--admin".to_owned(), admin.to_string()];
+            host.arguments.extend(["--dashboard".to_owned(), file.display().to_string()]);
+        }
+    });
+    lattice.apply(&app(free_address()));
+    let key = std::fs::read_to_string(&file).unwrap();
+    let key = key.trim();
+    // The machine's own tools need none.
+    assert_eq!(get(admin, "/readyz").unwrap().status, 200);
+    assert!(get(admin, "/metrics").unwrap().text().contains("lattice_host_info"));
+    for path in ["/", "/app.js", "/api/picture", "/?key=wrong", "/livez/../api/log"] {
+        let refused = get(admin, path).unwrap();
+        assert!(refused.status == 403 && refused.text().contains("--dashboard"), "{path}: {}", refused.text());
+    }
+    let mut browser = Browser::start();
+    browser.shape(1280, 900, false);
+    browser.open(&format!("http://{admin}/?key={key}"));
+    for unit in ["page", "clerk", "web", "cache"] {
+        browser.wait(&format!("document.querySelector('[data-unit=\"shop/{unit}\"][data-state=ready]')"));
+    }
+    assert_eq!(browser.get("document.querySelectorAll('#hosts [data-host]').length"), 2);
+    // What other hosts know is there as well.
+    let (there, here) = (lattice.host("b").id(), lattice.host("a").id());
+    browser.click("[data-unit=\"shop/cache\"]");
+    browser.wait(&format!("document.querySelector('#detail').textContent.includes('{}')", &there[..8]));
+    assert_eq!(browser.get("document.querySelector('#detail [data-do=scale]')"), Value::Null, "nothing can be changed");
+    let change = r#"{"do":"cordon","host":"HOST"}"#.replace("HOST", &here);
+    let cookie = format!("lattice-ui-{}={key}", &key[..8]);
+    let headers = [("cookie", cookie.as_str()), ("content-type", "application/json")];
+    let refused = Client::connect(admin).unwrap().send("POST", "/api/do", &headers, change.as_bytes()).unwrap();
+    assert!(refused.status == 400 && refused.text().contains("this page changes nothing"), "{}", refused.text());
+
+    // Without NATS it shows what it knew, and says that it is old.
+    lattice.nats.stop();
+    browser.wait("document.querySelector('#notes').textContent.includes('NATS cannot be reached')");
+    browser.wait("document.querySelector('[data-unit=\"shop/page\"]')");
+    lattice.nats.restart().unwrap();
+    browser.wait("!document.querySelector('#notes').textContent.includes('NATS cannot be reached')");
+    browser.complaints.retain(|complaint| !complaint.contains("Failed to load resource"));
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}

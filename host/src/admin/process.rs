@@ -7,7 +7,7 @@ use std::{
 
 use prometheus_client::{encoding::NoLabelSet, metrics::MetricType};
 
-use super::About;
+use super::collect::About;
 
 /// Tells of this process, which began at `began`. What the kernel does not say is left out.
 pub(super) fn tell(began: Instant, about: &mut About<'_>) -> fmt::Result {

@@ -9,9 +9,11 @@ use lattice::{
     },
     wire::{InstanceId, Interface, version},
 };
+use lattice_view::world::World;
 
 use super::CallFailure;
-use crate::{cli::CallArgs, output::plain, world::World};
+
+use crate::{cli::CallArgs, output::plain};
 
 /// An instance, and the interface in the version that it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]

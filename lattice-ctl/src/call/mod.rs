@@ -24,11 +24,12 @@ use self::{
     known::Known,
     typed::Typed,
 };
+use lattice_view::world::World;
+
 use crate::{
     cli::{CallArgs, Global},
     failure::Result,
     output::Output,
-    world::World,
 };
 
 pub(crate) async fn run(global: &Global, args: &CallArgs, output: &mut Output) -> Result<()> {

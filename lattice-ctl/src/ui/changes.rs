@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use lattice::{
     model::app::{MAX_REPLICAS, Scale},
-    wire::{AppName, HostId, UnitId, UnitName},
+    wire::UnitId,
 };
-use serde::Deserialize;
+use lattice_view::page::{Change, Changes, Refusal};
 
 use crate::{
     cli::{Format, Global, HostCommand, RollbackArgs, RolloutCommand, ScaleArgs, Waiting},
@@ -16,23 +17,29 @@ use crate::{
     rollout,
 };
 
+/// The commands, with the options that `ui` was given.
+pub(super) struct Commands(pub(super) Global);
+
+impl Changes for Commands {
+    async fn make(&self, change: Change) -> std::result::Result<String, Refusal> {
+        make(&self.0, change).await.map_err(|failure| Refusal {
+            status: match failure.exit_code() {
+                4 => StatusCode::BAD_GATEWAY,
+                6 => StatusCode::NOT_FOUND,
+                7 => StatusCode::CONFLICT,
+                _ => StatusCode::BAD_REQUEST,
+            },
+            error: failure.to_string(),
+            help: failure.help(),
+        })
+    }
+}
+
 /// The page shows how it goes on.
 const WAITING: Waiting = Waiting { no_wait: true, timeout: Duration::ZERO };
 
-/// What somebody has asked for.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum Change {
-    Scale { app: AppName, unit: UnitName, replicas: u32 },
-    Rollback { app: AppName },
-    Pause { app: AppName },
-    Resume { app: AppName },
-    Cordon { host: HostId },
-    Uncordon { host: HostId },
-}
-
 /// Does it, and returns what the command says.
-pub(super) async fn make(global: &Global, change: Change) -> Result<String> {
+async fn make(global: &Global, change: Change) -> Result<String> {
     let (mut output, said) = Output::captured(Format::Table);
     match change {
         Change::Scale { replicas, .. } if replicas > MAX_REPLICAS => {
@@ -65,24 +72,4 @@ pub(super) async fn make(global: &Global, change: Change) -> Result<String> {
         }
     }
     Ok((said.out() + &said.remarks()).trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_are_read_and_what_is_none_is_refused() {
-        let scale: Change = serde_json::from_str(r#"{"do":"scale","app":"shop","unit":"cart","replicas":3}"#).unwrap();
-        assert!(matches!(scale, Change::Scale { replicas: 3, .. }), "{scale:?}");
-        for wrong in [
-            r#"{"do":"delete","app":"shop"}"#,
-            r#"{"do":"scale","app":"shop","unit":"cart","replicas":-1}"#,
-            r#"{"do":"scale","app":"shop/../x","unit":"cart","replicas":1}"#,
-            r#"{"do":"cordon","host":"somebody"}"#,
-            r#"{"do":"pause"}"#,
-        ] {
-            assert!(serde_json::from_str::<Change>(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -1,29 +1,25 @@
 //! `ui`: a page that shows the lattice as it is, for a browser on this machine.
 //!
 //! ```text
-//! the painter      the store, the hosts' counts  -> the picture, replaced as a whole while somebody looks
-//! per connection   requests with the key         -> visits
-//! the command      visits                        -> files of the page, the picture, answers out of the lattice
+//! per connection   requests with the key   -> visits
+//! the command      visits                  -> the page's answers
 //! ```
-//!
-//! The page speaks with the rights of who has started it. So it is answered only to a browser that has the key, which stands in the address
-//! that is printed: nobody else on the machine has that, and no other page.
 
-mod answers;
-mod assets;
 mod changes;
-mod door;
-mod picture;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use lattice::wire::InstanceId;
+use http::{Request, Response};
+use lattice::wire::{CallError, InstanceId};
+use lattice_provider::http::{Body, HttpHandler};
 use lattice_provider_http_server::{Config, HttpServers};
-use tokio::sync::mpsc;
+use lattice_view::page::{Door, Page};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use self::{answers::Page, door::Door, picture::Watching};
+use self::changes::Commands;
 use crate::{
     cli::{Global, UiArgs},
     failure::{Failure, Result},
@@ -34,17 +30,39 @@ use crate::{
 /// Requests that wait for their turn.
 const VISITS: usize = 64;
 
+/// A request, and who waits for its answer.
+type Visit = (Request<Body>, oneshot::Sender<Response<Body>>);
+
+/// The page's door, and the way to the command.
+struct Porch {
+    door: Door,
+    visits: mpsc::Sender<Visit>,
+}
+
+#[async_trait]
+impl HttpHandler for Porch {
+    async fn handle(&self, request: Request<Body>) -> std::result::Result<Response<Body>, CallError> {
+        let mut response = match self.door.answer(&request) {
+            Some(response) => response,
+            None => {
+                let (answer, answered) = oneshot::channel();
+                let gone = || CallError::Transport("lattice-ctl is ending".to_owned());
+                self.visits.send((request, answer)).await.map_err(|_| gone())?;
+                answered.await.map_err(|_| gone())?
+            }
+        };
+        Door::guard(&mut response);
+        Ok(response)
+    }
+}
+
 pub(crate) async fn run(global: &Global, args: &UiArgs, output: &mut Output) -> Result<()> {
     let bus = global.connect().await?;
-    let page = Page {
-        global: global.clone(),
-        watching: Watching::begin(&bus, args.allow_changes),
-        bus,
-        changes: args.allow_changes,
-    };
+    let page = Page::new(bus, args.allow_changes.then(|| Commands(global.clone())));
     let key = Uuid::new_v4().simple().to_string();
     let (visits, mut arriving) = mpsc::channel(VISITS);
-    let door = Arc::new(Door { key: key.clone(), visits });
+    let door = Door::new(key.clone(), "open the address that `lattice-ctl ui` has printed\n");
+    let porch = Arc::new(Porch { door, visits });
     let start = |message: String| Failure::Start { message, help: Some("choose another address with --listen".into()) };
     let everything = "/".parse().map_err(|error| Failure::Other(format!("{error}")))?;
     let settings = serde_json::Map::from_iter([("address".to_owned(), args.listen.to_string().into())]);
@@ -52,7 +70,7 @@ pub(crate) async fn run(global: &Global, args: &UiArgs, output: &mut Output) -> 
     let servers = HttpServers::default();
     // Routes need an owner; there is one alone.
     let owner: InstanceId = "0000000000000000".parse().map_err(|error| Failure::Other(format!("{error}")))?;
-    let listening = servers.add(owner, None, &config, vec![(everything, door as _)]).await;
+    let listening = servers.add(owner, None, &config, vec![(everything, porch as _)]).await;
     let listening = listening.map_err(|error| start(error.to_string()))?;
     output.line(&address(listening.address, &key))?;
     if !args.listen.ip().is_loopback() {

@@ -3,6 +3,7 @@
 use std::{env, fs, path::Path, time::Duration};
 
 use lattice::bus::Bus;
+use lattice_view::world::World;
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -13,7 +14,6 @@ use crate::{
     cli::Global,
     failure::{Failure, Result},
     secrets,
-    world::World,
 };
 
 const PROGRAM: &str = "lattice-host";

@@ -1,10 +1,7 @@
 //! Who is let in.
 
-use async_trait::async_trait;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use lattice::wire::CallError;
-use lattice_provider::http::{Body, HttpHandler};
-use tokio::sync::{mpsc, oneshot};
+use lattice_provider::http::Body;
 
 use super::answers::{Asked, text};
 
@@ -12,39 +9,12 @@ use super::answers::{Asked, text};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A request, and who waits for its answer.
-pub(super) type Visit = (Request<Body>, oneshot::Sender<Response<Body>>);
-
 /// Before everything that browsers ask for.
-pub(super) struct Door {
+pub struct Door {
     /// What a browser must have.
-    pub(super) key: String,
-    pub(super) visits: mpsc::Sender<Visit>,
-}
-
-#[async_trait]
-impl HttpHandler for Door {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        let mut response = match self.admits(&request) {
-            Admitted::Yes => {
-                let (answer, answered) = oneshot::channel();
-                let gone = || CallError::Transport("lattice-ctl is ending".to_owned());
-                self.visits.send((request, answer)).await.map_err(|_| gone())?;
-                answered.await.map_err(|_| gone())?
-            }
-            Admitted::New => self.welcome(&request),
-            Admitted::No => text(StatusCode::FORBIDDEN, "open the address that `lattice-ctl ui` has printed\n"),
-        };
-        for (name, value) in [
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::CACHE_CONTROL, "no-store"),
-        ] {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        Ok(response)
-    }
+    key: String,
+    /// What those are told who have none.
+    hint: &'static str,
 }
 
 /// Whether a browser has the key.
@@ -56,6 +26,32 @@ enum Admitted {
 }
 
 impl Door {
+    /// Lets those in who have `key`; others are told `hint`, a line.
+    pub fn new(key: String, hint: &'static str) -> Self {
+        Self { key, hint }
+    }
+
+    /// The answer to somebody who is not let in, or who must come again; `None` for all others.
+    pub fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        match self.admits(request) {
+            Admitted::Yes => None,
+            Admitted::New => Some(self.welcome(request)),
+            Admitted::No => Some(text(StatusCode::FORBIDDEN, self.hint)),
+        }
+    }
+
+    /// Says what browsers may make of an answer.
+    pub fn guard(response: &mut Response<Body>) {
+        for (name, value) in [
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::CACHE_CONTROL, "no-store"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+
     /// Of several of these on one machine, each has a cookie of its own: cookies do not tell ports apart.
     fn cookie(&self) -> String {
         format!("lattice-ui-{}={}", self.key.get(..8).unwrap_or_default(), self.key)

@@ -19,31 +19,32 @@ use serde_json::json;
 
 use super::{
     assets::{self, Asset},
-    changes::{Change, make},
+    change::{Change, Changes, Nobody, Refusal},
     picture::{Drawn, Watching},
 };
 use crate::{
+    ViewError,
     asking::Silent,
-    cli::{Format, Global},
     events,
-    failure::{Failure, Result},
     logs::{self, Places, Printed},
-    output::Output,
     why,
     world::World,
 };
 
+type Result<T> = std::result::Result<T, Refusal>;
+
 /// Lines and events that are told to who has none yet.
 const BEGIN: usize = 500;
+const JSON: &str = "application/json";
 /// The longest request, in bytes.
 const LONGEST: usize = 16 * 1024;
+
 /// What stands behind the page.
-pub(super) struct Page {
-    pub(super) global: Global,
-    pub(super) bus: Bus,
-    pub(super) watching: Watching,
-    /// Whether the page may change something.
-    pub(super) changes: bool,
+pub struct Page<C = Nobody> {
+    bus: Bus,
+    watching: Watching,
+    /// Who changes things for the page, if it may.
+    changes: Option<C>,
 }
 
 /// A request's query, by name.
@@ -71,12 +72,19 @@ impl Asked {
     }
 }
 
-fn bad(message: String) -> Failure {
-    Failure::Refused { message, help: "the page and this program are of two releases: load the page again".to_owned() }
+fn bad(error: String) -> Refusal {
+    let help = "the page and the program that serves it are of two releases: load the page again".to_owned();
+    Refusal { status: StatusCode::BAD_REQUEST, error, help: Some(help) }
 }
 
-impl Page {
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+impl<C: Changes> Page<C> {
+    /// Shows the lattice of `bus`. Without `changes` it shows it and no more.
+    pub fn new(bus: Bus, changes: Option<C>) -> Self {
+        Self { watching: Watching::begin(&bus, changes.is_some()), bus, changes }
+    }
+
+    /// Answers a request of somebody who was let in.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let asked = Asked::of(&request);
         let answered = match (&method, path.as_str()) {
@@ -88,19 +96,12 @@ impl Page {
             (&Method::GET | &Method::HEAD, path) => return file(assets::find(path)),
             _ => return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
         };
-        let (status, body) = match answered {
-            Ok(body) => (StatusCode::OK, body),
-            Err(failure) => {
-                let status = match failure.exit_code() {
-                    4 => StatusCode::BAD_GATEWAY,
-                    6 => StatusCode::NOT_FOUND,
-                    7 => StatusCode::CONFLICT,
-                    _ => StatusCode::BAD_REQUEST,
-                };
-                (status, json!({ "error": failure.to_string(), "help": failure.help() }).to_string().into())
+        match answered {
+            Ok(body) => reply(StatusCode::OK, JSON, body),
+            Err(Refusal { status, error, help }) => {
+                reply(status, JSON, json!({ "error": error, "help": help }).to_string().into())
             }
-        };
-        reply(status, "application/json", body)
+        }
     }
 
     async fn picture(&self) -> Result<Bytes> {
@@ -108,16 +109,17 @@ impl Page {
     }
 
     async fn look(&self) -> Result<Arc<Drawn>> {
-        self.watching.look().await.ok_or_else(|| Failure::NotDone {
-            message: format!("the lattice {} does not answer", self.bus.lattice()),
-            help: "see whether NATS can be reached: `lattice-ctl doctor`".to_owned(),
+        self.watching.look().await.ok_or_else(|| Refusal {
+            status: StatusCode::BAD_GATEWAY,
+            error: format!("the lattice {} does not answer", self.bus.lattice()),
+            help: Some("see whether NATS can be reached: `lattice-ctl doctor`".to_owned()),
         })
     }
 
     /// What a unit is to be, and why it is where it is.
     async fn unit(&self, asked: &Asked) -> Result<Bytes> {
         let (app, unit): (AppName, UnitName) = (asked.need("app")?, asked.need("unit")?);
-        let world = World::read(&self.bus).await?;
+        let world = World::read(&self.bus).await.map_err(ViewError::from)?;
         let why = why::reports(&self.bus, &world, &app, Some(&unit)).await?.pop().map(|(report, _)| report);
         let spec = world.apps.get(app.as_str()).and_then(|record| record.value.units.get(&unit));
         written(&json!({ "spec": spec.map(|record| &record.spec), "why": why }))
@@ -149,12 +151,13 @@ impl Page {
     }
 
     async fn change(&self, request: Request<Body>) -> Result<Bytes> {
-        if !self.changes {
-            return Err(Failure::Refused {
-                message: "this page changes nothing".to_owned(),
-                help: "start it with `lattice-ctl ui --allow-changes`".to_owned(),
+        let Some(changes) = &self.changes else {
+            return Err(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                error: "this page changes nothing".to_owned(),
+                help: Some("one that does is started with `lattice-ctl ui --allow-changes`".to_owned()),
             });
-        }
+        };
         // No form of another page can have this type.
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if kind.is_none_or(|kind| kind.split(';').next() != Some("application/json")) {
@@ -163,21 +166,25 @@ impl Page {
         let body = Limited::new(request.into_body(), LONGEST).collect().await;
         let body = body.map_err(|error| bad(format!("the request cannot be read: {error}")))?.to_bytes();
         let change: Change = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
-        written(&json!({ "said": make(&self.global, change).await? }))
+        written(&json!({ "said": changes.make(change).await? }))
     }
 }
 
 /// For what would be remarked of hosts that do not answer: the picture tells.
-fn unheard() -> Output {
-    Output::captured(Format::Json).0
+fn unheard() -> Vec<String> {
+    Vec::new()
 }
 
 fn cursor(places: &impl Serialize) -> Result<String> {
-    serde_json::to_string(places).map_err(|error| Failure::Other(error.to_string()))
+    serde_json::to_string(places).map_err(unwritten)
 }
 
 fn written(value: &impl Serialize) -> Result<Bytes> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::Other(error.to_string()))
+    serde_json::to_vec(value).map(Bytes::from).map_err(unwritten)
+}
+
+fn unwritten(error: serde_json::Error) -> Refusal {
+    Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, error: error.to_string(), help: None }
 }
 
 fn file(asset: Option<&'static Asset>) -> Response<Body> {

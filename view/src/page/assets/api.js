@@ -1,4 +1,4 @@
-// Asks `lattice-ctl ui`.
+// Asks the program that serves the page.
 
 /** For what is read: the next poll asks again. */
 const PATIENCE_MS = 10_000;

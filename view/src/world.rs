@@ -18,30 +18,28 @@ use lattice::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::{
-    failure::Failure,
-    revision::{Wish, next},
-};
+use crate::ViewError;
 
 /// How often signs of life are looked at. They cannot be followed: they end by expiring, which nobody announces.
 const BEAT_POLL: Duration = Duration::from_millis(500);
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct World {
-    pub(crate) apps: BTreeMap<String, Entry<AppRecord>>,
-    pub(crate) hosts: BTreeMap<String, Entry<HostRecord>>,
-    pub(crate) plans: BTreeMap<String, Entry<PlanReport>>,
+pub struct World {
+    pub apps: BTreeMap<String, Entry<AppRecord>>,
+    pub hosts: BTreeMap<String, Entry<HostRecord>>,
+    pub plans: BTreeMap<String, Entry<PlanReport>>,
     /// How much apps may have.
-    pub(crate) quotas: BTreeMap<String, Quota>,
+    pub quotas: BTreeMap<String, Quota>,
     /// The hosts that show signs of life.
-    pub(crate) alive: BTreeSet<HostId>,
+    pub alive: BTreeSet<HostId>,
     /// What the controller says of the lattice as a whole.
-    pub(crate) control: Option<ControlReport>,
+    pub control: Option<ControlReport>,
 }
 
 impl World {
-    pub(crate) async fn read(bus: &Bus) -> Result<Self, StoreError> {
+    /// As the store has it now.
+    pub async fn read(bus: &Bus) -> Result<Self, StoreError> {
         let store = bus.store();
         Ok(Self {
             apps: store.apps().list().await?,
@@ -53,14 +51,15 @@ impl World {
         })
     }
 
-    pub(crate) fn status(&self, app: &AppRecord) -> AppStatus {
+    /// How an app is.
+    pub fn status(&self, app: &AppRecord) -> AppStatus {
         let plan = self.plans.get(app.name.as_str()).map(|p| &p.value);
         app_status(app, plan, self.hosts.values().map(|h| &h.value), &self.alive)
     }
 
-    /// The app that the user means, or the failure that names those near to it.
-    pub(crate) fn app(&self, name: &str, lattice: &LatticeName) -> Result<&Entry<AppRecord>, Failure> {
-        self.apps.get(name).ok_or_else(|| Failure::NoApp {
+    /// The app of a name, or the error that names those that there are.
+    pub fn app(&self, name: &str, lattice: &LatticeName) -> Result<&Entry<AppRecord>, ViewError> {
+        self.apps.get(name).ok_or_else(|| ViewError::NoApp {
             name: name.to_owned(),
             lattice: lattice.clone(),
             known: self.apps.keys().cloned().collect(),
@@ -68,30 +67,23 @@ impl World {
     }
 
     /// Lets an app be what it is not yet.
-    pub(crate) fn insert(&mut self, record: AppRecord) {
+    pub fn insert(&mut self, record: AppRecord) {
         let revision = self.apps.get(record.name.as_str()).map_or(0, |entry| entry.revision);
         self.apps.insert(record.name.to_string(), Entry { value: record, revision });
     }
 
-    /// Lets an app be what `wish` says.
-    pub(crate) fn assume(&mut self, wish: Wish) {
-        if let Some(record) = next(wish, self) {
-            self.insert(record);
-        }
-    }
-
     /// That most hosts are silent, if they are.
-    pub(crate) fn holding(&self) -> Option<Holding> {
+    pub fn holding(&self) -> Option<Holding> {
         self.control.as_ref().and_then(|control| control.holding)
     }
 
     /// Hosts that are alive.
-    pub(crate) fn live_hosts(&self) -> impl Iterator<Item = &HostRecord> {
+    pub fn live_hosts(&self) -> impl Iterator<Item = &HostRecord> {
         self.hosts.values().map(|h| &h.value).filter(|h| self.alive.contains(&h.host))
     }
 
     /// The units of `app` that still run somewhere: `unit on host`.
-    pub(crate) fn remains(&self, app: &AppName) -> Vec<String> {
+    pub fn remains(&self, app: &AppName) -> Vec<String> {
         let of = |host: &HostRecord| {
             let units = host.instances.iter().filter(|i| i.unit.app == *app);
             units.map(|i| format!("{} on {} ({})", i.unit.unit, host.host.short(), i.state)).collect::<Vec<_>>()
@@ -105,7 +97,7 @@ async fn alive(beats: &Table<Beat>) -> Result<BTreeSet<HostId>, StoreError> {
 }
 
 /// The world as it changes.
-pub(crate) struct Follower {
+pub struct Follower {
     apps: View<AppRecord>,
     hosts: View<HostRecord>,
     plans: View<PlanReport>,
@@ -118,7 +110,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(bus: &Bus) -> Self {
+    /// Follows it from now on.
+    pub fn new(bus: &Bus) -> Self {
         let store = bus.store();
         let mut poll = interval(BEAT_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +129,7 @@ impl Follower {
 
     /// Waits for the next change or look at the signs of life, and returns the world after it. It may be the same as
     /// before.
-    pub(crate) async fn next(&mut self) -> World {
+    pub async fn next(&mut self) -> World {
         loop {
             // Cancel-safe: each arm only waits for news; nothing is taken out.
             tokio::select! {
@@ -174,6 +167,6 @@ impl Follower {
 }
 
 /// The time in milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::future::join_all;
 use lattice::{
     bus::Bus,
     model::{
@@ -13,58 +12,75 @@ use lattice::{
 };
 use serde::Serialize;
 
-use crate::{asking::ask, output::Output, world::World};
+use crate::{
+    asking::{Remarks, ask_all},
+    world::World,
+};
 
 /// What the hosts that answer have counted until a moment.
 #[derive(Debug, Default)]
-pub(crate) struct Counted(BTreeMap<HostId, Figures>);
+pub struct Counted(BTreeMap<HostId, Figures>);
 
 /// Of one unit, or from one to another, over all hosts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Flow {
+pub struct Flow {
     /// Between the moments.
-    pub(crate) now: Calls,
+    pub now: Calls,
     /// Since each host began to count.
-    pub(crate) all: Calls,
-    pub(crate) hosts: usize,
-    pub(crate) starts: u64,
+    pub all: Calls,
+    pub hosts: usize,
+    pub starts: u64,
 }
 
 /// A flow, as it is printed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Rates {
-    pub(crate) per_second: f64,
+pub struct Rates {
+    pub per_second: f64,
     /// Of the calls between the moments; `None` when none has ended.
-    pub(crate) p50_us: Option<u64>,
-    pub(crate) p99_us: Option<u64>,
-    pub(crate) failed_per_second: f64,
-    pub(crate) total: u64,
-    pub(crate) failed: u64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+    pub failed_per_second: f64,
+    pub total: u64,
+    pub failed: u64,
+}
+
+/// One unit, as it is listed.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnitCalls {
+    pub unit: UnitId,
+    pub hosts: usize,
+    pub in_flight: u64,
+    pub per_second: f64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+    pub failed_per_second: f64,
+    pub calls: u64,
+    pub failed: u64,
+    pub starts: u64,
+    #[serde(skip)]
+    pub rates: Rates,
 }
 
 impl Counted {
     /// Asks all hosts that are alive. Who does not answer is named once for each reading.
-    pub(crate) async fn read(bus: &Bus, world: &World, output: &mut Output) -> Self {
-        let asked = world.live_hosts().map(async |host| {
-            let answer = ask::<Figures>(bus, host, Question::Figures, &[(); 0]).await;
-            (host.host.clone(), answer)
-        });
+    pub async fn read(bus: &Bus, world: &World, remarks: &mut dyn Remarks) -> Self {
+        let asked = world.live_hosts().map(|host| (host, [(); 0]));
         let mut figures = BTreeMap::new();
-        for (host, answer) in join_all(asked).await {
+        for (host, answer) in ask_all::<Figures, _>(bus, Question::Figures, asked).await {
             match answer {
                 // Sorted by other bounds, they cannot be put together with ours.
                 Ok(answer) if answer.bounds_us != BOUNDS_US => {
-                    output.note(&format!("host {} counts by other bounds: it is of another release", host.short()));
+                    remarks.note(&format!("host {} counts by other bounds: it is of another release", host.short()));
                 }
                 Ok(answer) => drop(figures.insert(host, answer)),
-                Err(error) => output.note(&format!("host {} does not tell its figures: {error}", host.short())),
+                Err(error) => remarks.note(&format!("host {} does not tell its figures: {error}", host.short())),
             }
         }
         Self(figures)
     }
 
     /// What has come since `before`, by unit.
-    pub(crate) fn units(&self, before: &Self) -> BTreeMap<UnitId, Flow> {
+    pub fn units(&self, before: &Self) -> BTreeMap<UnitId, Flow> {
         let mut flows: BTreeMap<UnitId, Flow> = BTreeMap::new();
         for (host, figures) in &self.0 {
             for unit in &figures.units {
@@ -79,7 +95,7 @@ impl Counted {
     }
 
     /// The same of calls over NATS, by who calls whom.
-    pub(crate) fn links(&self, before: &Self) -> BTreeMap<(UnitId, UnitId), Flow> {
+    pub fn links(&self, before: &Self) -> BTreeMap<(UnitId, UnitId), Flow> {
         let mut flows: BTreeMap<(UnitId, UnitId), Flow> = BTreeMap::new();
         for (host, figures) in &self.0 {
             for link in &figures.links {
@@ -103,7 +119,7 @@ impl Flow {
     }
 
     /// When the moments are so far apart.
-    pub(crate) fn rates(&self, apart: Duration) -> Rates {
+    pub fn rates(&self, apart: Duration) -> Rates {
         let seconds = apart.as_secs_f64().max(0.001);
         let rate = |count: u64| (count as f64 / seconds * 10.0).round() / 10.0;
         let quantile = |part| self.now.quantile(part, &BOUNDS_US).map(|time| time.as_micros() as u64);
@@ -118,30 +134,25 @@ impl Flow {
     }
 }
 
-impl Rates {
-    /// In the columns [`Self::HEADER`].
-    pub(crate) fn cells(&self) -> Vec<String> {
-        let time = |time: Option<u64>| time.map_or("-".to_owned(), short);
-        vec![
-            format!("{:.1}", self.per_second),
-            time(self.p50_us),
-            time(self.p99_us),
-            format!("{:.1}", self.failed_per_second),
-            self.total.to_string(),
-            self.failed.to_string(),
-        ]
-    }
-
-    pub(crate) const HEADER: [&'static str; 6] = ["CALLS/S", "P50", "P99", "FAILED/S", "CALLS", "FAILED"];
-}
-
-/// `250us`, `3.2ms`, `1.5s`.
-pub(crate) fn short(micros: u64) -> String {
-    match micros {
-        0..1_000 => format!("{micros}us"),
-        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
-        _ => format!("{:.1}s", micros as f64 / 1e6),
-    }
+/// What was counted of each unit in so much time.
+pub fn units(counted: &Counted, before: &Counted, apart: Duration) -> Vec<UnitCalls> {
+    let row = |(unit, flow): (UnitId, Flow)| {
+        let rates = flow.rates(apart);
+        UnitCalls {
+            unit,
+            hosts: flow.hosts,
+            in_flight: flow.all.in_flight,
+            per_second: rates.per_second,
+            p50_us: rates.p50_us,
+            p99_us: rates.p99_us,
+            failed_per_second: rates.failed_per_second,
+            calls: rates.total,
+            failed: rates.failed,
+            starts: flow.starts,
+            rates,
+        }
+    };
+    counted.units(before).into_iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -169,11 +180,5 @@ mod tests {
         let rates = flow.rates(Duration::from_secs(2));
         assert_eq!((rates.per_second, rates.failed_per_second, rates.total, rates.failed), (30.0, 3.0, 140, 14));
         assert!(rates.p50_us > Some(250) && rates.p99_us <= Some(500), "{rates:?}");
-        assert_eq!(rates.cells()[0], "30.0");
-    }
-
-    #[test]
-    fn times_are_short() {
-        assert_eq!([40, 3_200, 1_500_000].map(short), ["40us", "3.2ms", "1.5s"]);
     }
 }

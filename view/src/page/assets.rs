@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_in_the_program() {
-        let mut there: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ui/assets"))
+        let mut there: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/assets"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::join_all;
 use lattice::{
     bus::Bus,
     model::{
@@ -12,13 +13,11 @@ use lattice::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::output::Output;
-
 /// How long a host may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Asks a host. The arguments are a tuple, as a function's always are.
-pub(crate) async fn ask<T: DeserializeOwned>(
+pub async fn ask<T: DeserializeOwned>(
     bus: &Bus,
     host: &HostRecord,
     question: Question,
@@ -44,20 +43,50 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     serde_json::from_slice(&answer).map_err(unreadable)
 }
 
+/// Asks several hosts the same, each with arguments of its own, all at a time.
+pub async fn ask_all<'h, T, A>(
+    bus: &Bus,
+    question: Question,
+    asked: impl Iterator<Item = (&'h HostRecord, A)>,
+) -> Vec<(HostId, Result<T, CallError>)>
+where
+    T: DeserializeOwned,
+    A: Serialize,
+{
+    let ask_one = |(host, arguments): (&'h HostRecord, A)| {
+        let bus = bus.clone();
+        async move { (host.host.clone(), ask(&bus, host, question, &arguments).await) }
+    };
+    join_all(asked.map(ask_one)).await
+}
+
+/// Who is told what is worth knowing beside what was asked for.
+pub trait Remarks: Send {
+    /// A line for people.
+    fn note(&mut self, text: &str);
+}
+
+impl Remarks for Vec<String> {
+    fn note(&mut self, text: &str) {
+        self.push(text.to_owned());
+    }
+}
+
 /// The hosts that have not answered, and what has been said of that: once for each reason, while they are asked again and again.
 #[derive(Default)]
-pub(crate) struct Silent(BTreeMap<HostId, String>);
+pub struct Silent(BTreeMap<HostId, String>);
 
 impl Silent {
-    pub(crate) fn has_answered(&mut self, host: &HostId) {
+    /// It has answered: what it does not tell the next time is said again.
+    pub fn has_answered(&mut self, host: &HostId) {
         self.0.remove(host);
     }
 
     /// Says that `host` does not tell `what`, unless that was just said.
-    pub(crate) fn tell(&mut self, host: &HostId, what: &str, error: &CallError, output: &mut Output) {
+    pub fn tell(&mut self, host: &HostId, what: &str, error: &CallError, remarks: &mut dyn Remarks) {
         let reason = error.to_string();
         if self.0.get(host) != Some(&reason) {
-            output.note(&format!("host {} does not tell {what}: {reason}", host.short()));
+            remarks.note(&format!("host {} does not tell {what}: {reason}", host.short()));
             self.0.insert(host.clone(), reason);
         }
     }

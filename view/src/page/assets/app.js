@@ -1,4 +1,4 @@
-// The dashboard of a lattice: asks `lattice-ctl ui` every two seconds and shows what it answers.
+// The dashboard of a lattice: asks the program that serves it every two seconds and shows what it answers.
 
 import { get } from "./api.js";
 import { apps } from "./apps.js";
@@ -30,7 +30,7 @@ async function refresh() {
 
 function noAnswer({ message }) {
   const shown = latest ? "showing what was last known" : "nothing is known yet";
-  return `no answer from lattice-ctl ui: ${message}; ${shown}`;
+  return `no answer from the program that serves this page: ${message}; ${shown}`;
 }
 
 function show(picture) {

@@ -19,12 +19,9 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    cli::Format,
-    explain::{Explained, explained},
-    figures::{Counted, Flow},
-    get::{Host, all_hosts},
-    output::Output,
-    top,
+    calls::{Counted, Flow, UnitCalls, units},
+    hosts::{Host, all_hosts},
+    links::{Explained, explained},
     world::{Follower, World, now_ms},
 };
 
@@ -47,7 +44,7 @@ pub(super) struct Picture {
     changes: bool,
     /// That most hosts are silent, in words.
     holding: Option<String>,
-    /// What hosts do not tell.
+    /// What is not as new as it seems: NATS that is away, and hosts that do not tell.
     notes: Vec<String>,
     hosts: Vec<Host>,
     apps: Vec<App>,
@@ -59,7 +56,7 @@ struct App {
     /// Units whose copies are a number.
     scalable: Vec<UnitName>,
     links: Vec<Explained>,
-    calls: BTreeMap<UnitName, top::Unit>,
+    calls: BTreeMap<UnitName, UnitCalls>,
 }
 
 /// A picture, and what it was made of.
@@ -76,6 +73,7 @@ pub(super) struct Watching {
 }
 
 impl Watching {
+    /// Begins with nothing; the first look has it begin.
     pub(super) fn begin(bus: &Bus, changes: bool) -> Self {
         let (draw, drawn) = watch::channel(None);
         let (looked, looks) = watch::channel(Instant::now());
@@ -104,7 +102,7 @@ struct Painter {
 /// What came in some time.
 #[derive(Default)]
 struct Counts {
-    units: Vec<top::Unit>,
+    units: Vec<UnitCalls>,
     links: BTreeMap<(UnitId, UnitId), Flow>,
     apart: Duration,
     notes: Vec<String>,
@@ -112,38 +110,37 @@ struct Counts {
 
 impl Painter {
     async fn paint(mut self, draw: watch::Sender<Option<Arc<Drawn>>>) {
+        // Until somebody looks the lattice is not followed: where the page is a part of a host, nobody may ever do.
+        while self.looks.changed().await.is_ok() {
+            self.paint_while_looked_at(&draw).await;
+            // Whoever looks next waits for a new one; what was counted meanwhile is of no moment.
+            draw.send_replace(None);
+        }
+    }
+
+    async fn paint_while_looked_at(&mut self, draw: &watch::Sender<Option<Arc<Drawn>>>) {
         let mut follower = Follower::new(&self.bus);
-        let mut counts = self.count(&follower.next().await).await;
-        loop {
-            let world = follower.next().await;
-            if self.looks.borrow().elapsed() > IDLE {
-                // Whoever looks next waits for a new one; what was counted meanwhile is of no moment.
-                draw.send_replace(None);
-                let _ = self.looks.changed().await;
-                counts = self.count(&follower.next().await).await;
-                continue;
-            }
+        let mut world = follower.next().await;
+        // What was counted until now says nothing of a time.
+        let mut counts = Counts { notes: self.count(&world).await.notes, ..Counts::default() };
+        while self.looks.borrow_and_update().elapsed() < IDLE {
             if self.since.elapsed() > COUNT {
                 counts = self.count(&world).await;
             }
             let picture = self.picture(&world, &counts);
             draw.send_replace(Some(Arc::new(Drawn { world, picture })));
             tokio::time::sleep(PAUSE).await;
+            world = follower.next().await;
         }
     }
 
     /// Asks the hosts what they have counted since they were asked before.
     async fn count(&mut self, world: &World) -> Counts {
-        let (mut output, said) = Output::captured(Format::Table);
-        let now = Counted::read(&self.bus, world, &mut output).await;
+        let mut notes = Vec::new();
+        let now = Counted::read(&self.bus, world, &mut notes).await;
         let before = std::mem::replace(&mut self.counted, now);
         let apart = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-        Counts {
-            units: top::units(&self.counted, &before, apart),
-            links: self.counted.links(&before),
-            apart,
-            notes: said.remarks().lines().map(|line| line.trim_start_matches("note: ").to_owned()).collect(),
-        }
+        Counts { units: units(&self.counted, &before, apart), links: self.counted.links(&before), apart, notes }
     }
 
     fn picture(&self, world: &World, counts: &Counts) -> Picture {
@@ -159,13 +156,15 @@ impl Painter {
                 calls: mine.map(|unit| (unit.unit.unit.clone(), unit.clone())).collect(),
             }
         };
+        let away =
+            (!*self.bus.connected().borrow()).then(|| "NATS cannot be reached: this is what was last known".to_owned());
         Picture {
             lattice: self.bus.lattice().clone(),
             at: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
             release: env!("CARGO_PKG_VERSION"),
             changes: self.changes,
             holding: world.holding().map(|holding| holding.to_string()),
-            notes: counts.notes.clone(),
+            notes: away.into_iter().chain(counts.notes.clone()).collect(),
             hosts: all_hosts(world, now_ms()),
             apps: world.apps.values().map(|entry| app(&entry.value)).collect(),
         }
