@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lattice::wire::{Digest, Interface};
 use serde::Serialize;
 use wit_component::ComponentEncoder;
 
@@ -36,20 +37,30 @@ pub(crate) async fn run(args: &BuildArgs, output: &mut Output) -> Result<()> {
     project.build(profile, &file).await?;
     let bytes =
         std::fs::read(&file).map_err(|source| Failure::File { what: "cannot read", path: file.clone(), source })?;
-    let facts = inspect(&bytes).map_err(|error| Failure::Other(error.to_string()))?.facts;
-    let names = |interfaces: &[lattice::wire::Interface]| interfaces.iter().map(ToString::to_string).collect();
     output.say(&format!("built {} ({} KiB)", file.display(), bytes.len().div_ceil(1024)))?;
+    // What a program serves stands in its manifest.
+    let (imports, exports) = match project {
+        Project::Provider(_) => Default::default(),
+        _ => {
+            let facts = inspect(&bytes).map_err(|error| Failure::Other(error.to_string()))?.facts;
+            (facts.imports, facts.exports)
+        }
+    };
+    let names = |interfaces: Vec<Interface>| interfaces.iter().map(ToString::to_string).collect();
     output.report(&Report {
         bytes: bytes.len() as u64,
-        digest: facts.digest.to_string(),
-        imports: names(&facts.imports),
-        exports: names(&facts.exports),
+        digest: Digest::of(&bytes).to_string(),
+        imports: names(imports),
+        exports: names(exports),
         file,
     })
 }
 
-/// Where a project's component comes: beside its source.
+/// Where a project's component or program comes: beside its source.
 pub(crate) fn place(project: &Project) -> Result<PathBuf> {
+    if let Project::Provider(folder) = project {
+        return Ok(folder.join(project.name()?.as_str()));
+    }
     if let Project::File(file) = project {
         // A module stays what it is.
         let name = file.file_stem().unwrap_or_default().to_string_lossy();

@@ -70,9 +70,19 @@ fn files(kind: Kind) -> Vec<File> {
             ("wit/world.wit", template!("http/world.wit")),
             ("app.yaml", template!("http/app.yaml")),
         ],
+        Kind::Provider => &[
+            ("Cargo.toml", template!("provider/Cargo.toml")),
+            ("src/main.rs", template!("provider/main.rs")),
+            ("wit/world.wit", template!("provider/world.wit")),
+            ("app.yaml", template!("provider/app.yaml")),
+        ],
     };
-    let packages: &[File] = if kind == Kind::Library { &[] } else { HTTP };
-    let all = [(".gitignore", "/target\n/.lattice\n/*.wasm\n__pycache__\nnode_modules\n")];
+    let packages: &[File] = if matches!(kind, Kind::Library | Kind::Provider) { &[] } else { HTTP };
+    let ignored = match kind {
+        Kind::Provider => "/target\n/.lattice\n/{{name}}\n",
+        _ => "/target\n/.lattice\n/*.wasm\n__pycache__\nnode_modules\n",
+    };
+    let all = [(".gitignore", ignored)];
     own.iter().chain(packages).chain(&all).copied().collect()
 }
 
@@ -94,12 +104,28 @@ pub(crate) fn run(args: &NewArgs, output: &mut Output) -> Result<()> {
             help: "name another folder with --folder".to_owned(),
         });
     }
+    let sdk = match args.kind {
+        Kind::Provider => sdk(args.sdk.as_deref())?,
+        _ => String::new(),
+    };
     for (path, text) in files(args.kind) {
-        write(&folder.join(path), &fill_in(text, &args.name))?;
+        write(&folder.join(path), &fill_in(text, &args.name).replace("{{sdk}}", &sdk))?;
     }
     let shown = folder.display();
     output.say(&format!("made {shown}; next: cd {shown} && lattice-ctl dev"))?;
     output.report(&serde_json::json!({ "name": args.name, "folder": folder }))
+}
+
+/// Where the SDK of providers is, as Cargo.toml writes it.
+fn sdk(named: Option<&Path>) -> Result<String> {
+    let built_from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../providers/sdk"));
+    let folder = named.unwrap_or(built_from);
+    let found = folder.canonicalize().ok().filter(|folder| folder.join("Cargo.toml").is_file());
+    let text = found.as_deref().and_then(Path::to_str).filter(|text| !text.contains(['"', '\\']));
+    text.map(str::to_owned).ok_or_else(|| Failure::Refused {
+        message: format!("there is no SDK of providers in {}", folder.display()),
+        help: "name the folder `providers/sdk` of this project's source with --sdk".to_owned(),
+    })
 }
 
 fn fill_in(text: &str, name: &UnitName) -> String {
@@ -125,13 +151,15 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (mut output, _) = Output::captured(Format::Table);
             let place = folder.path().join("it");
-            let args = NewArgs { kind: *kind, name: parse_name("my-thing").unwrap(), folder: Some(place.clone()) };
+            let args =
+                NewArgs { kind: *kind, name: parse_name("my-thing").unwrap(), folder: Some(place.clone()), sdk: None };
             run(&args, &mut output).unwrap();
             Wit::read(&place.join("wit")).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
             let manifest = Source::read(place.join("app.yaml").to_str().unwrap()).unwrap().parse().unwrap();
             assert_eq!(manifest.metadata.name.value, "my-thing");
-            let left = files(*kind).iter().any(|(_, text)| fill_in(text, &args.name).contains("{{"));
-            assert!(!left, "{kind:?}");
+            for (file, _) in files(*kind) {
+                assert!(!fs::read_to_string(place.join(file)).unwrap().contains("{{"), "{kind:?}: {file}");
+            }
             // What is there is not written over.
             assert!(run(&args, &mut output).unwrap_err().to_string().contains("there is something in"));
         }

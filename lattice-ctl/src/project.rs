@@ -1,8 +1,9 @@
-//! The project of a component: what it is written in, and how it is built.
+//! The project of a component or a provider: what it is written in, and how it is built.
 
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::SystemTime,
@@ -18,11 +19,13 @@ use crate::{
     toolchain::{self, Rustc, TARGET},
 };
 
-/// A component's source, or the component itself.
+/// A component's or a provider's source, or a component itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Project {
     /// The folder of a crate.
     Rust(PathBuf),
+    /// The folder of a crate that is a provider, a program of this machine: it depends on `lattice-provider`.
+    Provider(PathBuf),
     /// A folder with `app.py`, and the WIT of its world in `wit`.
     Python(PathBuf),
     /// A folder with `app.js`, and the WIT of its world in `wit`.
@@ -60,6 +63,7 @@ struct Message {
     manifest_path: Option<PathBuf>,
     #[serde(default)]
     filenames: Vec<PathBuf>,
+    executable: Option<PathBuf>,
 }
 
 impl Project {
@@ -71,7 +75,8 @@ impl Project {
         }
         let has = |name: &str| path.join(name).is_file();
         if has("Cargo.toml") {
-            Ok(Self::Rust(path))
+            let manifest = read(&path.join("Cargo.toml"))?;
+            Ok(if is_provider(&String::from_utf8_lossy(&manifest)) { Self::Provider(path) } else { Self::Rust(path) })
         } else if has("app.py") {
             Ok(Self::Python(path))
         } else if has("app.js") {
@@ -87,7 +92,7 @@ impl Project {
     /// Its folder.
     pub(crate) fn folder(&self) -> &Path {
         match self {
-            Self::Rust(folder) | Self::Python(folder) | Self::JavaScript(folder) => folder,
+            Self::Rust(folder) | Self::Provider(folder) | Self::Python(folder) | Self::JavaScript(folder) => folder,
             Self::File(file) => file.parent().unwrap_or(Path::new("/")),
         }
     }
@@ -95,7 +100,8 @@ impl Project {
     /// What its component is called: as the folder, or the file.
     pub(crate) fn name(&self) -> Result<UnitName> {
         let path = match self {
-            Self::Rust(path) | Self::Python(path) | Self::JavaScript(path) | Self::File(path) => path,
+            Self::File(path) => path,
+            folder => folder.folder(),
         };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -106,10 +112,14 @@ impl Project {
         })
     }
 
-    /// Builds it. The component comes to `output`; what the compiler says goes to stderr as it comes.
+    /// Builds it. The component, or the program, comes to `output`; what the compiler says goes to stderr as it comes.
     pub(crate) async fn build(&self, profile: Profile, output: &Path) -> Result<()> {
         let bytes = match self {
-            Self::Rust(folder) => cargo(folder, profile).await?,
+            Self::Provider(folder) => {
+                let program = read(&program(folder, profile).await?)?;
+                return replace(output, &program, PROGRAM);
+            }
+            Self::Rust(folder) => component(folder, profile).await?,
             Self::Python(folder) => python(folder).await?,
             Self::JavaScript(folder) => javascript(folder).await?,
             Self::File(file) => read(file)?,
@@ -118,7 +128,7 @@ impl Project {
         if let Err(error) = inspect(&bytes) {
             return Err(Failure::Refused { message: format!("what was built {error}"), help: error.help().to_owned() });
         }
-        replace(output, &bytes)
+        replace(output, &bytes, FILE)
     }
 
     /// Its files as they are now.
@@ -126,7 +136,11 @@ impl Project {
         let mut found = Fingerprint::new();
         match self {
             Self::File(file) => look_at(file, &mut found),
-            Self::Rust(folder) | Self::Python(folder) | Self::JavaScript(folder) => walk(folder, &mut found),
+            folder => walk(folder.folder(), &mut found),
+        }
+        // The program lies beside its source, and nothing in its name tells that it is built.
+        if let (Self::Provider(folder), Ok(name)) = (self, self.name()) {
+            found.remove(&folder.join(name.as_str()));
         }
         found
     }
@@ -162,13 +176,19 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).map_err(|source| Failure::File { what: "cannot read", path: file.to_owned(), source })
 }
 
+/// The mode of a program, and that of any other file.
+const PROGRAM: u32 = 0o755;
+const FILE: u32 = 0o644;
+
 /// Writes a file as a whole, so that nobody reads half of it.
-pub(crate) fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
+fn replace(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if fs::read(file).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     let partial = file.with_extension(format!("partial.{}", std::process::id()));
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
+    let written = fs::write(&partial, bytes)
+        .and_then(|()| fs::set_permissions(&partial, fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&partial, file));
     written.map_err(|source| {
         // It may not be there.
         let _ = fs::remove_file(&partial);
@@ -176,14 +196,20 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Whether a crate's manifest makes it a provider.
+fn is_provider(manifest: &str) -> bool {
+    let names = |line: &str| {
+        let name = line.trim().trim_start_matches("[dependencies.").strip_prefix("lattice-provider");
+        name.is_some_and(|rest| rest.trim_start().starts_with(['=', '.', ']']))
+    };
+    manifest.lines().any(names)
+}
+
 /// Builds a crate for WebAssembly, and reads what came of it.
-async fn cargo(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
-    let manifest = folder.join("Cargo.toml");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"]);
-    cargo.arg(&manifest).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+async fn component(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
+    let mut cargo = cargo(folder);
     // Of one profile, so that what both depend on is built once.
-    cargo.arg("--release");
+    cargo.args(["--target", TARGET, "--release"]);
     if profile == Profile::Dev {
         cargo.envs(QUICK);
     }
@@ -194,6 +220,32 @@ async fn cargo(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
             cargo.env_remove(name);
         }
     }
+    let is_wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
+    let built = artifacts(cargo, folder).await?.into_iter().flat_map(|message| message.filenames);
+    let help = "give it a library with `crate-type = [\"cdylib\"]`, or a `src/main.rs`";
+    read(&only(folder, "component", built.filter(is_wasm).collect(), help)?)
+}
+
+/// Builds a crate for this machine, and returns where its program is.
+async fn program(folder: &Path, profile: Profile) -> Result<PathBuf> {
+    let mut cargo = cargo(folder);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    let built = artifacts(cargo, folder).await?.into_iter().filter_map(|message| message.executable);
+    only(folder, "program", built.collect(), "give it a `src/main.rs`")
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--message-format", "json-render-diagnostics", "--manifest-path"]);
+    cargo.arg(folder.join("Cargo.toml")).current_dir(folder);
+    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    cargo
+}
+
+/// What cargo has built of the crate in `folder`.
+async fn artifacts(mut cargo: Command, folder: &Path) -> Result<Vec<Message>> {
     let started = cargo.spawn().map_err(|error| Failure::Start {
         message: format!("cannot start cargo: {error}"),
         help: Some("install Rust with rustup (https://rustup.rs)".to_owned()),
@@ -202,21 +254,25 @@ async fn cargo(folder: &Path, profile: Profile) -> Result<Vec<u8>> {
     if !said.status.success() {
         return Err(Failure::Build);
     }
+    let manifest = folder.join("Cargo.toml");
     let lines = said.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
     let messages = lines.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
     let ours = messages.filter(|message| {
         message.reason == "compiler-artifact" && message.manifest_path.as_deref() == Some(manifest.as_path())
     });
-    let is_wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
-    let built: Vec<_> = ours.flat_map(|message| message.filenames).filter(is_wasm).collect();
-    match built.as_slice() {
-        [one] => read(one),
-        [] => Err(Failure::Refused {
-            message: format!("{} makes no component", manifest.display()),
-            help: "give it a library with `crate-type = [\"cdylib\"]`, or a `src/main.rs`".to_owned(),
-        }),
-        several => Err(Failure::Refused {
-            message: format!("{} makes {} components", manifest.display(), several.len()),
+    Ok(ours.collect())
+}
+
+/// The one file that a crate is built for.
+fn only(folder: &Path, what: &str, mut built: Vec<PathBuf>, help: &str) -> Result<PathBuf> {
+    let manifest = folder.join("Cargo.toml");
+    match (built.pop(), built.len()) {
+        (Some(one), 0) => Ok(one),
+        (None, _) => {
+            Err(Failure::Refused { message: format!("{} makes no {what}", manifest.display()), help: help.to_owned() })
+        }
+        (Some(_), more) => Err(Failure::Refused {
+            message: format!("{} makes {} {what}s", manifest.display(), more + 1),
             help: "build one that makes one".to_owned(),
         }),
     }
@@ -278,6 +334,20 @@ mod tests {
         fs::write(place.join("Cargo.toml"), "").unwrap();
         assert!(matches!(Project::open(&place).unwrap(), Project::Rust(_)));
         assert!(Project::open(&place.join("nothing")).unwrap_err().to_string().contains("cannot find"));
+    }
+
+    #[test]
+    fn a_crate_that_depends_on_the_sdk_is_a_provider() {
+        for yes in [
+            "lattice-provider = \"0.1\"",
+            "[dependencies.lattice-provider]\n",
+            "a = \"1\"\nlattice-provider.workspace = true",
+        ] {
+            assert!(is_provider(yes), "{yes}");
+        }
+        for no in ["", "lattice-provider-macros = \"1\"", "name = \"lattice-provider\"", "# lattice-provider"] {
+            assert!(!is_provider(no), "{no}");
+        }
     }
 
     #[test]

@@ -44,13 +44,14 @@ fn done(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A project with the dependencies of the examples, where it has any.
+/// A project with the dependencies of the examples, or of this project, where it has any.
 fn new(folder: &Path, template: &str, name: &str) -> PathBuf {
     let made = done(folder, &["new", template, name]);
     assert!(made.contains("lattice-ctl dev"), "{made}");
     let project = folder.join(name);
     if project.join("Cargo.toml").exists() {
-        fs::copy(repository().join("examples/Cargo.lock"), project.join("Cargo.lock")).unwrap();
+        let lock = if template == "provider" { "Cargo.lock" } else { "examples/Cargo.lock" };
+        fs::copy(repository().join(lock), project.join("Cargo.lock")).unwrap();
     }
     project
 }
@@ -130,6 +131,47 @@ fn a_project_is_built_served_and_swapped_while_it_keeps_what_it_has() {
     });
     let said = dev.end();
     assert!(said.contains("ending lattice-host") && get(address, "/").is_err(), "{said}");
+}
+
+#[test]
+fn a_provider_is_written_as_a_component_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = new(folder.path(), "provider", "salute");
+    let dev = Dev::start(&project, &[]);
+    let url = dev.wait("its lattice", BUILT, || {
+        let said = dev.said();
+        let ready = said.contains("built and swapped");
+        said.split("--nats ").nth(1)?.split_whitespace().next().map(str::to_owned).filter(|_| ready)
+    });
+    let call = |name: &str| {
+        let arguments = format!("[\"{name}\"]");
+        let call = ["call", "salute/salute", "local:salute/greeter.greet", &arguments, "--nats", &url];
+        let output = ctl(&project, &call).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<String>()
+    };
+    assert_eq!(call("you"), r#"{"ok":"Hello,you!"}"#);
+    assert_eq!(call(""), r#"{"err":"nobodyistobegreeted"}"#);
+    let source = project.join("src/main.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("{name}!", "dear {name}!")).unwrap();
+    dev.wait("the second version", SWAPPED, || (call("you") == r#"{"ok":"Hello,dearyou!"}"#).then_some(()));
+    // What the settings say is checked by the program.
+    let manifest = project.join("app.yaml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("greeting: Hello", "greeting: \"\"")).unwrap();
+    dev.wait("its refusal", SWAPPED, || dev.said().contains("a greeting has words").then_some(()));
+    assert_eq!(call("you"), r#"{"ok":"Hello,dearyou!"}"#, "what ran before goes on");
+    dev.end();
+    let built: serde_json::Value = serde_json::from_str(&done(&project, &["build", "--dev", "-o", "json"])).unwrap();
+    assert!(
+        built["bytes"].as_u64().unwrap() > 100_000 && built["file"].as_str().unwrap().ends_with("/salute"),
+        "{built}"
+    );
+    fs::remove_file(&manifest).unwrap();
+    let without = ctl(&project, &["dev", "--manifest"]).output().unwrap();
+    assert!(!without.status.success() && said(&without).contains("a provider needs one"), "{}", said(&without));
+    let nowhere = ctl(folder.path(), &["new", "provider", "other", "--sdk", "nowhere"]).output().unwrap();
+    assert!(said(&nowhere).contains("there is no SDK of providers in nowhere"), "{}", said(&nowhere));
 }
 
 /// Has a component answer a request, by itself.

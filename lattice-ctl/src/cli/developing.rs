@@ -23,6 +23,9 @@ pub(crate) struct NewArgs {
     /// Where it is made [default: a folder of its name]
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
+    /// Of a provider: the folder `providers/sdk` of this project's source [default: of the source that this program was built from]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
 }
 
 /// What `new` makes.
@@ -38,12 +41,15 @@ pub(crate) enum Kind {
     Python,
     /// Answers HTTP requests, in JavaScript
     Javascript,
+    /// A program that components call, in Rust, on the SDK of this project (--sdk)
+    Provider,
 }
 
-/// Build a component: of a crate, of an app.py or app.js, or of a core module
+/// Build a component of a crate, of an app.py or app.js, or of a core module; or a provider
 ///
 /// It comes beside its source, as NAME.wasm after the folder. A crate is built for wasm32-wasip2; app.py and its WIT in `wit/` by
 /// componentize-py, app.js by componentize-js; a module of WASI 0.1, or one that wit-bindgen has made for wasm32-unknown-unknown, is turned into a component.
+/// A crate that depends on lattice-provider is built for this machine, as NAME.
 ///
 /// The fields of -o json and -o yaml are stable: file, bytes, digest, imports, exports.
 #[derive(Debug, Args)]

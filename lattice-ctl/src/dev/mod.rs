@@ -61,10 +61,12 @@ struct Dev<'a> {
 
 impl Dev<'_> {
     async fn go(&self, global: &Global, up: &mut Up, output: &mut Output) -> Result<()> {
+        // A provider is a program of whoever writes it here.
+        let programs = self.args.allow_programs || matches!(self.project, Project::Provider(_));
         let bus = match global.nats_named {
-            true => up.lattice(global, self.args.allow_programs, output).await?,
+            true => up.lattice(global, programs, output).await?,
             false => {
-                let (bus, url) = up.alone(global, self.args.allow_programs, output).await?;
+                let (bus, url) = up.alone(global, programs, output).await?;
                 output.note(&format!("a lattice of its own: lattice-ctl --nats {url} reaches it"));
                 bus
             }
@@ -142,6 +144,12 @@ impl Dev<'_> {
 
     /// A manifest for what the component imports and exports.
     fn made(&self) -> Result<Source> {
+        if let Project::Provider(folder) = &self.project {
+            return Err(Failure::Refused {
+                message: format!("there is no app.yaml in {}", folder.display()),
+                help: "a provider needs one, which says what it serves and by what settings".to_owned(),
+            });
+        }
         let read = |path: &Path| std::fs::read(path);
         let bytes = read(&self.component).map_err(|source| Failure::File {
             what: "cannot read",
