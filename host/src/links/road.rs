@@ -1,6 +1,7 @@
 //! Calls over NATS to whichever instance of a unit is there.
 
 use std::{
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -89,15 +90,17 @@ impl Road {
 
     /// Calls the best instance; when it certainly did not begin, or may be repeated, the next one. Returns who answered.
     pub(super) async fn call(&self, call: &Outgoing<'_>) -> Result<(Bytes, InstanceId), CallError> {
-        self.sent(call, |(reply, _)| reply, self.call_best(call)).await
+        let work = pin!(self.call_best(call));
+        self.sent(call, |(reply, _)| reply, work).await
     }
 
-    /// A call that leaves the process.
+    /// A call that leaves the process. What makes it is pinned already: each function that is given a future as a whole has
+    /// room for it twice.
     async fn sent<T>(
         &self,
         call: &Outgoing<'_>,
         reply: impl Fn(&T) -> &Bytes,
-        work: impl Future<Output = Result<T, CallError>>,
+        work: Pin<&mut impl Future<Output = Result<T, CallError>>>,
     ) -> Result<T, CallError> {
         let _counted = Counted(&self.counts, self.counts.begin());
         let open = trace::call(Kind::Client, &self.caller, call.interface, call.function);
@@ -150,7 +153,7 @@ impl Road {
             changes.mark_unchanged();
             let Some((instance, in_flight)) = self.router.pick(&self.to, &tried, lost) else {
                 if waits.is_none() {
-                    let wake = self.router.asleep().wake(&self.bus, &self.to);
+                    let wake = Box::pin(self.router.asleep().wake(&self.bus, &self.to));
                     let asleep = tokio::time::timeout_at(patience.into(), wake).await.ok().flatten();
                     if waits.insert(asleep).is_some() {
                         patience = call.until;
@@ -188,7 +191,8 @@ impl Road {
         if in_flight.is_lost() {
             return Err(gone());
         }
-        match self.sent(call, |reply| reply, self.send(instance, call, &in_flight)).await {
+        let work = pin!(self.send(instance, call, &in_flight));
+        match self.sent(call, |reply| reply, work).await {
             Err(CallError::NoInstance(_)) => Err(gone()),
             outcome => outcome,
         }
@@ -205,7 +209,10 @@ impl Road {
             let unknown = || CallError::NotServed(format!("{}: {} speaks JSON alone", call.interface, self.to));
             let shape = call.shape.ok_or_else(unknown)?;
             let left = call.left();
-            let payload = within(left, self.bus.exchange().arguments_in_json(shape, &call.payload)).await;
+            // Few calls go this way, and it takes much room.
+            let exchange = self.bus.exchange();
+            let arguments = Box::pin(exchange.arguments_in_json(shape, &call.payload));
+            let payload = within(left, arguments).await;
             (payload.unwrap_or(Err(CallError::Deadline(left)))?, Some(shape))
         } else {
             (call.payload.clone(), None)
@@ -214,12 +221,12 @@ impl Road {
         if json.is_some() {
             head.content_type = ContentType::Json;
         }
-        let called = async {
+        let called = pin!(async {
             match in_flight.in_company() {
                 true => self.bus.call_together(&subject, &head, payload).await,
                 false => self.bus.call(&subject, &head, payload).await,
             }
-        };
+        });
         let reply = tokio::select! {
             biased;
             reply = called => reply?,

@@ -127,10 +127,10 @@ pub(super) struct Answer {
 impl Functions {
     async fn call(&self, head: CallHead, payload: Bytes) -> Result<Bytes, CallError> {
         if head.interface.unversioned() == SESSION_INTERFACE {
-            return self.control(&head, &payload).await;
+            return Box::pin(self.control(&head, &payload)).await;
         }
         if let Some(watcher) = self.watcher.as_ref().filter(|_| watcher::is_told(&head)) {
-            let told = watcher.tell(&self.component, &head, &payload).await;
+            let told = Box::pin(watcher.tell(&self.component, &head, &payload)).await;
             return told.inspect_err(|error| self.record(error));
         }
         let function = self.exports.find(&head.interface, &head.function)?;
@@ -185,15 +185,18 @@ impl Functions {
         let Some((id, session)) = known else {
             return match (numbers.is_empty(), call.function.gives_resources) {
                 (false, _) => Err(component.session_ended()),
-                (true, true) => self.answer_first(session, call).await,
-                (true, false) if component.concurrent => concurrent::call(component, &component.instances, call).await,
+                // Ways that need much room have a place of their own: most calls go the last one.
+                (true, true) => Box::pin(self.answer_first(session, call)).await,
+                (true, false) if component.concurrent => {
+                    Box::pin(concurrent::call(component, &component.instances, call)).await
+                }
                 (true, false) => component.call_plain(call).await,
             };
         };
         if let Some(unknown) = numbers.iter().find(|number| !session.held.has(**number)) {
             return Err(CallError::Gone(format!("{} has no resource {unknown}", component.unit())));
         }
-        let answer = session.call(component, call).await?;
+        let answer = Box::pin(session.call(component, call)).await?;
         self.settle(&id, &session)?;
         Ok(answer)
     }

@@ -223,13 +223,25 @@ mod tests {
             usize::from(self.loaded.idle.any(|instance| instance.spare.is_some()))
         }
 
-        async fn until_there_are(&self, spares: usize) {
-            let wait = async {
+        async fn are_there(&self, spares: usize, wait: Duration) -> bool {
+            let wait = tokio::time::timeout(wait, async {
                 while self.spares() != spares {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-            };
-            tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+            });
+            wait.await.is_ok()
+        }
+
+        /// Until one is made ahead: while the machine does much else none is, and the next calls may have it made. `calls` is
+        /// what the calls of one instance say.
+        async fn until_one_is_there(&self, calls: &[u8]) {
+            let begun = Instant::now();
+            while !self.are_there(1, Duration::from_millis(100)).await {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                for count in calls {
+                    assert_eq!(self.count().await, *count);
+                }
+            }
         }
     }
 
@@ -239,7 +251,7 @@ mod tests {
         assert_eq!(counter.spares(), 0);
         for _ in 0..3 {
             assert_eq!(counter.count().await, 1);
-            counter.until_there_are(1).await;
+            counter.until_one_is_there(&[1]).await;
         }
         // However soon the next call comes.
         for _ in 0..1000 {
@@ -251,10 +263,10 @@ mod tests {
     async fn one_that_nobody_asks_for_is_ended() {
         let counter = Counter::load(1);
         counter.count().await;
-        counter.until_there_are(1).await;
-        counter.until_there_are(0).await;
+        counter.until_one_is_there(&[1]).await;
+        assert!(counter.are_there(0, Duration::from_secs(10)).await);
         assert_eq!(counter.count().await, 1);
-        counter.until_there_are(1).await;
+        counter.until_one_is_there(&[1]).await;
     }
 
     #[tokio::test]
@@ -262,7 +274,7 @@ mod tests {
         let counter = Counter::load(2);
         assert_eq!((counter.count().await, counter.spares()), (1, 0));
         assert_eq!(counter.count().await, 2);
-        counter.until_there_are(1).await;
+        counter.until_one_is_there(&[1, 2]).await;
         assert_eq!((counter.count().await, counter.count().await), (1, 2));
     }
 

@@ -1,6 +1,9 @@
 //! The caller's side.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::{Pin, pin},
+    time::{Duration, Instant},
+};
 
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Request, RequestErrorKind, Subject};
 use bytes::Bytes;
@@ -36,14 +39,15 @@ pub(in crate::bus) async fn call(
     let head = traced.as_ref().unwrap_or(head);
     let id = Uuid::now_v7();
     let mut given_up = GivenUp { client, subject: Some(subject), id };
-    let work = async {
+    let work = pin!(async {
         let reply = match bundles.filter(|_| payload.len() <= MAX_BUNDLED) {
             Some(bundles) => bundles.call(subject, id, head, &payload).await,
-            None => alone(client, streams, subject, id, head, payload).await,
+            // In a place of its own: most calls are made in company, and need not have room for what this waits for.
+            None => Box::pin(alone(client, streams, subject, id, head, payload)).await,
         };
         given_up.subject = None;
         read(reply?, streams).await
-    };
+    });
     watched(client, subject, until, work).await.unwrap_or(Err(CallError::Deadline(head.deadline)))
 }
 
@@ -86,9 +90,8 @@ async fn watched<T>(
     client: &Client,
     subject: &CallSubject,
     until: Instant,
-    work: impl Future<Output = Result<T, CallError>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, CallError>>>,
 ) -> Option<Result<T, CallError>> {
-    let mut work = std::pin::pin!(work);
     loop {
         let look = until.min(Instant::now() + LOOK);
         if let Ok(ended) = tokio::time::timeout_at(look.into(), &mut work).await {
@@ -97,12 +100,13 @@ async fn watched<T>(
         if look == until {
             return None;
         }
+        let mut probed = Box::pin(probe(client, subject));
         // Cancel-safe: all arms only wait. What a probe that is dropped would have said is asked again.
         tokio::select! {
             biased;
             ended = &mut work => return Some(ended),
             () = tokio::time::sleep_until(until.into()) => return None,
-            probed = probe(client, subject) => {
+            probed = &mut probed => {
                 // The process of the callee has ended, and will not answer.
                 if let Err(CallError::NoInstance(unit)) = probed {
                     return Some(Err(CallError::Transport(format!("the host of {unit} is lost"))));
@@ -121,7 +125,7 @@ async fn read(reply: Reply, streams: &LazyStreams) -> Result<Bytes, CallError> {
     match (reply.status, reply.place) {
         (ReplyStatus::Error(code), _) => Err(CallError::from_wire(code, &String::from_utf8_lossy(&reply.payload))),
         (ReplyStatus::Ok, None) => Ok(reply.payload),
-        (ReplyStatus::Ok, Some(place)) => place.take(streams, "an answer's message").await.map_err(after_all),
+        (ReplyStatus::Ok, Some(place)) => Box::pin(place.take(streams, "an answer's message")).await.map_err(after_all),
     }
 }
 

@@ -13,11 +13,18 @@ mod call;
 mod callee;
 mod serve;
 
-use std::{future::Future, task::Poll, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, RequestErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::call::Reply;
@@ -115,12 +122,38 @@ pub(super) async fn round_trip(client: &Client) -> Result<(), String> {
     }
 }
 
-/// Runs `future` for at most `limit`. The timer is made only when the future first waits.
-pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-    match first {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
+pin_project! {
+    /// See [`within`].
+    pub struct Within<F> {
+        limit: Duration,
+        #[pin]
+        timer: Option<Sleep>,
+        #[pin]
+        future: F,
+    }
+}
+
+/// Runs `future` for at most `limit`; `None` when that is over. The timer is made only when the future first waits.
+///
+/// No `async fn`, which would have room for `future` twice: as what it was given, and as what it waits for.
+pub fn within<F: Future>(limit: Duration, future: F) -> Within<F> {
+    Within { limit, timer: None, future }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if this.timer.is_none() {
+            this.timer.set(Some(tokio::time::sleep(*this.limit)));
+        }
+        match this.timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
     }
 }

@@ -50,7 +50,11 @@ impl LazyBundles {
     ) -> Result<Reply, CallError> {
         let ended = || CallError::Transport("this process is about to end".into());
         let entry = encode_call(id, head, payload)?;
-        let queue = self.queue.get_or_try_init(|| self.begin()).await?;
+        let queue = match self.queue.get() {
+            Some(queue) => queue,
+            // Once in a process; no call has room for it.
+            None => Box::pin(self.queue.get_or_try_init(|| self.begin())).await?,
+        };
         let (answer, answered) = oneshot::channel();
         let asked = Asked { subject: subject.clone(), id, entry, answer };
         queue.send(asked).await.map_err(|_| ended())?;
