@@ -91,10 +91,7 @@ impl From<ViewError> for Failure {
 impl Failure {
     /// `app` has no `unit`.
     pub(crate) fn no_unit(app: &AppRecord, unit: &UnitName) -> Self {
-        Self::NotFound {
-            message: format!("app {} has no unit `{unit}`", app.name),
-            help: suggest(unit.as_str(), app.units.keys().map(UnitName::as_str)),
-        }
+        ViewError::no_unit(app, unit).into()
     }
 
     /// The exit code of its kind, as `--help` has it.

@@ -9,8 +9,8 @@ use lattice::{
     wire::{AppName, HostId, UnitName},
 };
 use lattice_view::{
-    asking::Silent,
-    logs::{Places, Printed, Reader, at},
+    asking::{Places, Silent},
+    logs::{Printed, Reader, at},
     world::{World, now_ms},
 };
 use tokio::time::{Instant, sleep};

@@ -117,7 +117,7 @@ impl Project {
         let bytes = match self {
             Self::Provider(folder) => {
                 let program = read(&program(folder, profile).await?)?;
-                return replace(output, &program, PROGRAM);
+                return replace(output, &program, Some(PROGRAM));
             }
             Self::Rust(folder) => component(folder, profile).await?,
             Self::Python(folder) => python(folder).await?,
@@ -128,7 +128,7 @@ impl Project {
         if let Err(error) = inspect(&bytes) {
             return Err(Failure::Refused { message: format!("what was built {error}"), help: error.help().to_owned() });
         }
-        replace(output, &bytes, FILE)
+        replace(output, &bytes, None)
     }
 
     /// Its files as they are now.
@@ -139,8 +139,8 @@ impl Project {
             folder => walk(folder.folder(), &mut found),
         }
         // The program lies beside its source, and nothing in its name tells that it is built.
-        if let (Self::Provider(folder), Ok(name)) = (self, self.name()) {
-            found.remove(&folder.join(name.as_str()));
+        if let (Self::Provider(_), Ok(program)) = (self, crate::build::place(self)) {
+            found.remove(&program);
         }
         found
     }
@@ -176,18 +176,17 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).map_err(|source| Failure::File { what: "cannot read", path: file.to_owned(), source })
 }
 
-/// The mode of a program, and that of any other file.
+/// The mode of a program.
 const PROGRAM: u32 = 0o755;
-const FILE: u32 = 0o644;
 
-/// Writes a file as a whole, so that nobody reads half of it.
-fn replace(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+/// Writes a file as a whole, so that nobody reads half of it; with a mode of its own, or as new files are.
+fn replace(file: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
     if fs::read(file).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     let partial = file.with_extension(format!("partial.{}", std::process::id()));
     let written = fs::write(&partial, bytes)
-        .and_then(|()| fs::set_permissions(&partial, fs::Permissions::from_mode(mode)))
+        .and_then(|()| mode.map_or(Ok(()), |mode| fs::set_permissions(&partial, fs::Permissions::from_mode(mode))))
         .and_then(|()| fs::rename(&partial, file));
     written.map_err(|source| {
         // It may not be there.

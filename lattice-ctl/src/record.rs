@@ -17,7 +17,11 @@ use lattice::{
     },
     wire::{HostId, UnitId},
 };
-use lattice_view::{asking::Silent, spied::Reader, world::World};
+use lattice_view::{
+    asking::{Places, Silent},
+    spied::Reader,
+    world::World,
+};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -58,7 +62,7 @@ pub(crate) async fn run(global: &Global, args: &RecordArgs, output: &mut Output)
     let mut file = Lines::create(&args.out)?;
     file.add(&heading)?;
     let query = Query { app: args.unit.app.clone(), unit: Some(args.unit.unit.clone()), sample: 1, whole: true };
-    let mut reader = Reader { query, places: BTreeMap::new(), silent: Silent::default() };
+    let mut reader = Reader { query, places: Places::new(), silent: Silent::default() };
     let mut tape = Tape { unit: args.unit.clone(), traces: BTreeMap::new() };
     let (mut calls, mut left_out) = (0, 0);
     let until = args.during.map(|during| Instant::now() + during);

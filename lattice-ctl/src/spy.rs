@@ -1,13 +1,17 @@
 //! `spy`: the calls of units, as they are made.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use lattice::{
     model::spy::{Call, Outcome, Query, Value, Way},
     wire::{HostId, UnitId},
 };
-use lattice_view::{asking::Silent, spied::Reader, world::World};
+use lattice_view::{
+    asking::{Places, Silent},
+    spied::Reader,
+    world::World,
+};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -54,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &SpyArgs, output: &mut Output) ->
         return Err(Failure::no_unit(record, unit));
     }
     let query = Query { app: app.clone(), unit: unit.clone(), sample: args.sample, whole: false };
-    let mut reader = Reader { query, places: BTreeMap::new(), silent: Silent::default() };
+    let mut reader = Reader { query, places: Places::new(), silent: Silent::default() };
     let (mut left, mut looked) = (args.count.unwrap_or(usize::MAX), Instant::now());
     while left > 0 {
         if looked.elapsed() > HOSTS {

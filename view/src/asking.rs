@@ -72,6 +72,9 @@ impl Remarks for Vec<String> {
     }
 }
 
+/// How far was read what each host numbers: the process that it was, and the last number.
+pub type Places = BTreeMap<HostId, (u64, u64)>;
+
 /// The hosts that have not answered, and what has been said of that: once for each reason, while they are asked again and again.
 #[derive(Default)]
 pub struct Silent(BTreeMap<HostId, String>);

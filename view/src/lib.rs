@@ -17,6 +17,7 @@ pub mod world;
 
 use lattice::{
     bus::StoreError,
+    model::app::AppRecord,
     wire::{AppName, LatticeName, UnitName},
 };
 
@@ -29,4 +30,12 @@ pub enum ViewError {
     NoApp { name: String, lattice: LatticeName, known: Vec<String> },
     #[error("app {app} has no unit `{unit}`")]
     NoUnit { app: AppName, unit: UnitName, known: Vec<String> },
+}
+
+impl ViewError {
+    /// `app` has no `unit`.
+    pub fn no_unit(app: &AppRecord, unit: &UnitName) -> Self {
+        let known = app.units.keys().map(ToString::to_string).collect();
+        Self::NoUnit { app: app.name.clone(), unit: unit.clone(), known }
+    }
 }

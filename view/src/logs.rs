@@ -1,7 +1,5 @@
 //! What apps have logged, on all hosts.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::join_all;
 use lattice::{
@@ -16,7 +14,7 @@ use lattice::{
 use serde::Serialize;
 
 use crate::{
-    asking::{Remarks, Silent, ask},
+    asking::{Places, Remarks, Silent, ask},
     world::World,
 };
 
@@ -49,9 +47,6 @@ impl<'a> Printed<'a> {
 pub fn at(line: &Line) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(i64::try_from(line.at_us).unwrap_or(i64::MAX)).unwrap_or_default()
 }
-
-/// How far the log of each host was read: the process that it was, and its last line.
-pub type Places = BTreeMap<HostId, (u64, u64)>;
 
 /// What is read of the logs of hosts, and how far that has been.
 pub struct Reader {

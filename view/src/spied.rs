@@ -1,7 +1,5 @@
 //! Calls as they are made, on all hosts.
 
-use std::collections::BTreeMap;
-
 use lattice::{
     bus::Bus,
     model::{
@@ -12,15 +10,14 @@ use lattice::{
 };
 
 use crate::{
-    asking::{Remarks, Silent, ask_all},
+    asking::{Places, Remarks, Silent, ask_all},
     world::World,
 };
 
 /// Calls that are looked at on all hosts.
 pub struct Reader {
     pub query: Query,
-    /// The process of each host, and its last call.
-    pub places: BTreeMap<HostId, (u64, u64)>,
+    pub places: Places,
     pub silent: Silent,
 }
 

@@ -53,8 +53,7 @@ pub async fn reports(
     let mut units = world.status(app).units;
     units.retain(|status| unit.is_none_or(|name| *name == status.unit));
     if let (true, Some(unit)) = (units.is_empty(), unit) {
-        let known = app.units.keys().map(ToString::to_string).collect();
-        return Err(ViewError::NoUnit { app: app.name.clone(), unit: unit.clone(), known });
+        return Err(ViewError::no_unit(app, unit));
     }
     let mut explained = explain(&planned, |other| other.app == app.name && unit.is_none_or(|u| *u == other.unit));
     let report = |status: UnitStatus| {

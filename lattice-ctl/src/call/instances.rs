@@ -12,7 +12,6 @@ use lattice::{
 use lattice_view::world::World;
 
 use super::CallFailure;
-
 use crate::{cli::CallArgs, output::plain};
 
 /// An instance, and the interface in the version that it serves.

@@ -15,6 +15,7 @@ use lattice::{
     bus::Bus,
     wire::{CallError, CallHead, CallSubject, ContentType, InstanceId, Interface},
 };
+use lattice_view::world::World;
 use tokio::time::Instant;
 
 pub(crate) use self::{failure::CallFailure, function::FunctionName};
@@ -24,8 +25,6 @@ use self::{
     known::Known,
     typed::Typed,
 };
-use lattice_view::world::World;
-
 use crate::{
     cli::{CallArgs, Global},
     failure::Result,

@@ -48,8 +48,8 @@ pub(crate) enum Kind {
 /// Build a component of a crate, of an app.py or app.js, or of a core module; or a provider
 ///
 /// It comes beside its source, as NAME.wasm after the folder. A crate is built for wasm32-wasip2; app.py and its WIT in `wit/` by
-/// componentize-py, app.js by componentize-js; a module of WASI 0.1, or one that wit-bindgen has made for wasm32-unknown-unknown, is turned into a component.
-/// A crate that depends on lattice-provider is built for this machine, as NAME.
+/// componentize-py, app.js by componentize-js; a module of WASI 0.1, or one that wit-bindgen has made for wasm32-unknown-unknown, is
+/// turned into a component. A crate that depends on lattice-provider is built for this machine, as NAME.
 ///
 /// The fields of -o json and -o yaml are stable: file, bytes, digest, imports, exports.
 #[derive(Debug, Args)]

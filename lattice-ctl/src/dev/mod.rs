@@ -35,7 +35,7 @@ pub(crate) async fn run(global: &Global, args: &DevArgs, output: &mut Output) ->
     let name = args.name.clone().map_or_else(|| project.name(), Ok)?;
     let dev = Dev { component: build::place(&project)?, project, name, args };
     if args.manifest {
-        dev.project.build(Profile::Dev, &dev.component).await?;
+        dev.build().await?;
         return output.text(&dev.made()?.text);
     }
     let data = args.data.clone().unwrap_or_else(|| dev.project.folder().join(".lattice/dev"));
@@ -92,9 +92,20 @@ impl Dev<'_> {
         }
     }
 
+    /// Builds what can be run then: for a component a manifest can be made, for a provider it cannot.
+    async fn build(&self) -> Result<()> {
+        if let (Project::Provider(folder), None) = (&self.project, self.own_manifest()) {
+            return Err(Failure::Refused {
+                message: format!("there is no app.yaml in {}", folder.display()),
+                help: "a provider needs one, which says what it serves and by what settings".to_owned(),
+            });
+        }
+        self.project.build(Profile::Dev, &self.component).await
+    }
+
     /// Builds, and brings what was built into the lattice. Returns the app.
     async fn round(&self, bus: &Bus, output: &mut Output) -> Result<lattice::wire::AppName> {
-        self.project.build(Profile::Dev, &self.component).await?;
+        self.build().await?;
         let source = match self.own_manifest() {
             Some(file) => Source::read(&file.display().to_string())?,
             None => self.made()?,
@@ -144,12 +155,6 @@ impl Dev<'_> {
 
     /// A manifest for what the component imports and exports.
     fn made(&self) -> Result<Source> {
-        if let Project::Provider(folder) = &self.project {
-            return Err(Failure::Refused {
-                message: format!("there is no app.yaml in {}", folder.display()),
-                help: "a provider needs one, which says what it serves and by what settings".to_owned(),
-            });
-        }
         let read = |path: &Path| std::fs::read(path);
         let bytes = read(&self.component).map_err(|source| Failure::File {
             what: "cannot read",

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     ViewError,
-    asking::Silent,
+    asking::{Places, Silent},
     events,
-    logs::{self, Places, Printed},
+    logs::{self, Printed},
     why,
     world::World,
 };
