@@ -123,15 +123,42 @@ pub(super) struct Slot {
 }
 
 enum Life {
-    Starting { stop: CancellationToken, last_reason: Option<String> },
-    Running { running: Box<Running> },
-    Failed { reason: String, retry_at: Instant, busy: bool },
+    /// `signed`: something was signed meanwhile, which it may have asked for too early.
+    Starting {
+        stop: CancellationToken,
+        last_reason: Option<String>,
+        signed: bool,
+    },
+    Running {
+        running: Box<Running>,
+    },
+    Failed {
+        reason: String,
+        retry_at: Instant,
+        obstacle: Obstacle,
+    },
     Draining,
+}
+
+/// What keeps an instance from running, as far as more is done about it than to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// What it needs is held by another instance, perhaps by the one that it replaces.
+    Held,
+    /// Nobody whom this host trusts has signed its artifacts.
+    Unsigned,
+    Other,
 }
 
 impl Slot {
     pub(super) fn starting(instance: InstanceId, spec: UnitSpec, attempt: u32, stop: CancellationToken) -> Self {
-        Self { instance, spec, attempt, life: Life::Starting { stop, last_reason: None }, degraded: None }
+        Self {
+            instance,
+            spec,
+            attempt,
+            life: Life::Starting { stop, last_reason: None, signed: false },
+            degraded: None,
+        }
     }
 
     /// Keeps what the attempt before failed with, until this one has an outcome of its own.
@@ -152,7 +179,9 @@ impl Slot {
         match &self.life {
             Life::Starting { .. } => Phase::Starting,
             Life::Running { .. } => Phase::Running,
-            Life::Failed { retry_at, busy, .. } => Phase::Failed { retry_at: *retry_at, busy: *busy },
+            Life::Failed { retry_at, obstacle, .. } => {
+                Phase::Failed { retry_at: *retry_at, busy: *obstacle == Obstacle::Held }
+            }
             Life::Draining => Phase::Draining,
         }
     }
@@ -169,22 +198,33 @@ impl Slot {
                 tracing::info!(unit = %key.unit, revision = key.revision, "ready");
                 self.life = Life::Running { running };
             }
-            Err(failure) => self.fail(key, failure.to_string(), failure.busy()),
+            Err(failure) => self.fail(key, failure.to_string(), failure.obstacle()),
         }
     }
 
     pub(super) fn ended(&mut self, key: &Key, reason: String) {
         // A process that ends while it is drained does what it should.
         if matches!(self.life, Life::Running { .. }) {
-            self.fail(key, reason, false);
+            self.fail(key, reason, Obstacle::Other);
         }
     }
 
-    fn fail(&mut self, key: &Key, reason: String, busy: bool) {
+    fn fail(&mut self, key: &Key, reason: String, obstacle: Obstacle) {
+        let signed = obstacle == Obstacle::Unsigned && matches!(self.life, Life::Starting { signed: true, .. });
         let pause = FIRST_RETRY.saturating_mul(1 << self.attempt.saturating_sub(1).min(10)).min(LAST_RETRY);
+        let pause = if signed { Duration::ZERO } else { pause };
         tracing::warn!(unit = %key.unit, revision = key.revision, attempt = self.attempt, retry_in = ?pause, reason, "not running");
-        self.life = Life::Failed { reason, retry_at: Instant::now() + pause, busy };
+        self.life = Life::Failed { reason, retry_at: Instant::now() + pause, obstacle };
         self.degraded = None;
+    }
+
+    /// Something was signed: what waited for that is tried at once.
+    pub(super) fn signed(&mut self) {
+        match &mut self.life {
+            Life::Starting { signed, .. } => *signed = true,
+            Life::Failed { retry_at, obstacle: Obstacle::Unsigned, .. } => *retry_at = Instant::now(),
+            _ => {}
+        }
     }
 
     pub(super) fn health(&mut self, key: &Key, health: Health) {
@@ -269,5 +309,54 @@ impl Slot {
             address,
             faults,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+mod tests {
+    use lattice::{model::app::ProviderSpec, wire::Digest};
+
+    use super::*;
+    use crate::trust::Distrust;
+
+    fn key() -> (Key, UnitSpec) {
+        let spec = UnitSpec::Provider(ProviderSpec::of("keyvalue-memory"));
+        let key = Key { unit: "shop/page".parse().unwrap(), revision: 1, spec: spec.digest(), secrets: 0 };
+        (key, spec)
+    }
+
+    fn slot(attempt: u32) -> Slot {
+        let (key, spec) = key();
+        let host = format!("N{}", "A".repeat(55)).parse().unwrap();
+        Slot::starting(key.instance(&host, attempt), spec, attempt, CancellationToken::new())
+    }
+
+    fn waits(slot: &Slot) -> Duration {
+        let Phase::Failed { retry_at, busy: false } = slot.phase() else { panic!("{:?}", slot.phase()) };
+        retry_at.saturating_duration_since(Instant::now())
+    }
+
+    #[test]
+    fn what_waits_for_a_signature_does_not_wait_when_there_is_one() {
+        let (key, _) = key();
+        let unsigned = || Err(StartFailure::Distrust(Distrust::Unsigned(Digest::of(b"x"))));
+        // Signed while it waits.
+        let mut failed = slot(9);
+        failed.started(&key, unsigned());
+        assert!(waits(&failed) > Duration::from_secs(10));
+        failed.signed();
+        assert_eq!(waits(&failed), Duration::ZERO);
+        // Signed while it asks.
+        let mut asking = slot(9);
+        asking.signed();
+        asking.started(&key, unsigned());
+        assert_eq!(waits(&asking), Duration::ZERO);
+        // What fails for another reason is not helped.
+        let mut other = slot(9);
+        other.signed();
+        other.started(&key, Err(StartFailure::Unknown("x".to_owned())));
+        other.signed();
+        assert!(waits(&other) > Duration::from_secs(10));
     }
 }

@@ -146,6 +146,8 @@ impl Agent {
         let mut orders = self.orders.view.clone();
         let mut secrets = self.surroundings.secrets.changes();
         let mut heard = self.heard.clone();
+        let trust = &self.surroundings.trust;
+        let mut signatures = trust.needs_signatures().then(|| self.surroundings.bus.store().signatures().follow());
         let mut leaves_at = None;
         loop {
             let unsure = self.contact.ends(Instant::now());
@@ -159,6 +161,7 @@ impl Agent {
                 Ok(()) = quotas.changed() => {}
                 Ok(()) = control.changed() => {}
                 Ok(()) = secrets.changed() => self.keep(),
+                Ok(()) = changed(signatures.as_mut()) => self.slots.values_mut().for_each(Slot::signed),
                 Ok(()) = orders.changed() => self.obey(leaves_at.is_some()),
                 _ = tick.tick() => {}
                 () = shutdown.cancelled(), if leaves_at.is_none() => {
@@ -423,6 +426,13 @@ impl Agent {
 }
 
 /// Until then; for ever when there is no such time.
+async fn changed<T>(view: Option<&mut View<T>>) -> Result<(), watch::error::RecvError> {
+    match view {
+        Some(view) => view.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,

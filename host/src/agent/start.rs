@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     News, builtin,
     diff::Key,
-    instance::{Kind, Running, Speaks},
+    instance::{Kind, Obstacle, Running, Speaks},
     probe::Patient,
     process::{Executable, Process, ProcessError, Started},
     program::{self, ProgramError},
@@ -67,16 +67,17 @@ pub(crate) enum StartFailure {
     Unwell(String),
     /// What was said had a secret in it, which is hidden here.
     #[error("{reason}")]
-    Veiled { reason: String, busy: bool },
+    Veiled { reason: String, obstacle: Obstacle },
 }
 
 impl StartFailure {
-    /// Whether what it needs is held by another instance.
-    pub(super) fn busy(&self) -> bool {
+    pub(super) fn obstacle(&self) -> Obstacle {
         match self {
-            Self::Provider { source, .. } => matches!(source, StartError::Busy(_)),
-            Self::Process(ProcessError::Failed { busy, .. }) | Self::Veiled { busy, .. } => *busy,
-            _ => false,
+            Self::Provider { source: StartError::Busy(_), .. }
+            | Self::Process(ProcessError::Failed { busy: true, .. }) => Obstacle::Held,
+            Self::Distrust(_) => Obstacle::Unsigned,
+            Self::Veiled { obstacle, .. } => *obstacle,
+            _ => Obstacle::Other,
         }
     }
 
@@ -84,7 +85,7 @@ impl StartFailure {
     fn under(self, veil: &Veil) -> Self {
         let said = self.to_string();
         let reason = veil.over(said.clone());
-        if reason == said { self } else { Self::Veiled { reason, busy: self.busy() } }
+        if reason == said { self } else { Self::Veiled { reason, obstacle: self.obstacle() } }
     }
 }
 
