@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keeps the book of examples/ledger/wit in SQLite. Written from docs/wire.md; needs nats-py (pip install nats-py)."""
 
-import asyncio, json, sqlite3, sys
+import asyncio, json, re, sqlite3, sys
 
 import nats
 
@@ -62,8 +62,21 @@ def call(book, headers, payload, limit):
     return reply
 
 
+def check(config):
+    """What is wrong with the settings, or None."""
+    currency = config.get("currency", "EUR")
+    if not (isinstance(currency, str) and re.fullmatch("[A-Z]{3}", currency)):
+        return f"currency: {currency!r} is none; one is EUR"
+
+
 async def main():
-    start = json.loads(sys.stdin.readline())["start"]
+    order = json.loads(sys.stdin.readline())
+    if "check" in order:
+        wrong = check(order["check"]["config"])
+        return print(json.dumps({"checked": {"wrong": wrong}}), flush=True)
+    start = order["start"]
+    if wrong := check(start["config"]):
+        return print(json.dumps({"failed": {"reason": wrong}}), flush=True)
     book, to = Book(start["config"]), start["nats"]
     nc = await nats.connect(to["urls"], user=to["user"], password=to["password"], token=to["token"],
                             user_credentials=to["creds"], nkeys_seed=to["nkey"], max_reconnect_attempts=-1)

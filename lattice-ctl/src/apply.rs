@@ -32,10 +32,10 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &mut Output) 
     let mut all = Source::read_all(&args.manifests)?;
     let registries = Registries::new(&args.registry)?;
     let bus = connect(global, &mut all, &registries).await?;
-    if all.len() > 1 {
-        check_all(&bus, &all, &registries, output).await?;
-    }
     let signer = args.sign.as_deref().map(read_signer).transpose()?;
+    if all.len() > 1 {
+        check_all(&bus, &all, &registries, signer.as_ref(), output).await?;
+    }
     for (source, manifest) in &all {
         apply(&bus, source, manifest, &registries, signer.as_ref(), args.waiting, output).await?;
     }
@@ -43,13 +43,18 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &mut Output) 
 }
 
 /// Checks manifests that are applied together, each as if those before it were there.
-async fn check_all(bus: &Bus, all: &[(Source, Manifest)], registries: &Registries, output: &mut Output) -> Result<()> {
+async fn check_all(
+    bus: &Bus,
+    all: &[(Source, Manifest)],
+    registries: &Registries,
+    signer: Option<&Signer>,
+    output: &mut Output,
+) -> Result<()> {
     let mut world = World::read(bus).await?;
     for (source, manifest) in all {
         let images = Images::read(manifest, source.origins(Some(bus), registries)).await?;
-        let app = checked_in(bus, &world, source, manifest, &images, output).await?;
-        // Those that are linked to it are checked against what it is. Bytes alone change nothing.
-        upload(bus, &images, output).await?;
+        let app = settled(bus, &world, source, manifest, &images, signer, output).await?;
+        // Those that are linked to it are checked against what it is.
         assume(&mut world, Wish { app, manifest: source.own_text(), cause: String::new() });
     }
     Ok(())
@@ -94,13 +99,8 @@ pub(crate) async fn apply(
     let images = Images::read(manifest, source.origins(Some(bus), registries)).await?;
     let (written, notes) = again(async || {
         let world = World::read(bus).await?;
-        let mut app = checked_in(bus, &world, source, manifest, &images, output).await?;
+        let mut app = settled(bus, &world, source, manifest, &images, signer, output).await?;
         let notes = std::mem::take(&mut app.notes);
-        // Before the record: no host may be told of an artifact that it cannot get.
-        upload(bus, &images, output).await?;
-        if let Some(signer) = signer {
-            sign(bus, signer, app.units.values()).await?;
-        }
         let wish = Wish { app, manifest: source.own_text(), cause: "apply".to_owned() };
         Ok((write(bus, wish, &world).await?, notes))
     })
@@ -108,7 +108,27 @@ pub(crate) async fn apply(
     written.see_through(bus, waiting, &notes, output).await
 }
 
-/// Checks the manifest against the lattice as `world` has it.
+/// The app that the manifest describes, with nothing wrong, and its artifacts in the lattice: no host may be told of one that it cannot
+/// get, and programs are asked by what is there. Bytes alone change nothing.
+async fn settled(
+    bus: &Bus,
+    world: &World,
+    source: &Source,
+    manifest: &Manifest,
+    images: &Images,
+    signer: Option<&Signer>,
+    output: &mut Output,
+) -> Result<CheckedApp> {
+    let app = checked_in(bus, world, source, manifest, images, output).await?;
+    upload(bus, images, output).await?;
+    if let Some(signer) = signer {
+        sign(bus, signer, app.units.values()).await?;
+    }
+    let found = settings::check_programs(bus, world, &app, manifest, output).await;
+    if found.is_empty() { Ok(app) } else { Err(source.rejected(found)) }
+}
+
+/// Checks the manifest against the lattice as `world` has it, without changing anything there.
 pub(crate) async fn checked_in(
     bus: &Bus,
     world: &World,

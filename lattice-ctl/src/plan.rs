@@ -20,6 +20,7 @@ use crate::{
     image::{Images, registry::Registries},
     output::{Output, Paint, plain},
     revision::{Changes, Wish, next},
+    settings,
     source::Source,
 };
 
@@ -81,6 +82,10 @@ async fn plan(
 ) -> Result<Report> {
     let images = Images::read(manifest, source.origins(Some(bus), registries)).await?;
     let app = checked_in(bus, world, source, manifest, &images, output).await?;
+    let found = settings::check_programs(bus, world, &app, manifest, output).await;
+    if !found.is_empty() {
+        return Err(source.rejected(found));
+    }
     app.notes.iter().for_each(|note| output.note(note));
     let name = app.name.clone();
     let before = world.apps.get(name.as_str()).map(|entry| &entry.value);

@@ -1,5 +1,7 @@
 //! Settings of providers, as the providers themselves see them: a host is asked.
 
+use std::time::Duration;
+
 use lattice::{
     bus::Bus,
     model::{
@@ -8,16 +10,21 @@ use lattice::{
         check::CheckedApp,
         manifest::Manifest,
         problem::Problem,
-        settings::{Finding, SettingsOf, setting},
+        settings::{Finding, SettingsOf, SettingsOfProgram, setting},
     },
     wire::UnitId,
 };
-use lattice_view::{asking::ask, world::World};
+use lattice_view::{
+    asking::{ask, ask_for},
+    world::World,
+};
 
 use crate::output::Output;
 
 /// So many hosts are asked when others do not answer.
 const HOSTS: usize = 3;
+/// How long a host may take to fetch a program, to start it, and to hear what it says.
+const PROGRAM: Duration = Duration::from_secs(12);
 
 /// What the app's providers find wrong with their settings. Without a host that can tell, a note says so.
 pub(crate) async fn check(
@@ -44,7 +51,7 @@ pub(crate) async fn check(
         match ask::<Vec<Finding>>(bus, host, Question::Settings, &(&all,)).await {
             Ok(findings) => {
                 let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
-                return found.map(|(of, finding)| problem(manifest, of, &finding)).collect();
+                return found.map(|(of, finding)| problem(manifest, &of.unit, &of.kind, &finding)).collect();
             }
             Err(error) => why = Some(error),
         }
@@ -56,10 +63,49 @@ pub(crate) async fn check(
     Vec::new()
 }
 
+/// What the app's own programs find wrong with their settings: a host runs each for that, from the lattice's artifacts.
+pub(crate) async fn check_programs(
+    bus: &Bus,
+    world: &World,
+    app: &CheckedApp,
+    manifest: &Manifest,
+    output: &mut Output,
+) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (name, spec) in &app.units {
+        let UnitSpec::Provider(provider) = spec else { continue };
+        let Some(program) = provider.program.clone() else { continue };
+        let unit = UnitId::new(app.name.clone(), name.clone());
+        if matches!(bus.artifacts().has(&program.digest).await, Ok(false)) {
+            output.note(&format!(
+                "the settings of {unit} are checked by its program when that is in the lattice: by `apply`"
+            ));
+            continue;
+        }
+        let of = SettingsOfProgram { unit, program, config: provider.config.clone() };
+        let hosts = world.live_hosts().filter(|host| !host.leaving && lattice_control::may_take(spec, host));
+        let mut why = None;
+        for host in hosts.take(HOSTS) {
+            match ask_for::<Finding>(PROGRAM, bus, host, Question::Program, &(&of,)).await {
+                Ok(finding) => {
+                    found.extend(finding.map(|finding| problem(manifest, &of.unit, name.as_str(), &finding)));
+                    why = None;
+                    break;
+                }
+                Err(error) => why = Some(error),
+            }
+        }
+        if let Some(error) = why {
+            output.note(&format!("the settings of {} were not checked by its program: {error}", of.unit));
+        }
+    }
+    found
+}
+
 /// The finding at the setting that it begins with, else at the provider.
-fn problem(manifest: &Manifest, of: &SettingsOf, finding: &str) -> Problem {
-    let provider = manifest.spec.providers.0.iter().find(|(name, _)| name.value == of.unit.unit.as_str());
-    let message = format!("{}: {finding}", of.kind);
+fn problem(manifest: &Manifest, unit: &UnitId, says: &str, finding: &str) -> Problem {
+    let provider = manifest.spec.providers.0.iter().find(|(name, _)| name.value == unit.unit.as_str());
+    let message = format!("{says}: {finding}");
     let Some((name, provider)) = provider else { return Problem::new(message) };
     let key = setting(finding);
     match provider.config.0.iter().find(|(setting, _)| setting.value == key) {

@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
+use lattice::model::signature::Signer;
 use lattice_provider::conformance::servers::NatsServer;
 use lattice_tests::{
     Lattice, Load, get,
@@ -308,6 +314,59 @@ fn the_python_example_answers_as_the_wire_document_says() {
         let found = reply.headers.contains(&format!("lattice-status: {status}\r\n"));
         assert!(found && text.contains(said) && text.len() <= 4096, "{headers} {payload}: {reply:?} {text}");
     }
+}
+
+#[test]
+fn settings_of_a_program_are_checked_by_it_before_anything_changes() {
+    let mut lattice = Lattice::start_with_programs(2, &["b"], NatsServer::start);
+    let address = free_address();
+    let good = books(address, &python().display().to_string());
+    lattice.apply(&good);
+    assert_eq!(ask(address, "/post?account=ann&amount=7"), "Ok(1)");
+    let program = lattice.host("b").programs_started();
+    // The program itself says what is wrong, and it is shown where it stands.
+    let wrong = good.replace("currency: EUR", "currency: euro");
+    let line = wrong.lines().position(|line| line.contains("currency: euro")).unwrap() + 1;
+    let refused = lattice.try_apply(&wrong);
+    assert_eq!(refused.code, Some(3), "{}", refused.all());
+    let (said, place) = ("ledger: currency: 'euro' is none; one is EUR", format!("app.yaml:{line}:"));
+    assert!(refused.stderr.contains(said) && refused.stderr.contains(&place), "{}", refused.stderr);
+    let planned = lattice.ctl(&["plan", "-f", "app.yaml"]);
+    assert!(planned.code == Some(3) && planned.stderr.contains(said), "{}", planned.all());
+    // What ran goes on, and nothing is left of the one that was asked.
+    assert_eq!(ask(address, "/balance?account=ann"), "Ok(7)");
+    assert_eq!(lattice.host("b").programs_started(), program);
+    assert_eq!(fs::read_dir(lattice.host("b").data().join("checks")).unwrap().count(), 0);
+
+    // Nobody has it yet, and `plan` uploads nothing.
+    lattice.write("app.yaml", script(&lattice, "read line; exit 1"));
+    let planned = lattice.ctl(&["plan", "-f", "app.yaml"]);
+    assert!(planned.code == Some(2) && planned.stderr.contains("when that is in the lattice"), "{}", planned.all());
+    // One that does not know the question, or does not even read it, is asked and no more.
+    let asked = Instant::now();
+    for text in ["read line; exit 1", "exec sleep 600"] {
+        lattice.write("app.yaml", script(&lattice, text));
+        let applied = lattice.ctl(&["apply", "-f", "app.yaml", "--no-wait"]);
+        assert!(applied.code == Some(0) && !applied.stderr.contains("settings"), "{text}: {}", applied.all());
+    }
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_program_that_its_host_does_not_trust_is_not_run_to_check_its_settings() {
+    let (key, _) = Signer::generate().unwrap();
+    let lattice = Lattice::start_with(1, |host| {
+        host.programs = true;
+        host.arguments = vec!["--trust".to_owned(), key.public_key()];
+    });
+    let mark = lattice.write("ran", "").with_file_name("mark");
+    let text = format!("touch {}; read line; echo '{{\"checked\": {{\"wrong\": \"all\"}}}}'", mark.display());
+    lattice.write("app.yaml", script(&lattice, &text));
+    let applied = lattice.ctl(&["apply", "-f", "app.yaml", "--no-wait"]);
+    assert_eq!(applied.code, Some(0), "{}", applied.all());
+    let said = "the settings of books/ledger were not checked by its program: not served here: sha256:";
+    assert!(applied.stderr.contains(said), "{}", applied.stderr);
+    assert!(!mark.exists(), "it was run");
 }
 
 /// A provider alone, as a script of the shell.

@@ -23,6 +23,17 @@ pub async fn ask<T: DeserializeOwned>(
     question: Question,
     arguments: &impl Serialize,
 ) -> Result<T, CallError> {
+    ask_for(DEADLINE, bus, host, question, arguments).await
+}
+
+/// The same, where a host may take this long.
+pub async fn ask_for<T: DeserializeOwned>(
+    deadline: Duration,
+    bus: &Bus,
+    host: &HostRecord,
+    question: Question,
+    arguments: &impl Serialize,
+) -> Result<T, CallError> {
     let wrong = |error: IdError| CallError::BadMessage(error.to_string());
     let (served, interface) = (served(bus.lattice(), &host.host).map_err(wrong)?, question.interface().map_err(wrong)?);
     let unversioned = interface.unversioned().parse().map_err(wrong)?;
@@ -31,7 +42,7 @@ pub async fn ask<T: DeserializeOwned>(
     let head = CallHead {
         interface,
         function: question.function().to_owned(),
-        deadline: DEADLINE,
+        deadline,
         caller: None,
         content_type: ContentType::Json,
         traceparent: None,

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use lattice_provider::{Capability, Provider, StartContext, StartError, async_trait};
+use lattice_provider::{Capability, Provider, StartContext, StartError, UnitId, async_trait};
 use serde::Deserialize;
 
 lattice_provider::generate!({ path: "../ledger/wit", world: "book-provider" });
@@ -49,10 +49,14 @@ impl Provider for Ledger {
     const KIND: &'static str = "ledger";
     type Config = Config;
 
-    async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
-        if config.currency.len() != 3 || !config.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(StartError::Config(format!("\"{}\" is no currency; one is EUR", config.currency)));
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        match config.currency.len() == 3 && config.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            true => Ok(()),
+            false => Err(StartError::Config(format!("currency: \"{}\" is none; one is EUR", config.currency))),
         }
+    }
+
+    async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
         Ok(serve(Self { config, state: Mutex::default() }))
     }
 }

@@ -9,7 +9,7 @@ use lattice::{
     wire::{CallError, CallHead, CallSubject, ContentType, Served},
 };
 use lattice_provider::{
-    Failed, Health, Launch, Order, Report,
+    Check, Checked, Failed, Health, Launch, Order, Report,
     conformance::{LatticeCaller, ProviderProcess, servers::NatsServer},
 };
 
@@ -110,11 +110,23 @@ async fn a_setting_that_does_not_exist_is_refused() {
     let (options, _bus) = connect(&server).await;
     for (config, said) in [
         (r#"{"currency": "EUR", "overdraught": 1}"#, "unknown field `overdraught`"),
-        (r#"{"currency": "euro"}"#, "\"euro\" is no currency"),
+        (r#"{"currency": "euro"}"#, "currency: \"euro\" is none"),
     ] {
         let mut process = start(&options, dir.path(), config);
         let Report::Failed(Failed { reason, .. }) = process.report() else { panic!("it has started") };
         assert!(reason.contains(said), "{reason}");
         assert!(!process.child.wait().unwrap().success());
+    }
+    // Nothing is started, and so nothing of the lattice needed, to be told the same.
+    for (config, wrong) in [
+        (r#"{"currency": "euro"}"#, Some("currency: \"euro\" is none; one is EUR")),
+        (r#"{"overdraft": -1, "currency": "EUR"}"#, Some("overdraft: invalid value: integer `-1`, expected u32")),
+        (r#"{"currency": "EUR"}"#, None),
+    ] {
+        let check = Check { unit: served().unit, config: serde_json::from_str(config).unwrap() };
+        let mut process = ProviderProcess::spawn(env!("CARGO_BIN_EXE_ledger-provider"));
+        process.order(&Order::Check(Box::new(check)));
+        assert_eq!(process.report(), Report::Checked(Checked { wrong: wrong.map(str::to_owned) }));
+        assert!(process.child.wait().unwrap().success());
     }
 }

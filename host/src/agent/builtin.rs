@@ -7,7 +7,7 @@ use lattice::{
     wire::{LatticeName, UnitId},
 };
 use lattice_provider::{
-    Capability, Health, HealthReporter, NatsUse, Provider, StartContext, Work, check_config,
+    Capability, Health, HealthReporter, NatsUse, Provider, StartContext, Work, check_config, checked_config,
     keyvalue::Watch,
     messaging::{HandlerRemote, Subscription},
     parse_config,
@@ -87,7 +87,7 @@ async fn start_one<P: Provider>(
     settings: &Settings,
 ) -> Result<Started, StartFailure> {
     let failed = |source| StartFailure::Provider { kind: P::KIND.to_owned(), source };
-    let config = parse_config::<P>(&settings.config).map_err(failed)?;
+    let config = checked_config::<P>(&settings.config, &key.unit).map_err(failed)?;
     let (health, healths) = HealthReporter::new();
     let subscription = |spec: &SubscriptionSpec| Subscription {
         spec: spec.clone(),

@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 mod builtin;
+mod check;
 mod contact;
 mod diff;
 mod instance;

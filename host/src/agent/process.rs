@@ -118,19 +118,24 @@ impl Executable {
     }
 
     async fn spawn(&mut self) -> Result<Child, ProcessError> {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.command.spawn() {
-                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts < BUSY_ATTEMPTS => {
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                }
-                spawned => {
-                    let (name, path) = (self.name.clone(), self.path.clone());
-                    return spawned.map_err(|source| ProcessError::Spawn { name, path, source });
-                }
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (name, path) = (&self.name, &self.path);
+        let spawned = spawn(&mut self.command).await;
+        spawned.map_err(|source| ProcessError::Spawn { name: name.clone(), path: path.clone(), source })
+    }
+}
+
+/// Starts a process that does not outlive what is returned.
+pub(super) async fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    command.kill_on_drop(true);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts < BUSY_ATTEMPTS => {
+                tokio::time::sleep(BUSY_PAUSE).await;
             }
+            spawned => return spawned,
         }
     }
 }
@@ -237,8 +242,8 @@ fn ready(name: &str, first: Report) -> Result<(Health, Speaks), ProcessError> {
             Ok((health, Speaks { json_only, bundles }))
         }
         Report::Failed(Failed { reason, busy }) => Err(ProcessError::Failed { reason, busy }),
-        Report::Spans(_) => Err(ProcessError::Failed {
-            reason: format!("{name} has told spans of calls before it was ready"),
+        Report::Spans(_) | Report::Checked(_) => Err(ProcessError::Failed {
+            reason: format!("{name} has not said first that it is ready, or why not"),
             busy: false,
         }),
     }
@@ -284,6 +289,8 @@ impl Supervised {
                 report = self.reports.next() => match report {
                     Some(Report::Health { health, .. }) => drop(self.health.send_replace(health)),
                     Some(Report::Spans(spans)) => self.reports.hand_in(spans),
+                    // Nobody has asked.
+                    Some(Report::Checked(_)) => {}
                     Some(Report::Failed(Failed { reason, .. })) => {
                         let reason = self.reports.veil.over(reason);
                         tracing::warn!(unit = %self.key.unit, reason, "a provider process gives up");
@@ -309,7 +316,7 @@ impl Supervised {
 }
 
 /// Kills a process, and those that it has started when it leads a group of its own.
-fn end_now(child: &mut Child) {
+pub(super) fn end_now(child: &mut Child) {
     let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     // Fails for one that leads no group; no other group has its number while it is not waited for.
     let killed = group.map(|group| kill_process_group(group, Signal::KILL));
@@ -367,7 +374,7 @@ impl Reports {
     }
 }
 
-async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
+pub(super) async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
     orders.write_all(&line).await?;

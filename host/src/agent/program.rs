@@ -30,33 +30,18 @@ pub(crate) enum ProgramError {
     Disk { path: PathBuf, source: std::io::Error },
 }
 
-/// Brings the program to this host's disk and says how it is started.
+/// Says how the program is started, when it is on this host's disk.
 pub(super) async fn prepare(
     here: &Surroundings,
     key: &Key,
     program: &ProgramSpec,
     limits: ProcessLimits,
 ) -> Result<Executable, ProgramError> {
-    if !here.programs {
-        return Err(ProgramError::NotAllowed);
-    }
-    let folder = here.data.join("programs");
-    let path = folder.join(program.digest.hex());
-    let disk = |source| ProgramError::Disk { path: folder.clone(), source };
-    if !is_intact(&path, &program.digest).await {
-        let bytes = here.bus.artifacts().get(&program.digest).await?;
-        let place = path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&place, &bytes)).await;
-        written.map_err(std::io::Error::from).and_then(|written| written).map_err(disk)?;
-    }
+    let path = fetch(here, &program.digest).await?;
     let data_dir = here.provider_data().join(key.unit.app.as_str()).join(key.unit.unit.as_str());
     std::fs::create_dir_all(&data_dir).map_err(|source| ProgramError::Disk { path: data_dir.clone(), source })?;
-    let mut command = Command::new(&path);
-    let inherited =
-        PROGRAM_ENVIRONMENT.into_iter().filter_map(|name| Some((OsStr::new(name), std::env::var_os(name)?)));
-    command.env_clear().envs(inherited).envs(&program.env).current_dir(&data_dir);
-    // Ctrl-C in the host's terminal is for the host, which then lets its programs finish.
-    command.process_group(0);
+    let mut command = command(&path, program);
+    command.current_dir(&data_dir);
     Ok(Executable {
         name: program.image.clone(),
         kind: None,
@@ -66,6 +51,34 @@ pub(super) async fn prepare(
         limits,
         command,
     })
+}
+
+/// Brings a program to this host's disk.
+pub(super) async fn fetch(here: &Surroundings, digest: &Digest) -> Result<PathBuf, ProgramError> {
+    if !here.programs {
+        return Err(ProgramError::NotAllowed);
+    }
+    let folder = here.data.join("programs");
+    let path = folder.join(digest.hex());
+    if !is_intact(&path, digest).await {
+        let bytes = here.bus.artifacts().get(digest).await?;
+        let place = path.clone();
+        let written = tokio::task::spawn_blocking(move || write(&place, &bytes)).await;
+        let written = written.map_err(std::io::Error::from).and_then(|written| written);
+        written.map_err(|source| ProgramError::Disk { path: folder, source })?;
+    }
+    Ok(path)
+}
+
+/// The program with what it gets of its surroundings, in a group of processes of its own.
+pub(super) fn command(path: &Path, program: &ProgramSpec) -> Command {
+    let mut command = Command::new(path);
+    let inherited =
+        PROGRAM_ENVIRONMENT.into_iter().filter_map(|name| Some((OsStr::new(name), std::env::var_os(name)?)));
+    command.env_clear().envs(inherited).envs(&program.env);
+    // Ctrl-C in the host's terminal is for the host, which then lets its programs finish.
+    command.process_group(0);
+    command
 }
 
 /// Whether the file is there and has the bytes of `digest`. Asked before each start.

@@ -129,7 +129,9 @@ impl Launcher {
                 (health, json)
             }
             Some(Report::Failed(Failed { reason, .. })) => return Err(self.failed(reason)),
-            Some(Report::Spans(_)) => return Err(self.failed("it has told of calls before it was ready".to_owned())),
+            Some(Report::Spans(_) | Report::Checked(_)) => {
+                return Err(self.failed("it has not said first that it is ready, or why not".to_owned()));
+            }
             None => {
                 let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
                 return Err(self.failed(format!("it ended before it was ready ({status})")));

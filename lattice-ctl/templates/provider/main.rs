@@ -1,6 +1,6 @@
 //! Answers calls of an interface of its own, for components anywhere in the lattice.
 
-use lattice_provider::{Capability, Provider, StartContext, StartError, async_trait};
+use lattice_provider::{Capability, Provider, StartContext, StartError, UnitId, async_trait};
 use serde::Deserialize;
 
 // The trait of each interface that the world exports, and what serves it.
@@ -26,11 +26,16 @@ impl Provider for Greetings {
     const KIND: &'static str = "{{name}}";
     type Config = Config;
 
+    /// What is wrong with the settings is told by `lattice-ctl apply`, before anything changes.
+    fn check(config: &Config, _: &UnitId) -> Result<(), StartError> {
+        match config.greeting.trim() {
+            "" => Err(StartError::Config("greeting: a greeting has words".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     /// Connections to what is behind it are made here. An error is told by `lattice-ctl status`, and tried again.
     async fn start(_: StartContext, config: Config) -> Result<Capability, StartError> {
-        if config.greeting.is_empty() {
-            return Err(StartError::Config("greeting: a greeting has words".to_owned()));
-        }
         Ok(serve(Self { config }))
     }
 }

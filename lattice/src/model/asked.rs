@@ -14,6 +14,8 @@ const HOST_UNIT: &str = "lattice/host";
 pub enum Question {
     /// `[[settings]]`: what providers say of [settings](super::settings), one finding for each.
     Settings,
+    /// `[settings]`: what a [program of a user](super::settings::SettingsOfProgram) says of its settings, a finding. It is run for that.
+    Program,
     /// `[]`: how its machine is, a [`Condition`](super::condition::Condition).
     Condition,
     /// `[query]`: a [`Page`](super::log::Page) of its log.
@@ -28,8 +30,9 @@ pub enum Question {
 
 impl Question {
     /// All, by interface and function.
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Settings, "lattice:host/settings@0.1.0", "check"),
+        (Self::Program, "lattice:host/programs@0.1.0", "check-settings"),
         (Self::Condition, "lattice:host/condition@0.1.0", "tell"),
         (Self::Log, "lattice:host/log@0.1.0", "read"),
         (Self::Figures, "lattice:host/figures@0.1.0", "count"),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::app::ProgramSpec;
 use crate::wire::UnitId;
 
 /// The settings of one provider.
@@ -11,6 +12,16 @@ pub struct SettingsOf {
     pub unit: UnitId,
     /// Its name in the catalog.
     pub kind: String,
+    /// With references to secrets.
+    pub config: Map<String, Value>,
+}
+
+/// The settings of a provider that is a program of the user's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsOfProgram {
+    pub unit: UnitId,
+    /// Its artifacts are in the lattice.
+    pub program: ProgramSpec,
     /// With references to secrets.
     pub config: Map<String, Value>,
 }

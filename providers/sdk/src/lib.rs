@@ -78,10 +78,11 @@ pub mod wit;
 
 pub use async_trait::async_trait;
 pub use capability::{Caller, Capability, Interfaces};
-pub use lattice::wire::value::ByteStream;
+pub use lattice::wire::{UnitId, value::ByteStream};
 pub use lattice_provider_macros::generate;
 pub use lines::Lines;
-pub use process::{Failed, Launch, Order, PROGRAM_ENVIRONMENT, Report, json_only, main};
+pub use process::{Check, Checked, Failed, Launch, Order, PROGRAM_ENVIRONMENT, Report, json_only, main};
 pub use provider::{
-    Health, HealthReporter, NatsUse, NotDone, Provider, StartContext, StartError, Work, check_config, parse_config,
+    Health, HealthReporter, NatsUse, NotDone, Provider, StartContext, StartError, Work, check_config, checked_config,
+    parse_config,
 };

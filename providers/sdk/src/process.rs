@@ -14,7 +14,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use crate::{Health, HealthReporter, Provider, StartContext, StartError, parse_config};
+use crate::{Health, HealthReporter, Provider, StartContext, StartError, check_config, checked_config};
 
 /// What a program of a user gets of the environment of whoever starts it: what it needs to find an interpreter and to write
 /// text, and the level of its log. Everything else may be meant for that one alone.
@@ -25,6 +25,8 @@ pub const PROGRAM_ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "LATTI
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     Start(Box<Launch>),
+    /// In place of a start: say what is wrong with these settings, and exit.
+    Check(Box<Check>),
     /// Take no more calls, finish those under way, and exit.
     Drain,
 }
@@ -43,6 +45,22 @@ pub struct Launch {
     pub traces: bool,
 }
 
+/// Settings that nobody has started a provider with yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Check {
+    pub unit: UnitId,
+    /// What stands for a secret is something else here.
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a provider says of settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// It begins with the setting's name where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
+}
+
 /// What a provider process tells its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Line", into = "Line")]
@@ -56,6 +74,8 @@ pub enum Report {
     },
     /// What it has done for calls that are traced.
     Spans(Vec<Span>),
+    /// What it was asked about its settings; it exits.
+    Checked(Checked),
     /// It could not start, and exits.
     Failed(Failed),
 }
@@ -93,6 +113,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     spans: Vec<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    checked: Option<Checked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Failed>,
 }
 
@@ -101,11 +123,12 @@ impl TryFrom<Line> for Report {
     fn try_from(line: Line) -> Result<Self, Self::Error> {
         match line {
             Line { failed: Some(failed), .. } => Ok(Self::Failed(failed)),
+            Line { checked: Some(checked), .. } => Ok(Self::Checked(checked)),
             Line { health: Some(health), content_types, bundles, .. } => {
                 Ok(Self::Health { health, content_types, bundles })
             }
             Line { spans, .. } if !spans.is_empty() => Ok(Self::Spans(spans)),
-            _ => Err("none of `health`, `spans` and `failed`"),
+            _ => Err("none of `health`, `spans`, `checked` and `failed`"),
         }
     }
 }
@@ -117,6 +140,7 @@ impl From<Report> for Line {
                 Self { health: Some(health), content_types, bundles, ..Self::default() }
             }
             Report::Spans(spans) => Self { spans, ..Self::default() },
+            Report::Checked(checked) => Self { checked: Some(checked), ..Self::default() },
             Report::Failed(failed) => Self { failed: Some(failed), ..Self::default() },
         }
     }
@@ -179,11 +203,16 @@ async fn run<P: Provider>() -> Result<(), Failure> {
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     let launch = match next_order(&mut orders).await? {
         Some(Order::Start(launch)) => *launch,
+        Some(Order::Check(of)) => {
+            let wrong = check_config::<P>(&of.config, &of.unit).err();
+            report(&Report::Checked(Checked { wrong })).await;
+            return Ok(());
+        }
         Some(Order::Drain) | None => {
             return Err(Failure::Order(format!("{} is started by a lattice host, which tells it what to do", P::KIND)));
         }
     };
-    let config = parse_config::<P>(&launch.config)?;
+    let config = checked_config::<P>(&launch.config, &launch.unit)?;
     let (sender, spans) = mpsc::channel(SPANS);
     if launch.traces {
         // What is too much is not waited for: the calls matter more than what is told of them.
@@ -228,7 +257,7 @@ async fn follow(
         // Cancel-safe: `next_line` keeps what it has read, the others only wait or take nothing.
         tokio::select! {
             order = next_order(orders) => match order? {
-                Some(Order::Start(_)) => tracing::warn!("started twice; ignored"),
+                Some(Order::Start(_) | Order::Check(_)) => tracing::warn!("it has started already; ignored"),
                 Some(Order::Drain) => {
                     serving.drain(DRAIN).await;
                     return Ok(());
@@ -272,11 +301,14 @@ mod tests {
             content_types: content_types.map(|types| types.iter().map(|ty| (*ty).to_owned()).collect()),
             bundles: false,
         };
+        let checked = |wrong: Option<&str>| Report::Checked(Checked { wrong: wrong.map(str::to_owned) });
         let failed = |reason: &str, busy| Report::Failed(Failed { reason: reason.to_owned(), busy });
         for (line, report) in [
             (r#"{"health":"ready"}"#, ready(None)),
             (r#"{"health":"ready","content_types":["application/json"]}"#, ready(Some(&["application/json"]))),
             (r#"{"health":{"degraded":"why"},"bundles":true}"#, Health::Degraded("why".to_owned()).into()),
+            (r#"{"checked":{}}"#, checked(None)),
+            (r#"{"checked":{"wrong":"why"}}"#, checked(Some("why"))),
             (r#"{"failed":{"reason":"why","busy":true}}"#, failed("why", true)),
             (
                 concat!(

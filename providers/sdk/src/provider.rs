@@ -22,7 +22,8 @@ pub trait Provider: Send + Sync + 'static {
     type Config: DeserializeOwned + Send;
 
     /// What can be told of the settings for `unit` without a backend and without a file of this machine: `apply` asks any
-    /// host before anything changes. The text of an error begins with the setting's name, as in `url: ...`.
+    /// host before anything changes, and it is looked at again before a start, with the secrets in their places. The text of an error begins
+    /// with the setting's name, as in `url: ...`.
     fn check(config: &Self::Config, unit: &UnitId) -> Result<(), StartError> {
         let _ = (config, unit);
         Ok(())
@@ -149,6 +150,15 @@ impl HealthReporter {
 /// The typed settings in `config`, or what is wrong with them.
 pub fn parse_config<P: Provider>(config: &serde_json::Map<String, serde_json::Value>) -> Result<P::Config, StartError> {
     typed::<P>(config).map_err(|reason| StartError::Config(format!("{}: {reason}", P::KIND)))
+}
+
+/// The typed settings with which a provider of `unit` may be started.
+pub fn checked_config<P: Provider>(
+    config: &serde_json::Map<String, serde_json::Value>,
+    unit: &UnitId,
+) -> Result<P::Config, StartError> {
+    let config = parse_config::<P>(config)?;
+    P::check(&config, unit).map(|()| config)
 }
 
 /// What is wrong with the settings of a provider, as far as it can be told anywhere. The text begins with the setting's

@@ -17,14 +17,19 @@ pub struct ProviderProcess {
 
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 impl ProviderProcess {
-    /// Starts `program`.
+    /// Starts `program` as a provider.
     pub fn start(program: &str, launch: Launch) -> Self {
+        let mut process = Self::spawn(program);
+        process.order(&Order::Start(Box::new(launch)));
+        process
+    }
+
+    /// Runs `program`, which waits for its first order.
+    pub fn spawn(program: &str) -> Self {
         let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let orders = child.stdin.take();
         let reports = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, orders, reports };
-        process.order(&Order::Start(Box::new(launch)));
-        process
+        Self { child, orders, reports }
     }
 
     pub fn order(&mut self, order: &Order) {
