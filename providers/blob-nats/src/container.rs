@@ -12,6 +12,7 @@ use async_nats::{
         stream::{LastRawMessageErrorKind, Stream},
     },
 };
+use futures_util::TryStreamExt;
 use lattice_provider::blobstore::BlobError;
 use lattice_provider_jetstream::{JetStream, reason};
 
@@ -21,6 +22,7 @@ use crate::names;
 const CHUNK: usize = 128 * 1024;
 
 /// All containers of a provider.
+#[derive(Clone)]
 pub(crate) struct Buckets {
     jetstream: JetStream,
     prefix: String,
@@ -75,10 +77,29 @@ impl Buckets {
                 "{name:?} is no name of a container here: a lattice keeps its artifacts in {bucket}"
             )));
         }
+        self.open(bucket).await
+    }
+
+    async fn open(&self, bucket: String) -> Result<Container, BlobError> {
         // Which is no request.
         let stream = self.jetstream.context.get_stream_no_info(names::stream(&bucket)).await;
         let stream = stream.map_err(|error| failed(&error))?;
         Ok(Container { jetstream: self.jetstream.clone(), bucket, stream })
+    }
+
+    /// Those that are there.
+    pub(crate) async fn all(&self) -> Result<Vec<Container>, BlobError> {
+        let mut streams = self.jetstream.context.stream_names();
+        let mut all = Vec::new();
+        while let Some(stream) =
+            self.jetstream.ask(streams.try_next()).await.map_err(BlobError::other)?.map_err(|error| failed(&error))?
+        {
+            let bucket = names::bucket_of(&stream).filter(|bucket| bucket.starts_with(&self.prefix));
+            if let Some(bucket) = bucket.filter(|bucket| !names::is_of_a_lattice(bucket)) {
+                all.push(self.open(bucket.to_owned()).await?);
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) async fn create(&self, name: &str) -> Result<(), BlobError> {

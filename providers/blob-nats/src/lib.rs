@@ -9,6 +9,7 @@ mod container;
 mod listing;
 mod names;
 mod runs;
+mod sweep;
 mod upload;
 
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub struct Config {
 pub struct NatsObjects {
     buckets: Buckets,
     _health: AbortOnDropHandle<()>,
+    _sweep: AbortOnDropHandle<()>,
 }
 
 #[async_trait]
@@ -77,7 +79,8 @@ impl Provider for NatsObjects {
             async move { context.query_account().await.map_err(|error| reason(&error)) }
         });
         let buckets = Buckets::new(jetstream, prefix, config.replicas.unwrap_or(1));
-        Ok(Capability::blobstore(Self { buckets, _health: health }))
+        let sweep = sweep::begin(buckets.clone());
+        Ok(Capability::blobstore(Self { buckets, _health: health, _sweep: sweep }))
     }
 }
 

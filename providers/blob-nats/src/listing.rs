@@ -21,9 +21,12 @@ const BATCH: usize = 1000;
 /// After so long NATS forgets a listing whose reader has gone away.
 const FORGET: Duration = Duration::from_secs(10);
 
-/// The names of objects whose description has the number `from` or a higher one, and the number for the next page.
-pub(crate) async fn page(container: &Container, from: u64) -> Result<(ObjectPage, Option<u64>), BlobError> {
-    container.created().await?;
+/// Shows `take` all descriptions from the number `from` on, until it has enough and says `false`.
+pub(crate) async fn walk(
+    container: &Container,
+    from: u64,
+    mut take: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), BlobError> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
         filter_subject: names::descriptions(&container.bucket),
@@ -35,14 +38,13 @@ pub(crate) async fn page(container: &Container, from: u64) -> Result<(ObjectPage
         ..Default::default()
     };
     let consumer = container.ask(container.stream.create_consumer(config)).await?.map_err(|error| failed(&error))?;
-    let mut listing = Listing { page: PageBuilder::default(), next: None };
-    let mut pending = consumer.cached_info().num_pending;
-    while pending > 0 && listing.next.is_none() {
+    let (mut pending, mut enough) = (consumer.cached_info().num_pending, false);
+    while pending > 0 && !enough {
         let count = BATCH.min(usize::try_from(pending).unwrap_or(BATCH));
         let request = consumer.fetch().max_messages(count).expires(TIMEOUT).messages();
         let mut messages = container.ask(request).await?.map_err(|error| failed(&error))?;
         let mut came = false;
-        loop {
+        while !enough {
             let message = container.ask(async { messages.next().await.transpose() }).await?;
             let Some(message) = message.map_err(|error| BlobError::Other(format!("NATS objects: {error}")))? else {
                 break;
@@ -50,9 +52,7 @@ pub(crate) async fn page(container: &Container, from: u64) -> Result<(ObjectPage
             came = true;
             let info = message.info().map_err(BlobError::other)?;
             pending = info.pending;
-            if !listing.take(info.stream_sequence, &message.payload) {
-                break;
-            }
+            enough = !take(info.stream_sequence, &message.payload);
         }
         if !came {
             return Err(BlobError::Other("NATS has stopped in the middle of a listing".into()));
@@ -61,6 +61,14 @@ pub(crate) async fn page(container: &Container, from: u64) -> Result<(ObjectPage
     let name = consumer.cached_info().name.clone();
     // Where that fails it is forgotten by itself.
     let _ = container.ask(container.stream.delete_consumer(&name)).await;
+    Ok(())
+}
+
+/// The names of objects whose description has the number `from` or a higher one, and the number for the next page.
+pub(crate) async fn page(container: &Container, from: u64) -> Result<(ObjectPage, Option<u64>), BlobError> {
+    container.created().await?;
+    let mut listing = Listing { page: PageBuilder::default(), next: None };
+    walk(container, from, |number, text| listing.take(number, text)).await?;
     Ok((listing.page.finish(), listing.next))
 }
 

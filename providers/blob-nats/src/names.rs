@@ -38,6 +38,11 @@ pub(crate) fn stream(bucket: &str) -> String {
     format!("OBJ_{bucket}")
 }
 
+/// The bucket of a stream.
+pub(crate) fn bucket_of(stream: &str) -> Option<&str> {
+    stream.strip_prefix("OBJ_")
+}
+
 /// Where an object is described.
 pub(crate) fn description(bucket: &str, object: &str) -> String {
     format!("$O.{bucket}.M.{}", URL_SAFE.encode(object))
@@ -51,6 +56,16 @@ pub(crate) fn descriptions(bucket: &str) -> String {
 /// Where the chunks of one version of an object are.
 pub(crate) fn chunks(bucket: &str, version: &str) -> String {
     format!("$O.{bucket}.C.{version}")
+}
+
+/// Where the chunks of all versions are.
+pub(crate) fn all_chunks(bucket: &str) -> String {
+    chunks(bucket, "*")
+}
+
+/// The version that chunks with this subject are of.
+pub(crate) fn version(subject: &str) -> Option<&str> {
+    subject.rsplit_once(".C.").map(|(_, version)| version)
 }
 
 /// How NATS writes the checksum of an object.
