@@ -19,6 +19,9 @@ use crate::{
 /// After a failure, so that a server that refuses is not asked as fast as the machine can.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Before each request of a gentle load.
+const GENTLE: Duration = Duration::from_millis(5);
+
 /// One request, and what came of it: the body of a good answer, or what went wrong.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -42,6 +45,15 @@ impl Load {
     pub fn start(address: SocketAddr, path: &str, connections: usize) -> Self {
         let path = path.to_owned();
         Self::of(address, connections, 200, move |client| client.get(&path))
+    }
+
+    /// As [`Load::start`], with a pause before each request: for a minute of it, beside other tests.
+    pub fn gentle(address: SocketAddr, path: &str, connections: usize) -> Self {
+        let path = path.to_owned();
+        Self::of(address, connections, 200, move |client| {
+            thread::sleep(GENTLE);
+            client.get(&path)
+        })
     }
 
     /// As [`Load::start`], for other requests, whose good answers have another `status`.

@@ -15,6 +15,9 @@ use lattice_tests::{
     process::runs,
 };
 
+/// NATS is away for so long: much longer than the time after which a host that is silent counts as lost.
+const AWAY: Duration = Duration::from_secs(60);
+
 fn zone(zone: &str) -> String {
     format!("placement: {{ require: {{ zone: [{zone}] }} }}")
 }
@@ -64,23 +67,41 @@ fn calls_between_hosts_and_apply_work_again_after_nats_is_killed_and_started() {
 }
 
 #[test]
-fn a_local_app_serves_while_nats_is_away() {
-    let mut lattice = Lattice::start(1);
-    let address = free_address();
+fn local_links_serve_while_nats_is_away_and_nothing_moves() {
+    let mut lattice = Lattice::start(2);
+    let (address, anywhere) = (free_address(), free_address());
     lattice.apply(&counter("island", address, "a", "a"));
-    let load = Load::start(address, "/", 4);
+    // These could be moved: a copy of the component is on each host.
+    lattice.apply(&format!(
+        "{}  components:\n    page: {{ image: {}, replicas: 2 }}\n  providers:\n    web: {{ use: http-server, config: {{ address: \
+         \"{anywhere}\" }}, routes: {{ /: page }} }}\n",
+        head("roaming"),
+        image("hello")
+    ));
+    let places = |lattice: &Lattice| {
+        let of = |app: &str, units: &[&str]| {
+            let status = lattice.wait_ready(app);
+            units.iter().flat_map(|unit| status.instances(unit)).map(|i| (i.host, i.id)).collect::<Vec<_>>()
+        };
+        (of("island", &["counter", "web", "cache"]), of("roaming", &["page", "web"]))
+    };
+    let before = places(&lattice);
+    let (load, other) = (Load::gentle(address, "/", 4), Load::gentle(anywhere, "/", 2));
     load.wait_for(100);
     lattice.nats.stop();
-    // Longer than the time after which a host that is silent counts as lost.
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
+    while began.elapsed() < AWAY {
         load.wait_for(50);
+        other.wait_for(20);
     }
     let output = lattice.ctl(&["status"]);
     assert_eq!(output.code, Some(4), "NATS is away: {}", output.all());
     lattice.nats.restart().unwrap();
-    lattice.wait_ready("island");
+    lattice.wait("the controller", SETTLE, || (lattice.ctl(&["status"]).code == Some(0)).then_some(()));
+    assert_eq!(places(&lattice), before, "nothing has moved, or was started again");
     load.wait_for(100);
+    let others = other.finish();
+    assert_eq!(failures(&others), [], "of {} requests", others.len());
     let answers = load.finish();
     assert_eq!(failures(&answers), [], "of {} requests", answers.len());
     let mut numbers: Vec<u64> = answers.iter().map(|a| a.outcome.as_ref().unwrap().trim().parse().unwrap()).collect();

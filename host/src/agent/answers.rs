@@ -89,7 +89,7 @@ impl CallHandler for Answers {
             Question::Program => {
                 let (of,): (SettingsOfProgram,) = serde_json::from_slice(&payload).map_err(wrong)?;
                 let permit = self.checks.try_acquire();
-                let _permit = permit.map_err(|_| CallError::Overloaded(format!("{CHECKS} checks of programs")))?;
+                let _permit = permit.map_err(|_| CallError::Overloaded("the check of programs".to_owned()))?;
                 let said = check::check_program(&self.here, &of).await;
                 serde_json::to_vec(&said.map_err(|error| CallError::NotServed(error.to_string()))?)
             }
