@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     builtin, limits,
-    process::{end_now, order, spawn},
+    process::{end_now, spawn},
     program::{self, ProgramError},
     surroundings::Surroundings,
 };
@@ -61,16 +61,13 @@ pub(super) async fn check_program(here: &Surroundings, of: &SettingsOfProgram) -
     let limited = child.id().map_or(Ok(()), |process| limits::begin(process, ProcessLimits::default()));
     let question = Order::Check(Box::new(Check { unit: of.unit.clone(), config }));
     let said = match limited {
-        Ok(()) => tokio::time::timeout(PATIENCE, answer(&mut child, &question)).await.ok().flatten(),
-        Err(error) => {
-            end_now(&mut child);
-            return Err(failed(error));
-        }
+        Ok(()) => Ok(tokio::time::timeout(PATIENCE, answer(&mut child, &question)).await.ok().flatten()),
+        Err(error) => Err(failed(error)),
     };
     end_now(&mut child);
     // It has been killed, and nobody else waits for it.
     let _ = child.wait().await;
-    Ok(said.and_then(|said| told(said.wrong?, &of.config)))
+    Ok(said?.and_then(|said| told(said.wrong?, &of.config)))
 }
 
 /// Where a program is that has no folder of its own yet; gone with what it has written there.
@@ -96,14 +93,10 @@ impl Drop for Folder {
 async fn answer(child: &mut Child, question: &Order) -> Option<Checked> {
     let (mut orders, mut lines) = (child.stdin.take()?, Lines::new(child.stdout.take()?));
     // One that does not read it has ended, and its output with it.
-    let _ = order(&mut orders, question).await;
-    loop {
-        match serde_json::from_str(&lines.next().await?) {
-            Ok(Report::Checked(checked)) => return Some(checked),
-            Ok(_) => return None,
-            // Most likely meant for people.
-            Err(_) => {}
-        }
+    let _ = question.send(&mut orders).await;
+    match lines.report(drop).await? {
+        Report::Checked(checked) => Some(checked),
+        _ => None,
     }
 }
 

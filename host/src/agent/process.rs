@@ -17,7 +17,7 @@ use lattice::{
 use lattice_provider::{Failed, Health, Launch, Lines, Order, Report, json_only};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt},
+    io::AsyncRead,
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -183,7 +183,7 @@ impl Process {
         let (launch, pass) = executable.launch(here, &served, settings)?;
         let first = async {
             // One that ends before it has read this says why in its log.
-            if let Err(error) = order(&mut orders, &launch).await {
+            if let Err(error) = launch.send(&mut orders).await {
                 tracing::debug!(%error, "a provider process does not read its standard input");
             }
             reports.next().await
@@ -217,7 +217,7 @@ impl Process {
 
     /// Lets it finish its calls, and ends it after `limit` in any case.
     pub(super) async fn stop(mut self, limit: Duration) {
-        if order(&mut self.orders, &Order::Drain).await.is_ok()
+        if Order::Drain.send(&mut self.orders).await.is_ok()
             && tokio::time::timeout(limit, self.ended.recv()).await.is_ok()
         {
             return;
@@ -363,22 +363,9 @@ impl Reports {
 
     /// Cancel-safe: what has been read is kept.
     async fn next(&mut self) -> Option<Report> {
-        loop {
-            let line = self.lines.next().await?;
-            match serde_json::from_str(&line) {
-                Ok(report) => return Some(report),
-                // Most likely meant for people.
-                Err(_) => tracing::info!(target: "provider", unit = %self.key.unit, "{}", self.veil.over(line)),
-            }
-        }
+        let Self { key, lines, veil } = self;
+        lines.report(|line| tracing::info!(target: "provider", unit = %key.unit, "{}", veil.over(line))).await
     }
-}
-
-pub(super) async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(order)?;
-    line.push(b'\n');
-    orders.write_all(&line).await?;
-    orders.flush().await
 }
 
 /// Brings what a process says to the host's log; returns its last line.

@@ -22,7 +22,6 @@ use lattice_provider::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value};
 use tokio::{
-    io::AsyncWriteExt,
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::watch,
     time::timeout,
@@ -116,8 +115,8 @@ impl Launcher {
         let mut reports = Lines::new(reports);
         let first = async {
             // One that ends before it has read this says why in its log.
-            let _ = order(&mut orders, &launch).await;
-            next(&mut reports).await
+            let _ = launch.send(&mut orders).await;
+            reports.report(drop).await
         };
         let first = timeout(START, first).await;
         let first = first.map_err(|_| self.failed(format!("it is not ready within {} s", START.as_secs())))?;
@@ -143,27 +142,12 @@ impl Launcher {
     }
 }
 
-/// What it says next, without what is meant for people.
-async fn next(reports: &mut Lines<ChildStdout>) -> Option<Report> {
-    loop {
-        if let Ok(report) = serde_json::from_str(&reports.next().await?) {
-            return Some(report);
-        }
-    }
-}
-
 async fn follow(mut reports: Lines<ChildStdout>, tell: watch::Sender<Health>) {
-    while let Some(report) = next(&mut reports).await {
+    while let Some(report) = reports.report(drop).await {
         if let Report::Health { health, .. } = report {
             tell.send_replace(health);
         }
     }
-}
-
-async fn order(orders: &mut ChildStdin, order: &Order) -> std::io::Result<()> {
-    let line = serde_json::to_string(order)? + "\n";
-    orders.write_all(line.as_bytes()).await?;
-    orders.flush().await
 }
 
 /// A process that is ready.
@@ -241,7 +225,7 @@ impl Provider {
     /// Lets it end by itself. Returns the end of its log.
     pub(super) async fn end(mut self) -> String {
         if let Some(mut running) = self.running.take() {
-            let drained = order(&mut running.orders, &Order::Drain).await.is_ok()
+            let drained = Order::Drain.send(&mut running.orders).await.is_ok()
                 && timeout(DRAIN, running.child.wait()).await.is_ok();
             if !drained {
                 running.kill().await;

@@ -2,6 +2,8 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
+use crate::Report;
+
 /// The longest line that is kept, in bytes; the rest of a longer one is dropped.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -31,6 +33,18 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.from.consume(used);
             if end.is_some() {
                 return Some(self.take());
+            }
+        }
+    }
+
+    /// What a provider process reports next, `None` at the end. Other lines, most likely meant for people, go to `other`. Cancel-safe
+    /// as well.
+    pub async fn report(&mut self, mut other: impl FnMut(String)) -> Option<Report> {
+        loop {
+            let line = self.next().await?;
+            match serde_json::from_str(&line) {
+                Ok(report) => return Some(report),
+                Err(_) => other(line),
             }
         }
     }

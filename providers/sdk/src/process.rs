@@ -10,7 +10,7 @@ use lattice::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin},
+    io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines, Stdin},
     sync::{mpsc, watch},
 };
 
@@ -29,6 +29,23 @@ pub enum Order {
     Check(Box<Check>),
     /// Take no more calls, finish those under way, and exit.
     Drain,
+}
+
+impl Order {
+    /// Writes it to the standard input of a provider process.
+    ///
+    /// # Errors
+    /// When the process does not read it, as one that has ended.
+    pub async fn send(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        send(self, to).await
+    }
+}
+
+async fn send(what: &impl Serialize, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    to.write_all(&line).await?;
+    to.flush().await
 }
 
 /// Everything that a provider process needs to know.
@@ -282,12 +299,8 @@ async fn next_order(orders: &mut Lines<BufReader<Stdin>>) -> Result<Option<Order
 }
 
 async fn report(report: &Report) {
-    let Ok(mut line) = serde_json::to_vec(report) else { return };
-    line.push(b'\n');
-    let mut out = tokio::io::stdout();
     // When the host no longer reads, it is gone, and standard input will say so.
-    let _ = out.write_all(&line).await;
-    let _ = out.flush().await;
+    let _ = send(report, &mut tokio::io::stdout()).await;
 }
 
 #[cfg(test)]
