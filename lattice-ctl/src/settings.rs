@@ -1,30 +1,25 @@
 //! Settings of providers, as the providers themselves see them: a host is asked.
 
-use std::time::Duration;
-
 use lattice::{
     bus::Bus,
     model::{
         app::UnitSpec,
         asked::Question,
         check::CheckedApp,
+        inventory::HostRecord,
         manifest::Manifest,
         problem::Problem,
         settings::{Finding, SettingsOf, SettingsOfProgram, setting},
     },
-    wire::UnitId,
+    wire::{CallError, UnitId},
 };
-use lattice_view::{
-    asking::{ask, ask_for},
-    world::World,
-};
+use lattice_view::{asking::ask, world::World};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::output::Output;
 
 /// So many hosts are asked when others do not answer.
 const HOSTS: usize = 3;
-/// How long a host may take to fetch a program, to start it, and to hear what it says.
-const PROGRAM: Duration = Duration::from_secs(12);
 
 /// What the app's providers find wrong with their settings. Without a host that can tell, a note says so.
 pub(crate) async fn check(
@@ -46,21 +41,17 @@ pub(crate) async fn check(
     if all.is_empty() {
         return Vec::new();
     }
-    let mut why = None;
-    for host in world.live_hosts().filter(|host| !host.leaving).take(HOSTS) {
-        match ask::<Vec<Finding>>(bus, host, Question::Settings, &(&all,)).await {
-            Ok(findings) => {
-                let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
-                return found.map(|(of, finding)| problem(manifest, &of.unit, &of.kind, &finding)).collect();
-            }
-            Err(error) => why = Some(error),
+    match first_answer::<Vec<Finding>>(bus, may_tell(world), Question::Settings, &(&all,)).await {
+        Some(Ok(findings)) => {
+            let found = all.iter().zip(findings).filter_map(|(of, finding)| Some((of, finding?)));
+            found.map(|(of, finding)| problem(manifest, &of.unit, &of.kind, &finding)).collect()
         }
+        Some(Err(error)) => {
+            output.note(&format!("the settings of providers were not checked by a host: {error}"));
+            Vec::new()
+        }
+        None => Vec::new(),
     }
-    // Without a host it is said elsewhere that there is none.
-    if let Some(error) = why {
-        output.note(&format!("the settings of providers were not checked by a host: {error}"));
-    }
-    Vec::new()
 }
 
 /// What the app's own programs find wrong with their settings: a host runs each for that, from the lattice's artifacts.
@@ -83,23 +74,40 @@ pub(crate) async fn check_programs(
             continue;
         }
         let of = SettingsOfProgram { unit, program, config: provider.config.clone() };
-        let hosts = world.live_hosts().filter(|host| !host.leaving && lattice_control::may_take(spec, host));
-        let mut why = None;
-        for host in hosts.take(HOSTS) {
-            match ask_for::<Finding>(PROGRAM, bus, host, Question::Program, &(&of,)).await {
-                Ok(finding) => {
-                    found.extend(finding.map(|finding| problem(manifest, &of.unit, name.as_str(), &finding)));
-                    why = None;
-                    break;
-                }
-                Err(error) => why = Some(error),
+        let hosts = may_tell(world).filter(|host| lattice_control::may_take(spec, host));
+        match first_answer::<Finding>(bus, hosts, Question::Program, &(&of,)).await {
+            Some(Ok(finding)) => {
+                found.extend(finding.map(|finding| problem(manifest, &of.unit, name.as_str(), &finding)));
             }
-        }
-        if let Some(error) = why {
-            output.note(&format!("the settings of {} were not checked by its program: {error}", of.unit));
+            Some(Err(error)) => {
+                output.note(&format!("the settings of {} were not checked by its program: {error}", of.unit));
+            }
+            None => {}
         }
     }
     found
+}
+
+fn may_tell(world: &World) -> impl Iterator<Item = &HostRecord> {
+    world.live_hosts().filter(|host| !host.leaving)
+}
+
+/// What the first of some hosts says that answers, or why the last one did not. `None` without a host: it is said elsewhere that there is
+/// none.
+async fn first_answer<'h, T: DeserializeOwned>(
+    bus: &Bus,
+    hosts: impl Iterator<Item = &'h HostRecord>,
+    question: Question,
+    arguments: &impl Serialize,
+) -> Option<Result<T, CallError>> {
+    let mut answer = None;
+    for host in hosts.take(HOSTS) {
+        answer = Some(ask(bus, host, question, arguments).await);
+        if matches!(answer, Some(Ok(_))) {
+            break;
+        }
+    }
+    answer
 }
 
 /// The finding at the setting that it begins with, else at the provider.

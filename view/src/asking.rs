@@ -14,21 +14,16 @@ use lattice::{
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How long a host may take to answer.
-const DEADLINE: Duration = Duration::from_secs(3);
+const fn deadline(question: Question) -> Duration {
+    Duration::from_secs(match question {
+        // It fetches a program, starts it, and hears what that says.
+        Question::Program => 12,
+        _ => 3,
+    })
+}
 
 /// Asks a host. The arguments are a tuple, as a function's always are.
 pub async fn ask<T: DeserializeOwned>(
-    bus: &Bus,
-    host: &HostRecord,
-    question: Question,
-    arguments: &impl Serialize,
-) -> Result<T, CallError> {
-    ask_for(DEADLINE, bus, host, question, arguments).await
-}
-
-/// The same, where a host may take this long.
-pub async fn ask_for<T: DeserializeOwned>(
-    deadline: Duration,
     bus: &Bus,
     host: &HostRecord,
     question: Question,
@@ -42,7 +37,7 @@ pub async fn ask_for<T: DeserializeOwned>(
     let head = CallHead {
         interface,
         function: question.function().to_owned(),
-        deadline,
+        deadline: deadline(question),
         caller: None,
         content_type: ContentType::Json,
         traceparent: None,
